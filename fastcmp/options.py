@@ -1,0 +1,73 @@
+"""One options dataclass for the command line, the environment, the config file and the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    """How headers are read and which files may be opened."""
+
+    multi_record: Literal["error", "first", "last"] = "error"
+    format_policy: Literal["strict", "flat"] = "strict"
+    roots: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FoldOptions:
+    """What a kernel must know beside the numbers."""
+
+    kl: bool = False
+    relative_floor: float = 2.0**-23
+    scale: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """Everything that `fastcmp compare` can be told.
+
+    Attributes
+    ----------
+    output : str
+        Directory of the report.
+    thresholds : tuple of str
+        Such as ``cosine_similarity >= 0.999``; each replaces that metric's default.
+    include, exclude : tuple of str
+        Globs on data_id; a key is compared if it matches any include (all, if none is given) and no exclude.
+    allow_unpaired : {"none", "golden", "target", "both"}
+        Keys that may stand on that side alone without failing the run.
+    kl : {"auto", "all", "none"}
+        Which pairs get kl_divergence; auto: names that say logits, probs, softmax, lm_head.
+    relative_floor : float
+        Golden values at or below it take no part in relative errors.
+    compat_euclid : {"sqrt", "legacy"}
+        legacy: relative_euclidean_distance without the square root, as the original of 2023.
+    scale : float or None
+        Integer against float: the integer side is multiplied by it.
+    workers : int
+        0: one per core this process may use.
+    executor : {"local", "threads", "serial"}
+    stall_s : float
+        A worker that makes no progress for so long is killed.
+    csv_raw : bool
+        Text cells are not made harmless to spreadsheets.
+    parquet : bool
+    """
+
+    output: str = "./fastcmp_report"
+    thresholds: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    allow_unpaired: Literal["none", "golden", "target", "both"] = "none"
+    kl: Literal["auto", "all", "none"] = "auto"
+    relative_floor: float = 2.0**-23
+    compat_euclid: Literal["sqrt", "legacy"] = "sqrt"
+    scale: float | None = None
+    workers: int = 0
+    executor: Literal["local", "threads", "serial"] = "local"
+    stall_s: float = 120.0
+    csv_raw: bool = False
+    parquet: bool = False
+    scan: ScanOptions = field(default_factory=ScanOptions)

@@ -1,0 +1,55 @@
+"""What a task gives back: columns, one buffer a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(slots=True)
+class TensorFacts:
+    """What the report says about one side; empty dtype where nothing could be read."""
+
+    dtype: str = ""
+    shape: tuple[int, ...] | None = None
+    nbytes: int = 0
+    format_code: int = 2
+
+
+@dataclass(slots=True)
+class TaskResult:
+    """Outcome of a `fastcmp.plan.Task`, one entry per item in every list, in the order of the items.
+
+    Attributes
+    ----------
+    task : int
+        Index of the task.
+    rows : list of int
+    golden, target : list of TensorFacts
+    error_codes, error_sides, error_details : list of str
+        "" where the pair was compared. side is "golden", "target" or "" (both, or the pair). The detail is
+        ``path: what was found, what was expected``.
+    notes : list of tuple of str
+        Each starts with a warning code or a plain sentence.
+    sums : ndarray of `fastcmp.kernels.sums.SUMS_DTYPE`
+        One entry per *compared* whole pair, in order; for an item that is a range of pieces, one entry per piece.
+    sums_counts : list of int
+        How many entries of ``sums`` belong to each item (0 for an error row).
+    bytes_compared : int
+        Payload bytes of both sides.
+    busy_s : float
+    """
+
+    task: int
+    rows: list[int] = field(default_factory=list)
+    golden: list[TensorFacts] = field(default_factory=list)
+    target: list[TensorFacts] = field(default_factory=list)
+    error_codes: list[str] = field(default_factory=list)
+    error_sides: list[str] = field(default_factory=list)
+    error_details: list[str] = field(default_factory=list)
+    notes: list[tuple[str, ...]] = field(default_factory=list)
+    sums: np.ndarray | None = None
+    sums_counts: list[int] = field(default_factory=list)
+    bytes_compared: int = 0
+    busy_s: float = 0.0
