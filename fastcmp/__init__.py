@@ -1,0 +1,40 @@
+"""fastcmp: where two runs of a large language model part first, how badly, and whether it is a bug or rounding.
+
+The public names are loaded on first use: importing this package imports neither numba, torch nor pyarrow.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastcmp.api import Result, compare
+    from fastcmp.dump import dump_data
+    from fastcmp.formats.whole import read_tensor
+    from fastcmp.options import CompareOptions, ScanOptions
+
+__all__ = ["CompareOptions", "Result", "ScanOptions", "__version__", "compare", "dump_data", "read_tensor"]
+
+_HOMES = {
+    "CompareOptions": "fastcmp.options",
+    "Result": "fastcmp.api",
+    "ScanOptions": "fastcmp.options",
+    "compare": "fastcmp.api",
+    "dump_data": "fastcmp.dump",
+    "read_tensor": "fastcmp.formats.whole",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("fastcmp")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fastcmp' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
