@@ -1,0 +1,218 @@
+"""The layer picture of CONTRIBUTING.md, as a test: a module imports only from below, also inside functions."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "fastcmp"
+
+GROUND = {"errors", "dtypes", "options", "dump_layout", "_native"}
+READING = GROUND | {"formats"}
+NAMING = READING | {"sources"}
+ADDING = {"dtypes", "options"}
+MEANING = NAMING | {"kernels", "pairing", "metrics"}
+PLANNING = MEANING | {"plan", "outcome", "thresholds", "verdict"}
+WORKING = PLANNING | {"engine", "results", "dump"}
+
+# Each unit (a module or a directory of fastcmp) and the units it may import beside itself.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "dtypes": {"errors"},
+    "options": {"errors"},
+    "dump_layout": set(),
+    "_native": set(),
+    "dump": {"errors", "dtypes", "dump_layout"},
+    "formats": GROUND,
+    "kernels": ADDING,
+    "sources": READING,
+    "pairing": NAMING,
+    "metrics": GROUND | {"kernels"},
+    "plan": PLANNING,
+    "outcome": PLANNING,
+    "thresholds": PLANNING,
+    "verdict": PLANNING,
+    "engine": PLANNING,
+    "results": PLANNING,
+    "api": WORKING,
+    "cli": WORKING | {"api"},
+    # The package itself loads its public names on first use; type checkers may see where they live.
+    "fastcmp": WORKING | {"api"},
+}
+
+# Third parties beside numpy, by unit. dump runs inside somebody's inference process, dump_layout and errors are read everywhere.
+THIRD_PARTIES: dict[str, set[str]] = {
+    "kernels": {"numba", "llvmlite"},
+    "formats": {"ml_dtypes"},
+    "results": {"pyarrow"},
+    "verdict": {"pyarrow"},
+    "api": {"pyarrow", "pandas"},
+    "cli": {"pyarrow", "rich", "cyclopts"},
+    "metrics": {"ml_dtypes"},
+}
+WITHOUT_NUMPY = {"errors", "dtypes", "options", "dump_layout", "pairing", "plan", "cli", "fastcmp"}
+TORCH_AT_HAND = {"dump", "formats", "api"}  # inside a function only, and only where a torch object or file is at hand
+DRAWERS = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
+
+
+def test_every_module_imports_only_from_below() -> None:
+    complaints = [complaint for path in modules() for complaint in wrong_imports(path.read_text(encoding="utf-8"), module_parts(path))]
+    assert not complaints, "\n".join(complaints)
+
+
+def test_every_unit_is_in_the_picture() -> None:
+    units = {unit_of(module_parts(path)) for path in modules()}
+    assert units <= set(MAY_IMPORT), f"say where in the picture they stand: {sorted(units - set(MAY_IMPORT))}"
+
+
+def test_the_picture_has_no_cycle_between_layers() -> None:
+    peers = {"plan", "outcome", "thresholds", "verdict"}
+    for unit, below in MAY_IMPORT.items():
+        above = {other for other in below if unit in MAY_IMPORT[other]} - {unit}
+        assert not above - peers, f"{unit} and {sorted(above)} may import each other"
+
+
+def test_no_module_is_a_drawer() -> None:
+    drawers = [str(path) for path in modules() if set(module_parts(path)) & DRAWERS]
+    assert not drawers
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "complaint"),
+    [
+        ("kernels.fold", "from fastcmp.formats import scan", "fastcmp.kernels.fold imports fastcmp.formats"),
+        ("kernels.fold", "import fastcmp.api", "fastcmp.kernels.fold imports fastcmp.api"),
+        ("formats.bin", "def f():\n    from fastcmp.engine.run import run", "fastcmp.formats.bin imports fastcmp.engine"),
+        ("engine.run", "from fastcmp.results import journal", "fastcmp.engine.run imports fastcmp.results"),
+        ("results.table", "from fastcmp import engine", "fastcmp.results.table imports fastcmp.engine"),
+        ("plan", "from .cli.main import main", "fastcmp.plan imports fastcmp.cli"),
+        ("engine.run", "from ..results.table import build", "fastcmp.engine.run imports fastcmp.results"),
+        ("dump.journal", "from fastcmp.options import ScanOptions", "fastcmp.dump.journal imports fastcmp.options"),
+        ("metrics", "from fastcmp import compare", "fastcmp.metrics imports fastcmp.compare"),
+        ("engine.run", "import pyarrow as pa", "fastcmp.engine.run imports pyarrow"),
+        ("api", "def f():\n    import rich.console", "fastcmp.api imports rich"),
+        ("plan", "import numba", "fastcmp.plan imports numba"),
+        ("dump.values", "import torch", "fastcmp.dump.values imports torch at module level"),
+        ("dump_layout", "import numpy", "fastcmp.dump_layout imports numpy"),
+        ("dump.values", "import ml_dtypes", "fastcmp.dump.values imports ml_dtypes"),
+    ],
+)
+def test_a_wrong_import_is_caught(module: str, source: str, complaint: str) -> None:
+    assert any(complaint in found for found in wrong_imports(source, tuple(module.split("."))))
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("kernels.fold", "import numba\nimport numpy as np\nfrom fastcmp.dtypes import DTYPES\nfrom fastcmp.kernels.sums import merge"),
+        ("cli.main", "import rich\nfrom fastcmp.api import compare"),
+        ("dump.values", "def f():\n    import torch"),
+        ("results.table", "import pyarrow as pa\nfrom fastcmp import metrics"),
+        ("engine.run", "import os, sys\nfrom fastcmp.plan import Task"),
+        ("fastcmp", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fastcmp.api import compare"),
+    ],
+)
+def test_a_right_import_is_left_alone(module: str, source: str) -> None:
+    assert not wrong_imports(source, tuple(module.split(".")))
+
+
+def test_the_package_itself_runs_no_import() -> None:
+    source = "from fastcmp.api import compare"
+    assert wrong_imports(source, ("fastcmp",)) == ["line 1: fastcmp imports fastcmp.api at module level: it must load on first use"]
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def module_parts(path: Path) -> tuple[str, ...]:
+    """``fastcmp/engine/run.py`` is ("engine", "run"); ``fastcmp/__init__.py`` is ("fastcmp",)."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    if parts == ("__init__",):
+        return ("fastcmp",)
+    return parts
+
+
+def unit_of(parts: tuple[str, ...]) -> str:
+    return parts[0]
+
+
+def wrong_imports(source: str, parts: tuple[str, ...]) -> list[str]:
+    """Every import of the module that the picture forbids, as a sentence with its line."""
+    unit = unit_of(parts)
+    name = "fastcmp" if parts == ("fastcmp",) else "fastcmp." + ".".join(part for part in parts if part != "__init__")
+    complaints = []
+    for imported in imports(ast.parse(source), parts):
+        reason = objection(unit, imported)
+        if reason:
+            complaints.append(f"line {imported.line}: {name} imports {imported.shown}{reason}")
+    return complaints
+
+
+class Imported:
+    """One imported module: its dotted path, its line, and whether the import runs when the module is loaded."""
+
+    def __init__(self, path: str, line: int, when_loaded: bool) -> None:
+        self.path = path
+        self.line = line
+        self.when_loaded = when_loaded
+        self.top, _, rest = path.partition(".")
+        self.unit = rest.partition(".")[0]
+        self.shown = f"fastcmp.{self.unit}" if self.top == "fastcmp" and self.unit else self.top
+
+
+def objection(unit: str, imported: Imported) -> str | None:
+    """Why ``unit`` may not import this, as the end of a sentence; None if it may."""
+    if imported.top == "fastcmp":
+        if unit == "fastcmp" and imported.when_loaded:
+            return " at module level: it must load on first use"
+        allowed = MAY_IMPORT.get(unit, set()) | {unit}
+        return None if imported.unit in allowed else f": not below {unit} in the picture"
+    if imported.top in sys.stdlib_module_names:
+        return None
+    if imported.top == "torch":
+        if unit not in TORCH_AT_HAND:
+            return f": {unit} never has a torch object at hand"
+        return " at module level" if imported.when_loaded else None
+    if imported.top == "numpy":
+        return f": {unit} is plain Python" if unit in WITHOUT_NUMPY else None
+    return None if imported.top in THIRD_PARTIES.get(unit, set()) else f": a third party that {unit} may not use"
+
+
+def imports(tree: ast.Module, parts: tuple[str, ...]) -> Iterator[Imported]:
+    """All imports of a module, wherever they stand."""
+    lazy = {id(node) for node in lazy_nodes(tree)}
+    for node in ast.walk(tree):
+        when_loaded = id(node) not in lazy
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Imported(alias.name, node.lineno, when_loaded)
+        elif isinstance(node, ast.ImportFrom):
+            base = absolute(node, parts)
+            if base == "fastcmp":  # `from fastcmp import engine` names the unit behind the keyword
+                for alias in node.names:
+                    yield Imported(f"fastcmp.{alias.name}", node.lineno, when_loaded)
+            else:
+                yield Imported(base, node.lineno, when_loaded)
+
+
+def absolute(node: ast.ImportFrom, parts: tuple[str, ...]) -> str:
+    """The dotted path behind `from`, relative dots resolved."""
+    if not node.level:
+        return node.module or ""
+    package = ("fastcmp", *parts)[: -node.level] if parts != ("fastcmp",) else ("fastcmp",)
+    return ".".join((*package, *([node.module] if node.module else [])))
+
+
+def lazy_nodes(tree: ast.Module) -> Iterator[ast.AST]:
+    """What does not run when the module is loaded: function bodies and TYPE_CHECKING blocks."""
+    for node in ast.walk(tree):
+        is_type_block = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if is_type_block or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for child in ast.walk(node):
+                if child is not node:
+                    yield child
