@@ -1,1 +1,1 @@
-""""""
+"""Arrays in, sums out: no paths, no policy."""

@@ -1,0 +1,70 @@
+"""Where compiled kernels are kept: a private directory of ours, chosen before numba is imported."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+
+def cache_key() -> str:
+    """Names a set of kernels: our source, numba, numpy and Python.
+
+    numba's own key sees edits of the file that a kernel stands in, but not of the files that it takes
+    constants and other kernels from; hence the digest over all of them.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    for package in ("numba", "llvmlite", "numpy"):
+        digest.update(f"{package}={metadata.version(package)};".encode())
+    digest.update(sys.version.encode())
+    return f"numba-{metadata.version('numba')}-{digest.hexdigest()[:16]}"
+
+
+def _private(path: Path) -> bool:
+    """Make ``path`` a 0700 directory that this user owns and can write; False if it cannot be one."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            return False
+        if status.st_mode & 0o077:
+            path.chmod(0o700)
+        with tempfile.TemporaryFile(dir=path):
+            return True
+    except OSError:
+        return False
+
+
+def choose_cache_dir() -> str:
+    """Directory for compiled kernels; created, private to this user, writable.
+
+    Below ``XDG_CACHE_HOME`` or ``~/.cache``; where neither can be written, a directory of this user below the
+    temporary one, and at last a fresh temporary one that only this process uses.
+    """
+    key = cache_key()
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    for base in (Path(home) / "fastcmp", Path(tempfile.gettempdir()) / f"fastcmp-{os.getuid()}"):
+        if base.is_absolute() and _private(base) and _private(base / key):
+            return str(base / key)
+    return tempfile.mkdtemp(prefix="fastcmp-kernels-")
+
+
+def use_cache_dir() -> str:
+    """Point numba at our cache unless the user named one. Must run before numba is imported, or it is told directly."""
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    if named:
+        return named
+    chosen = choose_cache_dir()
+    os.environ["NUMBA_CACHE_DIR"] = chosen
+    if "numba" in sys.modules:
+        from numba.core import config
+
+        config.CACHE_DIR = chosen
+    return chosen
