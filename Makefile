@@ -1,0 +1,95 @@
+# Every command of this project. `make` alone lists them; each makes what it needs first: .venv, the C++ reader, the package.
+# Needed beforehand: Python >= 3.10 with venv, a C++20 compiler, make. pip, cmake and ninja come into .venv.
+
+PYTHON ?= python3
+# Where pip may also look for torch, say https://download.pytorch.org/whl/cpu for the CPU build where the default index has another.
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+PIP := $(RUN) -m pip --disable-pip-version-check install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+CPP_SOURCES := $(shell find cpp -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
+CHECKED := fastcmp compat tests examples bench
+
+# Another environment's settings must not leak into this one.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+export PYTHONUTF8 := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-slow test-cpp lint types format bench bench-short bench-large dev clean ci
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed ## dump two runs of a small Llama, compare them, find the planted defect
+	@$(RUN) examples/demo.py demo-output
+
+test: $(VENV)/.installed test-cpp ## the quick tests (about two minutes on two cores)
+	@$(RUN) -m pytest -q
+
+test-slow: $(VENV)/.installed test-cpp ## all tests, those of minutes too
+	@$(RUN) -m pytest -q -m "slow or not slow"
+
+test-cpp: build/cpp/.tested ## the C++ reader's own tests, under sanitizers
+
+lint: $(VENV)/.installed ## ruff: rules and format
+	@$(RUN) -m ruff check --quiet $(CHECKED)
+	@$(RUN) -m ruff format --quiet --check $(CHECKED)
+	@echo "lint: clean"
+
+types: $(VENV)/.installed ## mypy
+	@$(RUN) -m mypy --no-error-summary
+	@echo "types: clean"
+
+format: $(VENV)/.installed ## rewrite the Python files as lint wants them
+	@$(RUN) -m ruff check --quiet --fix $(CHECKED)
+	@$(RUN) -m ruff format --quiet $(CHECKED)
+
+bench: $(VENV)/.installed ## speed beside its yardstick, 3 minutes, 2.5 GB in bench/data
+	@$(RUN) bench/run.py
+
+bench-short: $(VENV)/.installed ## the same in a minute with less data: checks the answers, gates nothing fine
+	@$(RUN) bench/run.py --size short
+
+bench-large: $(VENV)/.installed ## the same at 8 GB and 100 000 pairs; 10 GB in bench/data
+	@$(RUN) bench/run.py --size large
+
+dev: $(VENV)/.installed ## .venv with the package (editable), tests, lint and build tools
+	@echo "ready: $(BIN)/fastcmp"
+
+ci: ## what continuous integration runs
+	@.ci/run
+
+clean: ## remove everything that make made
+	@rm -rf $(VENV) build demo-output bench/data bench/results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Run again only when the C++ sources have changed.
+build/cpp/.tested: $(CPP_SOURCES) $(VENV)/.requirements
+	@echo "make: C++ tests"
+	@mkdir -p build
+	@PATH="$(CURDIR)/$(BIN):$$PATH" && export PATH && \
+	  cmake -S cpp -B build/cpp -G Ninja -DCMAKE_BUILD_TYPE=Debug -DFASTCMP_PYTHON=OFF -DFASTCMP_TESTS=ON -DFASTCMP_SANITIZE=ON >build/cpp.log 2>&1 \
+	  && cmake --build build/cpp >>build/cpp.log 2>&1 && ctest --test-dir build/cpp --output-on-failure >>build/cpp.log 2>&1 \
+	  || { cat build/cpp.log; exit 1; }
+	@touch $@
+
+$(VENV)/.pip:
+	@echo "make: $(VENV) from $$($(PYTHON) --version)"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "make: Python >= 3.10 is needed: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -m venv $(VENV) || { echo "make: no venv module here; install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@$(PIP) --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.requirements: pyproject.toml $(VENV)/.pip
+	@echo "make: requirements into $(VENV) (some minutes the first time: torch)"
+	@$(PIP) --group build --group dev
+	@touch $@
+
+# Editable: an edited Python file needs no new installation, an edited C++ file does.
+$(VENV)/.installed: $(CPP_SOURCES) $(VENV)/.requirements
+	@echo "make: C++ reader and package into $(VENV)"
+	@$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
