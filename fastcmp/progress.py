@@ -1,0 +1,31 @@
+"""How a run says how far it is. The engine and the API know this protocol, the command line draws it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Who wants to know how far a run is. All numbers are totals since the start, not increments."""
+
+    def start(self, total_bytes: int, total_pairs: int) -> None:
+        """The work is planned: so many payload bytes of both sides, so many rows."""
+
+    def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
+        """So much is done; ``failed`` pairs did not pass, ``worst`` says which is worst so far ("" while none is)."""
+
+    def stop(self) -> None:
+        """The run ended, whichever way."""
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def start(self, total_bytes: int, total_pairs: int) -> None:
+        """Do nothing."""
+
+    def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""

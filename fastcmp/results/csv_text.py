@@ -1,0 +1,54 @@
+"""The report as CSV text, the seed's own result.
+
+`pyarrow.csv` puts every text cell in quotes, so the cells are made here, by Arrow kernels, and joined to lines: quotes only where they are
+needed, as the original's CSV had them, ``True``/``False`` as text, an empty cell for what was not computed and ``nan`` for what is no number.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fastcmp.results.schema import COLUMNS, NAMES, Column
+from fastcmp.results.text import csv_cells, without_formulas
+
+# Bounds the text held at once to some tens of MB, and far below the 2 GiB of an Arrow string array.
+_ROWS_AT_ONCE: Final = 16384
+
+
+def write_csv(table: pa.Table, file: BinaryIO, *, raw: bool = False) -> None:
+    """Write header and rows.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        In the report's schema.
+    file : binary file
+    raw : bool
+        Leave text cells as they are, also those that a spreadsheet would run as a formula.
+    """
+    file.write(",".join(NAMES).encode() + b"\n")
+    for start in range(0, table.num_rows, _ROWS_AT_ONCE):
+        rows = table.slice(start, _ROWS_AT_ONCE).combine_chunks()
+        cells = [_cells(column, rows.column(column.name), raw) for column in COLUMNS]
+        file.write(_text_of(pc.binary_join_element_wise(*cells[:-1], pc.binary_join_element_wise(cells[-1], "", "\n"), ",")))
+
+
+def _cells(column: Column, values: pa.ChunkedArray, raw: bool) -> pa.Array:
+    array = values.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks)
+    if column.is_text:
+        return csv_cells(array if raw else without_formulas(array))
+    if column.arrow_type == "bool":
+        return pc.fill_null(pc.if_else(array, "True", "False"), "")
+    return pc.fill_null(pc.cast(array, pa.string()), "")
+
+
+def _text_of(lines: pa.Array) -> memoryview:
+    """The characters of a string array without gaps: all lines, one after the other, not copied."""
+    offsets = memoryview(lines.buffers()[1]).cast("i")
+    first, last = offsets[lines.offset], offsets[lines.offset + len(lines)]
+    return memoryview(lines.buffers()[2])[first:last]

@@ -1,0 +1,79 @@
+"""Single rows that matter: the first divergence, the worst few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from fastcmp.results import totals
+from fastcmp.verdict import FAIL, first_divergence
+
+_SHOWN: tuple[str, ...] = (
+    "rank", "token_id", "data_id", "verdict", "verdict_reason", "golden_data_path", "acl_data_path", "golden_dtype", "acl_dtype",
+    "cosine_similarity", "relative_euclidean_distance", "max_absolute_error", "mismatch_count", "rounding_floor",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row of the report, as far as a summary speaks of it. ``row`` is its number in the report, from 0; None where it has no such value."""
+
+    row: int
+    rank: str
+    token_id: str
+    data_id: str
+    verdict: str
+    verdict_reason: str
+    golden_data_path: str | None
+    acl_data_path: str | None
+    golden_dtype: str | None
+    acl_dtype: str | None
+    cosine_similarity: float | None
+    relative_euclidean_distance: float | None
+    max_absolute_error: float | None
+    mismatch_count: int | None
+    rounding_floor: float | None
+
+    @property
+    def name(self) -> str:
+        """Its key in words: ``token 2, data_id 14``, with the rank where there is one."""
+        rank = f"rank {self.rank}, " if self.rank else ""
+        return f"{rank}token {self.token_id}, data_id {self.data_id}"
+
+    @property
+    def reason(self) -> str:
+        """The verdict reason as prose has it: ``(bfloat16)`` for ``(rule: default bfloat16)``."""
+        return self.verdict_reason.replace("(rule: default ", "(").replace("(rule: ", "(")
+
+
+def finding(table: pa.Table, row: int) -> Finding:
+    """Row ``row`` of a report table."""
+    return Finding(row, *(table.column(name)[row].as_py() for name in _SHOWN))
+
+
+def find_first_divergence(table: pa.Table, execution_orders: Sequence[int]) -> Finding | None:
+    """The failed pair that ran first; ``execution_orders`` has one entry per row of the report."""
+    row = first_divergence(table.column("verdict").to_pylist(), execution_orders, totals.unpaired_mask(table).to_pylist())
+    return None if row is None else finding(table, row)
+
+
+def find_worst(table: pa.Table, count: int) -> list[Finding]:
+    """The ``count`` worst compared pairs: failed ones first, then by non-finite mismatches, relative_euclidean_distance, mismatches; ties by row."""
+    compared = np.flatnonzero(table.column("cmp_flag").to_numpy(zero_copy_only=False))
+    if not len(compared):
+        return []
+    failed = np.array(table.column("verdict").to_pylist(), dtype=object)[compared] == FAIL
+    mismatched = _column(table, "nonfinite_mismatch_count", compared) > 0
+    distance = _column(table, "relative_euclidean_distance", compared)
+    mismatches = _column(table, "mismatch_count", compared)
+    order = np.lexsort((compared, -mismatches, -distance, ~mismatched, ~failed))
+    return [finding(table, int(compared[position])) for position in order[:count]]
+
+
+def _column(table: pa.Table, name: str, rows: np.ndarray) -> np.ndarray:
+    """A numeric column as float64; -1 where it is empty, as the smallest of all."""
+    values = table.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)[rows]
+    return np.where(np.isnan(values), -1.0, values)

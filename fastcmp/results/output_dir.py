@@ -1,0 +1,211 @@
+"""The output directory: usable before anything is compared, ours alone while we write, and every file in it complete or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import BinaryIO, Final
+
+from fastcmp.errors import OutputError
+
+REPORT_NAMES: Final = ("cmp_report.arrow", "cmp_report.csv", "cmp_report.parquet", "run.json")
+_LOCK_NAME: Final = ".fastcmp.lock"
+_TEMPORARY_SUFFIX: Final = ".fastcmp-tmp"
+
+
+class OutputDirectory:
+    """A directory that this process may write and that it has locked. Use `prepare`; it is a context manager.
+
+    Attributes
+    ----------
+    path : str
+    """
+
+    def __init__(self, path: str, lock_fd: int) -> None:
+        self.path = path
+        self._lock_fd = lock_fd
+
+    def __enter__(self) -> OutputDirectory:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
+
+    def join(self, name: str) -> str:
+        """The path of the file ``name`` in this directory."""
+        return os.path.join(self.path, name)
+
+    def release(self) -> None:
+        """Give the lock back. Twice does no harm."""
+        if self._lock_fd < 0:
+            return
+        with contextlib.suppress(OSError):
+            os.unlink(self.join(_LOCK_NAME))
+        os.close(self._lock_fd)
+        self._lock_fd = -1
+
+
+def prepare(path: str) -> OutputDirectory:
+    """Make the output directory, lock it and try that it can be written, before any tensor is read.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written, if another comparison holds it, or if a directory stands where a report file must go.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"{path}: the output must be a directory, this is a file; choose another -o") from error
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: cannot make the output directory: {_why(error)}; choose another -o") from error
+    lock_fd = _lock(path)
+    try:
+        _refuse_directories(path)
+        _remove_leftovers(path)
+        _probe(path)
+    except BaseException:
+        OutputDirectory(path, lock_fd).release()
+        raise
+    return OutputDirectory(path, lock_fd)
+
+
+def _lock(path: str) -> int:
+    """An open, locked lock file that says who we are. The kernel frees it however we end."""
+    name = os.path.join(path, _LOCK_NAME)
+    while True:
+        try:
+            fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot write in the output directory: {_why(error)}; choose another -o") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "another process"
+            os.close(fd)
+            raise OutputError(f"{path}: locked by pid {holder}, which is writing its report here; wait for it, or choose another -o") from error
+        except OSError as error:
+            os.close(fd)
+            raise OutputError(f"{path}: cannot lock the output directory: {_why(error)}; choose another -o") from error
+        if _is_current(fd, name):
+            break
+        os.close(fd)  # its owner removed it between our open and our lock
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    except OSError as error:
+        os.close(fd)
+        raise OutputError(f"{path}: cannot write in the output directory: {_why(error)}; choose another -o") from error
+    return fd
+
+
+def _is_current(fd: int, name: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(name, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _refuse_directories(path: str) -> None:
+    for name in REPORT_NAMES:
+        report = os.path.join(path, name)
+        if os.path.isdir(report):
+            raise OutputError(f"{report}: this is a directory, a report file must go here; remove it, or choose another -o")
+
+
+def _remove_leftovers(path: str) -> None:
+    """Temporary files of a run that was killed; nobody else writes here, we hold the lock."""
+    for entry in os.scandir(path):
+        if entry.name.endswith(_TEMPORARY_SUFFIX) and entry.is_file(follow_symlinks=False):
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+
+
+def _probe(path: str) -> None:
+    name = os.path.join(path, f".probe{_TEMPORARY_SUFFIX}")
+    try:
+        with open(name, "wb") as file:
+            file.write(b"\0" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write in the output directory: {_why(error)}; choose another -o") from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
+@contextlib.contextmanager
+def complete_or_absent(output: OutputDirectory, names: tuple[str, ...]) -> Iterator[dict[str, BinaryIO]]:
+    """Open files for writing that take their names only when all of them are written and on disk.
+
+    A failure on the way leaves what stood under these names as it was.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or fails; names the file and the bytes written so far.
+    """
+    files: dict[str, BinaryIO] = {}
+    current = output.path
+    try:
+        try:
+            for name in names:
+                current = output.join(name)
+                files[name] = open(f"{current}{_TEMPORARY_SUFFIX}", "wb")
+            yield files
+            for name, file in files.items():
+                current = output.join(name)
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+            for name in names:
+                current = output.join(name)
+                os.rename(f"{current}{_TEMPORARY_SUFFIX}", current)
+            sync_directory(output.path)
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            raise write_error(*_where(files, output, current), error) from error
+    finally:
+        for name, file in files.items():
+            with contextlib.suppress(OSError):
+                file.close()
+            with contextlib.suppress(OSError):
+                os.unlink(f"{output.join(name)}{_TEMPORARY_SUFFIX}")
+
+
+def _where(files: dict[str, BinaryIO], output: OutputDirectory, current: str) -> tuple[str, int]:
+    """The file being written when it failed, and how far it came: the last one that has bytes."""
+    for name, file in reversed(files.items()):
+        with contextlib.suppress(OSError, ValueError):
+            size = os.fstat(file.fileno()).st_size
+            if size:
+                return output.join(name), size
+    return current, 0
+
+
+def write_error(path: str, written: int, error: OSError) -> OutputError:
+    """The one line for a failed write: path, bytes written before it, reason, what to do."""
+    advice = "free some space and run again" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose another -o"
+    return OutputError(f"{path}: could not be written after {written} bytes: {_why(error)}; {advice}")
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable, where the file system can."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(fd)
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

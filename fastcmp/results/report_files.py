@@ -1,0 +1,115 @@
+"""From the batches of a run to the files that it leaves: cmp_report.arrow, cmp_report.csv, run.json, Parquet on request."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from platform import machine, python_version
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fastcmp.options import CompareOptions
+from fastcmp.results.csv_text import write_csv
+from fastcmp.results.output_dir import OutputDirectory, complete_or_absent
+from fastcmp.results.schema import ROW_COLUMN, arrow_schema
+from fastcmp.results.text import valid_unicode
+from fastcmp.results.totals import Totals
+
+
+def report_table(batches: Iterable[pa.RecordBatch], row_count: int) -> pa.Table:
+    """All rows in report order, without the ``row`` column.
+
+    Parameters
+    ----------
+    batches : iterable of pyarrow.RecordBatch
+        With the ``row`` column, in any order.
+    row_count : int
+        How many rows the run has.
+
+    Raises
+    ------
+    ValueError
+        If a row is missing or stands twice: a report that lost a key must not be written.
+    """
+    table = pa.Table.from_batches(batches, schema=arrow_schema(with_row=True))
+    rows = table.column(ROW_COLUMN)
+    order = pc.sort_indices(rows)
+    expected = pa.array(range(row_count), pa.int64())
+    if table.num_rows != row_count or not pc.take(rows, order).combine_chunks().equals(expected):
+        distinct = pc.count_distinct(rows).as_py()
+        raise ValueError(f"the results hold {table.num_rows} rows, {distinct} of them distinct, expected rows 0 to {row_count - 1} once each")
+    return table.drop_columns([ROW_COLUMN]).take(order).combine_chunks()
+
+
+def run_facts(golden: str, target: str, options: CompareOptions, totals: Totals, **more: Any) -> dict[str, Any]:
+    """What ``run.json`` says: inputs, options, versions, totals and the throughput reached."""
+    return {
+        "golden": golden,
+        "target": target,
+        "options": dataclasses.asdict(options),
+        "versions": _versions(),
+        "totals": dataclasses.asdict(totals),
+        "gigabytes_per_s": totals.gigabytes_per_s,
+        **more,
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": python_version(), "machine": machine()}
+    for package in ("fastcmp", "numpy", "numba", "pyarrow"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    return versions
+
+
+def write_report(
+    output: OutputDirectory, table: pa.Table, facts: Mapping[str, Any], *, csv_raw: bool = False, parquet: bool = False
+) -> tuple[str, ...]:
+    """Write the report files, all of them or none, and return their names.
+
+    Parameters
+    ----------
+    output : OutputDirectory
+    table : pyarrow.Table
+        See `report_table`.
+    facts : mapping
+        See `run_facts`.
+    csv_raw : bool
+        Do not make text cells harmless to spreadsheets.
+    parquet : bool
+        Write ``cmp_report.parquet`` too.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or fails; what stood there before is untouched.
+    """
+    names = ("cmp_report.arrow", "cmp_report.csv", *(("cmp_report.parquet",) if parquet else ()), "run.json")
+    with complete_or_absent(output, names) as files:
+        _write_arrow(table, files["cmp_report.arrow"])
+        write_csv(table, files["cmp_report.csv"], raw=csv_raw)
+        if parquet:
+            _write_parquet(table, files["cmp_report.parquet"])
+        files["run.json"].write(_json_bytes(facts))
+    return names
+
+
+def _write_arrow(table: pa.Table, file: BinaryIO) -> None:
+    with pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=65536)
+
+
+def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, file)
+
+
+def _json_bytes(facts: Mapping[str, Any]) -> bytes:
+    return valid_unicode(json.dumps(facts, indent=2, ensure_ascii=False, default=list)).encode() + b"\n"

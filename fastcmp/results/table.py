@@ -1,0 +1,229 @@
+"""What a task found, its pairs, their metrics and verdicts, as one record batch in report order of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from fastcmp.errors import CODES
+from fastcmp.outcome import TaskResult, TensorFacts
+from fastcmp.pairing import Pair
+from fastcmp.results.schema import BY_NAME, METRIC_NAMES, ROW_COLUMN, arrow_schema
+from fastcmp.results.text import joined, shape_text, string_array
+from fastcmp.sources.named_tensor import NamedTensor
+from fastcmp.thresholds import needs_scale
+from fastcmp.verdict import Rules, judge, judge_uncompared
+
+# The original's own sentences; scripts of its users look for them.
+_MISSING_SENTENCE: Final = {
+    "golden": "golden_data_path is not exist.",
+    "target": "acl_data_path is not exist.",
+}
+_SHAPE_SENTENCE: Final = "data shape doesn't match."
+
+
+def compared_positions(result: TaskResult) -> list[int]:
+    """Positions of the items that have metrics, in the order of ``result.sums``."""
+    return [position for position, code in enumerate(result.error_codes) if not code]
+
+
+def unpaired_result(pairs: Sequence[Pair], task: int) -> TaskResult:
+    """The pairs that have one side only, as the outcome of a task that nobody had to run."""
+    result = TaskResult(task=task)
+    for pair in pairs:
+        present = "target" if pair.golden is None else "golden"
+        key = pair.key
+        rank = f", rank {key.rank}" if key.rank else ""
+        result.rows.append(pair.row)
+        result.golden.append(TensorFacts())
+        result.target.append(TensorFacts())
+        result.error_codes.append("E_UNPAIRED")
+        result.error_sides.append("golden" if present == "target" else "target")
+        result.error_details.append(f"only {present} has data_id {key.data_id}, token_id {key.token_id}{rank}")
+        result.notes.append(())
+        result.sums_counts.append(0)
+    return result
+
+
+def record_batch(result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str, Any], rules: Rules) -> pa.RecordBatch:
+    """The rows of one task, with a leading ``row`` column that says where they stand in the report.
+
+    Parameters
+    ----------
+    result : TaskResult
+        Every item a whole pair: the pieces of a large one are merged.
+    pairs : sequence of Pair
+        All pairs of the run; ``pairs[row].row == row``.
+    metrics : mapping of str to column
+        One entry per compared item, in order (`fastcmp.metrics.finish`). Empty entries are None, masked, or NaN in a count.
+    rules : Rules
+
+    Returns
+    -------
+    pyarrow.RecordBatch
+        In the schema of `fastcmp.results.schema.arrow_schema` with ``with_row=True``.
+    """
+    compared = compared_positions(result)
+    row_pairs = [pairs[row] for row in result.rows]
+    verdicts, reasons = _verdicts(result, row_pairs, compared, metrics, rules)
+    metric_notes = _scatter(metrics.get("notes"), compared, len(result.rows))
+
+    columns: dict[str, Any] = {
+        ROW_COLUMN: pa.array(result.rows, pa.int64()),
+        "token_id": [pair.key.token_id for pair in row_pairs],
+        "data_id": [pair.key.data_id for pair in row_pairs],
+        "rank": [pair.key.rank for pair in row_pairs],
+        "pair_rule": [pair.rule for pair in row_pairs],
+        "cmp_flag": pa.array([not code for code in result.error_codes], pa.bool_()),
+        "bytes": pa.array([golden.nbytes + target.nbytes for golden, target in zip(result.golden, result.target, strict=True)], pa.int64()),
+        "notes": [
+            joined((*_pair_notes(result, position, row_pairs[position], rules), *_as_notes(metric_notes[position])))
+            for position in range(len(result.rows))
+        ],
+        "verdict": verdicts,
+        "verdict_reason": reasons,
+        "cmp_fail_reason": [_fail_reason(result, position, row_pairs[position]) for position in range(len(result.rows))],
+        **_side_columns("golden", [pair.golden for pair in row_pairs], result.golden),
+        **_side_columns("acl", [pair.target for pair in row_pairs], result.target),
+        **{name: _metric_column(name, metrics.get(name), compared, len(result.rows)) for name in METRIC_NAMES},
+    }
+    schema = arrow_schema(with_row=True)
+    arrays = [columns[name] if isinstance(columns[name], pa.Array) else string_array(columns[name]) for name in schema.names]
+    return pa.record_batch(arrays, schema=schema)
+
+
+def _side_columns(prefix: str, tensors: Sequence[NamedTensor | None], facts: Sequence[TensorFacts]) -> dict[str, Any]:
+    return {
+        f"{prefix}_data_path": [None if tensor is None else tensor.written_path for tensor in tensors],
+        f"{prefix}_dtype": [side.dtype or None for side in facts],
+        f"{prefix}_shape": [shape_text(side.shape) for side in facts],
+    }
+
+
+def _verdicts(
+    result: TaskResult, row_pairs: Sequence[Pair], compared: Sequence[int], metrics: Mapping[str, Any], rules: Rules
+) -> tuple[list[str], list[str]]:
+    verdicts = [""] * len(result.rows)
+    reasons = [""] * len(result.rows)
+    judged = judge(
+        rules,
+        [result.golden[position].dtype for position in compared],
+        [result.target[position].dtype for position in compared],
+        [result.golden[position].shape or () for position in compared],
+        [result.target[position].shape or () for position in compared],
+        metrics,
+    ) if compared else ([], [])  # fmt: skip
+    for position, verdict, reason in zip(compared, *judged, strict=True):
+        verdicts[position], reasons[position] = verdict, reason
+    for position, code in enumerate(result.error_codes):
+        if code:
+            only_side = _only_side(row_pairs[position])
+            verdicts[position], reasons[position] = judge_uncompared(rules, code, only_side)
+    return verdicts, reasons
+
+
+def _only_side(pair: Pair) -> str:
+    if pair.golden is None:
+        return "target"
+    return "golden" if pair.target is None else ""
+
+
+def _fail_reason(result: TaskResult, position: int, pair: Pair) -> str:
+    """The original's sentence where it had one, then ours: where, what, what to do, and the code."""
+    code = result.error_codes[position]
+    if not code:
+        return ""
+    side = result.error_sides[position]
+    sentence = ""
+    if code in ("E_MISSING", "E_UNPAIRED"):
+        absent = {"golden": "target", "target": "golden"}.get(_only_side(pair), side)
+        sentence = _MISSING_SENTENCE.get(absent, _MISSING_SENTENCE["golden"])
+    elif code == "E_SHAPE":
+        sentence = _SHAPE_SENTENCE
+    advice = CODES[code].advice
+    detail = result.error_details[position] or CODES[code].meaning
+    if advice not in detail:
+        detail = f"{detail}; {advice}"
+    return " ".join(part for part in (sentence, detail, f"[{code}]") if part)
+
+
+def _pair_notes(result: TaskResult, position: int, pair: Pair, rules: Rules) -> list[str]:
+    notes = list(result.notes[position])
+    for tensor in (pair.golden, pair.target):
+        if tensor is not None:
+            notes.extend(tensor.notes)
+    golden, target = result.golden[position], result.target[position]
+    if result.error_codes[position]:
+        return notes
+    if golden.dtype != target.dtype:
+        notes.append(f"dtypes differ: {golden.dtype} against {target.dtype}, compared after widening")
+        if needs_scale(golden.dtype, target.dtype) and not rules.scale_known:
+            notes.append("integer against float and no scale is known")
+    if golden.shape != target.shape and _squeezed(golden.shape) != _squeezed(target.shape):
+        notes.append(f"shapes differ: {shape_text(golden.shape)} against {shape_text(target.shape)}, compared in the order the elements lie")
+    return notes
+
+
+def _squeezed(shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    return tuple(extent for extent in shape or () if extent != 1)
+
+
+def _as_notes(value: Any) -> Sequence[str]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _scatter(values: Any, compared: Sequence[int], row_count: int) -> list[Any]:
+    scattered: list[Any] = [None] * row_count
+    if values is not None:
+        for position, value in zip(compared, values, strict=True):
+            scattered[position] = value
+    return scattered
+
+
+def _metric_column(name: str, values: Any, compared: Sequence[int], row_count: int) -> pa.Array:
+    """A metric of the compared rows as a column of all rows; null where there was nothing to compute."""
+    convert = _TO_ARROW[BY_NAME[name].arrow_type]
+    if values is None:
+        return convert(np.zeros(row_count), np.ones(row_count, dtype=bool))
+    if BY_NAME[name].arrow_type == "string":
+        texts = [shape_text(value) if isinstance(value, tuple) else value for value in values]
+        return string_array(_scatter(texts, compared, row_count))
+    if len(values) != len(compared):
+        raise ValueError(f"metric {name}: {len(values)} values for {len(compared)} compared pairs")
+    present, empty = _split_empty(values, BY_NAME[name].arrow_type)
+    column = np.zeros(row_count, dtype=present.dtype)
+    mask = np.ones(row_count, dtype=bool)
+    column[compared] = present
+    mask[compared] = empty
+    return convert(column, mask)
+
+
+def _split_empty(values: Any, arrow_type: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values and where they are empty; a count cannot be NaN, so there NaN says empty too."""
+    if isinstance(values, np.ma.MaskedArray):
+        return values.filled(0), np.ma.getmaskarray(values)
+    array = np.asarray(values)
+    empty = np.zeros(len(array), dtype=bool)
+    if array.dtype == object:
+        empty = np.array([value is None for value in values], dtype=bool)
+        array = np.array([0 if value is None else value for value in values], dtype=np.int64 if arrow_type == "int64" else np.float64)
+    if arrow_type == "int64" and array.dtype.kind == "f":
+        empty = empty | np.isnan(array)
+        array = np.where(empty, 0, array)
+    return array, empty
+
+
+def _numeric(arrow_type: pa.DataType, dtype: type) -> Callable[[np.ndarray, np.ndarray], pa.Array]:
+    return lambda values, mask: pa.array(values.astype(dtype), arrow_type, mask=mask)
+
+
+_TO_ARROW: Final[dict[str, Callable[[np.ndarray, np.ndarray], pa.Array]]] = {
+    "float64": _numeric(pa.float64(), np.float64),
+    "int64": _numeric(pa.int64(), np.int64),
+    "string": lambda values, mask: pa.nulls(len(values), pa.string()),
+}

@@ -1,0 +1,140 @@
+"""Thresholds: a small grammar for what the user asks, and the defaults for what was not asked."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+
+from fastcmp.dtypes import DTYPES, narrower
+from fastcmp.errors import UsageError
+
+# What a threshold may speak about: every number of a row that grows or shrinks with the error.
+JUDGED_METRICS: Final[tuple[str, ...]] = (
+    "cosine_similarity",
+    "max_relative_error",
+    "mean_relative_error",
+    "relative_euclidean_distance",
+    "max_absolute_error",
+    "mean_absolute_error",
+    "kl_divergence",
+    "root_mean_square_error",
+    "signal_to_noise_db",
+    "within_one_thousandth_ratio",
+    "within_five_thousandths_ratio",
+    "mismatch_count",
+    "worst_row_distance",
+    "kl_divergence_row_max",
+    "kl_divergence_row_mean",
+    "golden_nan_count",
+    "golden_inf_count",
+    "target_nan_count",
+    "target_inf_count",
+    "nonfinite_mismatch_count",
+    "near_zero_golden_count",
+    "rounding_floor",
+)
+
+_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_OPPOSITE: Final[dict[str, str]] = {">=": "<", "<=": ">", "==": "!=", ">": "<=", "<": ">="}
+
+_GRAMMAR: Final = re.compile(
+    r"\s*(?P<metric>[A-Za-z_][A-Za-z_0-9]*)\s*(?P<symbol>>=|<=|==|>|<)\s*"
+    r"(?P<limit>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One comparison that a row must pass.
+
+    Attributes
+    ----------
+    metric : str
+        One of `JUDGED_METRICS`.
+    symbol : {">=", "<=", "==", ">", "<"}
+    limit : float
+    rule : str
+        Where it comes from, as the reason shows it: ``default float16`` or ``--threshold``.
+    """
+
+    metric: str
+    symbol: str
+    limit: float
+    rule: str
+
+    def holds(self, values: Any) -> Any:
+        """Elementwise truth of the comparison; NaN (an empty metric included) never holds."""
+        return _OPERATORS[self.symbol](values, self.limit)
+
+    def broken_by(self, value: float) -> str:
+        """Why ``value`` fails, such as ``relative_euclidean_distance 0.031 > 0.01 (rule: default float16)``."""
+        if value != value:
+            return f"{self.metric} is empty, expected {self.symbol} {self.limit:.12g} (rule: {self.rule})"
+        return f"{self.metric} {self._enough_digits(value)} {_OPPOSITE[self.symbol]} {self.limit:.12g} (rule: {self.rule})"
+
+    def _enough_digits(self, value: float) -> str:
+        """The shortest of a few renderings that still shows on which side of the limit the value is."""
+        for digits in (3, 6, 12):
+            text = f"{value:.{digits}g}"
+            if not self.holds(float(text)):
+                return text
+        return repr(float(value))
+
+
+def parse_threshold(text: str) -> Threshold:
+    """The threshold that ``text`` says, such as ``cosine_similarity >= 0.999``.
+
+    Raises
+    ------
+    UsageError
+        If it is not ``metric op number``, or no metric has this name.
+    """
+    match = _GRAMMAR.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--threshold {text!r}: expected 'metric op number' with one of >= > <= < ==, such as 'cosine_similarity >= 0.999'")
+    metric = match["metric"]
+    if metric not in JUDGED_METRICS:
+        close = get_close_matches(metric, JUDGED_METRICS, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(close)}?" if close else f"the metrics are {', '.join(JUDGED_METRICS)}"
+        raise UsageError(f"--threshold {text!r}: no metric is called {metric!r}; {hint}")
+    return Threshold(metric, match["symbol"], float(match["limit"]), "--threshold")
+
+
+# Largest relative_euclidean_distance by significand bits of the narrower storage dtype, hidden bit included: float32 has 24, float16 11,
+# bfloat16 8, the fp8 formats 4 and fewer. Scaled integers have no row of their own and fall in by their bits, int8 (7) beside bfloat16.
+_DISTANCE_LIMITS: Final[tuple[tuple[int, float], ...]] = ((24, 1e-4), (11, 1e-2), (7, 5e-2), (0, 1.5e-1))
+
+
+def _distance_limit(dtype: str) -> float:
+    bits = DTYPES[dtype].significand_bits
+    return next(limit for least_bits, limit in _DISTANCE_LIMITS if bits >= least_bits)
+
+
+def needs_scale(golden_dtype: str, target_dtype: str) -> bool:
+    """True for an integer against a float or complex dtype: what an integer step is worth is not in the files."""
+    kinds = {DTYPES[golden_dtype].kind, DTYPES[target_dtype].kind}
+    return "int" in kinds and bool(kinds & {"float", "complex"})
+
+
+def default_threshold(golden_dtype: str, target_dtype: str, *, legacy_euclid: bool = False) -> Threshold:
+    """What a pair of these storage dtypes must meet when the user says nothing.
+
+    Integers and bool must be equal; floats and complex numbers (by the width of one part) are judged by relative_euclidean_distance
+    with a limit for the narrower dtype. ``legacy_euclid`` squares the limit, as that metric is then without its square root.
+    """
+    kinds = {DTYPES[golden_dtype].kind, DTYPES[target_dtype].kind}
+    name = narrower(golden_dtype, target_dtype)
+    if kinds <= {"int", "bool"} or "bool" in kinds:
+        return Threshold("mismatch_count", "==", 0.0, f"default {name}")
+    limit = _distance_limit(name)
+    return Threshold("relative_euclidean_distance", "<=", limit * limit if legacy_euclid else limit, f"default {name}")

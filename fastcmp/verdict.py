@@ -1,0 +1,188 @@
+"""Verdicts: which rows pass, which fail and by which rule, where the first divergence is, and what the command ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from fastcmp.errors import EXIT_DIFFERENT, EXIT_ERROR, EXIT_OK
+from fastcmp.options import CompareOptions
+from fastcmp.thresholds import Threshold, default_threshold, needs_scale, parse_threshold
+
+PASS: Final = "pass"
+FAIL: Final = "fail"
+ERROR: Final = "error"
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What rows are judged by.
+
+    Attributes
+    ----------
+    thresholds : tuple of Threshold
+        What the user gave; each replaces the default of its metric, and all must hold.
+    scale_known : bool
+        Integers against floats were scaled.
+    legacy_euclid : bool
+        relative_euclidean_distance comes without its square root.
+    allow_unpaired : {"none", "golden", "target", "both"}
+    """
+
+    thresholds: tuple[Threshold, ...] = ()
+    scale_known: bool = False
+    legacy_euclid: bool = False
+    allow_unpaired: str = "none"
+
+    @classmethod
+    def from_options(cls, options: CompareOptions) -> Rules:
+        """The rules that ``options`` ask for; `UsageError` for a threshold that cannot be read."""
+        return cls(
+            thresholds=tuple(parse_threshold(text) for text in options.thresholds),
+            scale_known=options.scale is not None,
+            legacy_euclid=options.compat_euclid == "legacy",
+            allow_unpaired=options.allow_unpaired,
+        )
+
+    def for_dtypes(self, golden_dtype: str, target_dtype: str) -> tuple[Threshold, ...]:
+        """The thresholds of a pair of these storage dtypes; none if nothing is known about what its integers are worth."""
+        if needs_scale(golden_dtype, target_dtype) and not self.scale_known:
+            return self.thresholds
+        default = default_threshold(golden_dtype, target_dtype, legacy_euclid=self.legacy_euclid)
+        if any(threshold.metric == default.metric for threshold in self.thresholds):
+            return self.thresholds
+        return (default, *self.thresholds)
+
+
+def numbers(values: Any) -> np.ndarray:
+    """A metric column as float64, NaN where it is empty (None, masked or NaN)."""
+    if isinstance(values, np.ma.MaskedArray):
+        return values.astype(np.float64).filled(np.nan)
+    array = np.asarray(values)
+    if array.dtype == object:
+        array = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return array.astype(np.float64, copy=False)
+
+
+def judge(
+    rules: Rules,
+    golden_dtypes: Sequence[str],
+    target_dtypes: Sequence[str],
+    golden_shapes: Sequence[Shape],
+    target_shapes: Sequence[Shape],
+    metrics: Mapping[str, Any],
+) -> tuple[list[str], list[str]]:
+    """Verdict and reason of every compared pair.
+
+    Parameters
+    ----------
+    rules : Rules
+    golden_dtypes, target_dtypes : sequence of str, one per compared pair
+        Storage dtypes.
+    golden_shapes, target_shapes : sequence of tuple of int
+    metrics : mapping of str to column
+        Metric columns, one entry per compared pair; empty entries are None, masked or NaN.
+
+    Returns
+    -------
+    verdicts, reasons : list of str
+        ``pass`` or ``fail``; the reason names every broken rule and is empty for a pass.
+    """
+    count = len(golden_dtypes)
+    reasons: list[list[str]] = [[] for _ in range(count)]
+    _judge_shapes(golden_shapes, target_shapes, reasons)
+    mismatches = numbers(metrics["nonfinite_mismatch_count"])
+    for position in np.flatnonzero(mismatches > 0):
+        reasons[position].append(f"nonfinite_mismatch_count {int(mismatches[position])} > 0 (rule: non-finite)")
+
+    # Nothing to judge: no element, or none that is finite on both sides while NaN meets NaN everywhere.
+    empty = (numbers(metrics["element_count"]) == 0) | (np.isnan(numbers(metrics["max_absolute_error"])) & (mismatches == 0))
+    columns: dict[str, np.ndarray] = {}
+    for (golden_dtype, target_dtype), positions in _by_dtypes(golden_dtypes, target_dtypes).items():
+        judged = positions[~empty[positions]]
+        thresholds = rules.for_dtypes(golden_dtype, target_dtype)
+        if not thresholds:
+            for position in judged:
+                reasons[position].append(f"{golden_dtype} against {target_dtype} and no scale is known; give --scale or a --threshold")
+        for threshold in thresholds:
+            if threshold.metric not in columns:
+                columns[threshold.metric] = numbers(metrics[threshold.metric])
+            values = columns[threshold.metric]
+            for position in judged[~threshold.holds(values[judged])]:
+                reasons[position].append(threshold.broken_by(float(values[position])))
+    return [FAIL if broken else PASS for broken in reasons], ["; ".join(broken) for broken in reasons]
+
+
+def _judge_shapes(golden_shapes: Sequence[Shape], target_shapes: Sequence[Shape], reasons: list[list[str]]) -> None:
+    for position, (golden, target) in enumerate(zip(golden_shapes, target_shapes, strict=True)):
+        if golden != target and not same_but_for_ones(golden, target):
+            reasons[position].append(f"golden has shape {golden} but target has shape {target} [E_SHAPE]")
+
+
+def same_but_for_ones(golden: Shape, target: Shape) -> bool:
+    """True if both shapes are equal after dropping axes of length 1."""
+    return [extent for extent in golden if extent != 1] == [extent for extent in target if extent != 1]
+
+
+def _by_dtypes(golden_dtypes: Sequence[str], target_dtypes: Sequence[str]) -> dict[tuple[str, str], np.ndarray]:
+    groups: dict[tuple[str, str], list[int]] = {}
+    for position, dtypes in enumerate(zip(golden_dtypes, target_dtypes, strict=True)):
+        groups.setdefault(dtypes, []).append(position)
+    return {dtypes: np.array(positions, dtype=np.intp) for dtypes, positions in groups.items()}
+
+
+def judge_uncompared(rules: Rules, code: str, only_side: str = "") -> tuple[str, str]:
+    """Verdict and reason of a row without metrics.
+
+    Parameters
+    ----------
+    rules : Rules
+    code : str
+        Its error code.
+    only_side : {"", "golden", "target"}
+        For ``E_UNPAIRED``: the side that has the tensor.
+    """
+    if code == "E_UNPAIRED":
+        if rules.allow_unpaired in (only_side, "both"):
+            return PASS, f"only {only_side} has this tensor, which --allow-unpaired {rules.allow_unpaired} permits"
+        return FAIL, f"only {only_side} has this tensor [{code}]"
+    if code == "E_SHAPE":
+        return FAIL, f"the element counts differ [{code}]"
+    return ERROR, f"not compared [{code}]"
+
+
+def first_divergence(verdicts: Sequence[str], execution_orders: Sequence[int], unpaired: Sequence[bool]) -> int | None:
+    """Position of the failed *pair* that ran first, None if no pair failed.
+
+    A tensor that stands alone is no divergence: nothing was computed differently where nothing can be compared.
+    """
+    candidates = [i for i, verdict in enumerate(verdicts) if verdict == FAIL and not unpaired[i]]
+    return min(candidates, key=lambda i: execution_orders[i], default=None)
+
+
+def first_not_passed(verdicts: Sequence[str], execution_orders: Sequence[int]) -> int | None:
+    """Position of the first row in execution order that did not pass: failed, could not be compared, or stood alone."""
+    candidates = [i for i, verdict in enumerate(verdicts) if verdict != PASS]
+    return min(candidates, key=lambda i: execution_orders[i], default=None)
+
+
+def exit_code(*, pairs: int, failed: int, errors: int, unpaired_refused: int) -> int:
+    """What the command ends with, like ``diff``: 2 beats 1 beats 0.
+
+    Parameters
+    ----------
+    pairs : int
+        Rows with both sides; a run without any ends with 2.
+    failed, errors : int
+        Pairs that failed, and pairs that could not be compared.
+    unpaired_refused : int
+        Rows with one side only that no ``--allow-unpaired`` covers.
+    """
+    if errors or not pairs:
+        return EXIT_ERROR
+    return EXIT_DIFFERENT if failed or unpaired_refused else EXIT_OK
