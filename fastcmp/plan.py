@@ -1,18 +1,46 @@
-"""Pairs to tasks: pure; edges depend on the tensors, never on how many workers there are."""
+"""Pairs to tasks: pure; piece edges depend on the tensors, never on how many workers there are.
+
+Two kinds of edges must not be mixed up. *Piece* edges decide how sums are rounded, so they follow from the element
+count, the dtypes and the row length of a pair and from nothing else. *Task* edges only decide who does what: they may
+follow the number of workers, the sizes of all the other pairs, anything.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from fastcmp.options import FoldOptions, ScanOptions
+from fastcmp.formats.tensor_info import FileIdentity
+from fastcmp.options import CompareOptions, FoldOptions, ScanOptions
+from fastcmp.pairing import Pair
+
+# Fixed, not settings: a piece edge decides the rounding of a sum.
+PIECE_BYTES: Final = 64 * 1024 * 1024
+PIECE_EDGE_ELEMENTS: Final = 4096
+MIN_ROW_ELEMENTS: Final = 64
+
+# Free to tune: they only decide who does what.
+SPLIT_BYTES: Final = 256 * 1024 * 1024
+BATCH_BYTES: Final = 16 * 1024 * 1024
+BATCH_MIN_BYTES: Final = 1024 * 1024
+BATCH_COUNT: Final = 256
+BATCH_MIN_COUNT: Final = 16
+TASKS_PER_WORKER: Final = 4
+PIECES_PER_TASK: Final = 4
+
+KL_WORDS: Final = ("logits", "probs", "softmax", "lm_head")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkItem:
+class WorkItem(NamedTuple):
     """One pair, or a range of the pieces of one large pair.
 
     ``golden_dtype`` and ``target_dtype`` are the true storage dtypes where the dump side stored a wider one, else "".
-    ``first_piece``/``stop_piece`` are None for a whole pair; else the half-open range of piece numbers.
+    ``first_piece``/``stop_piece`` are None for a whole pair; else the half-open range of piece numbers, and the two
+    identities say which files the ranges of one pair must all have been read from.
+
+    A named tuple: it pickles ten times faster than a frozen dataclass, and a task holds hundreds.
     """
 
     row: int
@@ -23,6 +51,8 @@ class WorkItem:
     target_dtype: str = ""
     first_piece: int | None = None
     stop_piece: int | None = None
+    golden_identity: FileIdentity | None = None
+    target_identity: FileIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +62,174 @@ class Task:
     index: int
     items: tuple[WorkItem, ...]
     scan: ScanOptions
+
+
+class PairSize(NamedTuple):
+    """How large a pair is, as far as that is known before any worker looks at it.
+
+    Attributes
+    ----------
+    golden_bytes, target_bytes : int
+        Of the files; 0 where there is none.
+    piece_count : int
+        1, or what `piece_edges` gives where both headers were read.
+    golden_identity, target_identity : FileIdentity or None
+        Of the headers that ``piece_count`` was made from.
+    """
+
+    golden_bytes: int
+    target_bytes: int
+    piece_count: int = 1
+    golden_identity: FileIdentity | None = None
+    target_identity: FileIdentity | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both sides."""
+        return self.golden_bytes + self.target_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All the work of a run, in the order in which it is done and delivered.
+
+    Attributes
+    ----------
+    tasks : tuple of Task
+        ``tasks[i].index == i``. The tasks of one split pair stand together, in the order of their pieces.
+    task_bytes : tuple of int
+        Estimated bytes of both sides, for progress.
+    pair_count : int
+        Pairs in all tasks; each is in exactly one task, or in the tasks of its pieces.
+    """
+
+    tasks: tuple[Task, ...]
+    task_bytes: tuple[int, ...]
+    pair_count: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Estimated bytes of both sides of all pairs."""
+        return sum(self.task_bytes)
+
+
+def piece_edges(element_count: int, golden_bits: int, target_bits: int, row_length: int) -> list[int]:
+    """Element numbers at which a pair is cut into pieces of at most 64 MiB of its wider side.
+
+    Parameters
+    ----------
+    element_count : int
+    golden_bits, target_bits : int
+        Bits of one element as the dtype table has them; less than 8 counts as 8, for such elements are unpacked.
+    row_length : int
+        Length of the last logical axis of golden.
+
+    Returns
+    -------
+    list of int
+        ``[0, ..., element_count]``, strictly increasing; ``[0, 0]`` for an empty tensor, which is one empty piece.
+        Inner edges are multiples of 4096, and of whole rows wherever such a piece fits.
+    """
+    if element_count <= 0:
+        return [0, 0]
+    itemsize = (max(golden_bits, target_bits, 8) + 7) // 8
+    most = PIECE_BYTES // itemsize
+    row = max(row_length, 1)
+    if row < MIN_ROW_ELEMENTS:
+        row *= -(-MIN_ROW_ELEMENTS // row)
+    grain = math.lcm(row, PIECE_EDGE_ELEMENTS)
+    if grain > most:
+        grain = PIECE_EDGE_ELEMENTS
+    step = most // grain * grain
+    return [*range(0, element_count, step), element_count]
+
+
+def wants_kl(pair: Pair, kl: str) -> bool:
+    """True if this pair gets kl_divergence: always, never, or by the words in its name or paths (``auto``)."""
+    if kl != "auto":
+        return kl == "all"
+    names = [pair.key.data_id]
+    names += [side.written_path for side in (pair.golden, pair.target) if side is not None]
+    return any(word in name.lower() for name in names for word in KL_WORDS)
+
+
+class _Unit(NamedTuple):
+    """Tasks that stand together: one batch of small pairs, one large pair, or the ranges of a split pair."""
+
+    nbytes: int
+    tasks: list[tuple[tuple[WorkItem, ...], int]]
+
+
+def plan(pairs: Iterable[Pair], sizes: Sequence[PairSize], options: CompareOptions, *, worker_count: int = 1) -> Plan:
+    """All pairs that have both sides, as tasks; the largest first, so that no worker is left alone with one at the end.
+
+    Parameters
+    ----------
+    pairs : iterable of Pair
+        Those with one side only are no work.
+    sizes : sequence of PairSize
+        One for each of ``pairs``, in the same order.
+    options : CompareOptions
+    worker_count : int
+        How many workers will share the work; changes task edges only, never a result.
+    """
+    work = [(pair, size) for pair, size in zip(pairs, sizes, strict=True) if pair.golden is not None and pair.target is not None]
+    plain = FoldOptions(kl=False, relative_floor=options.relative_floor, scale=options.scale)
+    with_kl = FoldOptions(kl=True, relative_floor=options.relative_floor, scale=options.scale)
+    share = sum(size.nbytes for _, size in work) // (worker_count * TASKS_PER_WORKER)
+    units: list[_Unit] = []
+    small: list[tuple[WorkItem, int]] = []
+    for pair, size in work:
+        item = _whole_item(pair, with_kl if wants_kl(pair, options.kl) else plain)
+        if size.piece_count > 1 and (max(size.golden_bytes, size.target_bytes) > SPLIT_BYTES or size.nbytes > share):
+            units.append(_split(item, size, worker_count))
+        else:
+            small.append((item, size.nbytes))
+    units += _batches(small, worker_count)
+    units.sort(key=lambda unit: -unit.nbytes)
+    flat = [task for unit in units for task in unit.tasks]
+    tasks = tuple(Task(index, items, options.scan) for index, (items, _) in enumerate(flat))
+    return Plan(tasks, tuple(nbytes for _, nbytes in flat), len(work))
+
+
+def _whole_item(pair: Pair, fold: FoldOptions) -> WorkItem:
+    golden, target = pair.golden, pair.target
+    assert golden is not None and target is not None
+    return WorkItem(pair.row, golden.path, target.path, fold, golden.dtype, target.dtype)
+
+
+def _split(item: WorkItem, size: PairSize, worker_count: int) -> _Unit:
+    """A large pair as ranges of its pieces."""
+    fair = -(-size.piece_count // (worker_count * TASKS_PER_WORKER))
+    width = min(PIECES_PER_TASK, max(1, fair))
+    tasks: list[tuple[tuple[WorkItem, ...], int]] = []
+    for first in range(0, size.piece_count, width):
+        stop = min(first + width, size.piece_count)
+        part = item._replace(first_piece=first, stop_piece=stop, golden_identity=size.golden_identity, target_identity=size.target_identity)
+        nbytes = size.nbytes * stop // size.piece_count - size.nbytes * first // size.piece_count
+        tasks.append(((part,), nbytes))
+    return _Unit(size.nbytes, tasks)
+
+
+def _batches(small: list[tuple[WorkItem, int]], worker_count: int) -> list[_Unit]:
+    """Whole pairs in the order given, batched by bytes and by count."""
+    shares = worker_count * TASKS_PER_WORKER
+    most_bytes = min(BATCH_BYTES, max(BATCH_MIN_BYTES, sum(nbytes for _, nbytes in small) // shares))
+    most_items = min(BATCH_COUNT, max(BATCH_MIN_COUNT, -(-len(small) // shares)))
+    units: list[_Unit] = []
+    items: list[WorkItem] = []
+    held = 0
+
+    def close() -> None:
+        nonlocal items, held
+        if items:
+            units.append(_Unit(held, [(tuple(items), held)]))
+        items, held = [], 0
+
+    for item, nbytes in small:
+        if held + nbytes > most_bytes or len(items) >= most_items:
+            close()
+        items.append(item)
+        held += nbytes
+    close()
+    return units

@@ -1,0 +1,70 @@
+"""What planning must know about the files: sizes of all, headers of the large ones, dtypes of a few."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from fastcmp.dtypes import DTYPES
+from fastcmp.errors import TensorError
+from fastcmp.formats import scan_batch
+from fastcmp.formats.tensor_info import TensorInfo
+from fastcmp.options import ScanOptions
+from fastcmp.pairing import Pair
+from fastcmp.plan import PIECE_BYTES, PairSize, piece_edges
+
+SAMPLE_COUNT: Final = 64
+
+
+def measure(pairs: Iterable[Pair], options: ScanOptions) -> list[PairSize]:
+    """The size of every pair; a file that is missing or is no regular file has 0 bytes.
+
+    Headers are read only where a side is larger than one piece: only such a pair can be split.
+    """
+    return [_pair_size(pair, options) for pair in pairs]
+
+
+def dtype_pairs(pairs: Sequence[Pair], options: ScanOptions) -> list[tuple[str, str]]:
+    """The (golden, target) storage dtypes of a sample of the pairs, for compiling kernels before they are needed."""
+    whole = [pair for pair in pairs if pair.golden is not None and pair.target is not None]
+    sample = whole[:: max(1, len(whole) // SAMPLE_COUNT)]
+    paths = [side.path for pair in sample for side in (pair.golden, pair.target) if side is not None]
+    found = scan_batch(paths, options)
+    seen: dict[tuple[str, str], None] = {}
+    for golden, target in zip(found[::2], found[1::2], strict=True):
+        if isinstance(golden, TensorInfo) and isinstance(target, TensorInfo):
+            seen[golden.dtype, target.dtype] = None
+    return list(seen)
+
+
+def _pair_size(pair: Pair, options: ScanOptions) -> PairSize:
+    if pair.golden is None or pair.target is None:
+        return PairSize(0, 0)
+    golden_bytes, target_bytes = _file_bytes(pair.golden.path), _file_bytes(pair.target.path)
+    if max(golden_bytes, target_bytes) <= PIECE_BYTES:
+        return PairSize(golden_bytes, target_bytes)
+    golden, target = scan_batch([pair.golden.path, pair.target.path], options)
+    if isinstance(golden, TensorError) or isinstance(target, TensorError) or golden.element_count != target.element_count:
+        return PairSize(golden_bytes, target_bytes)
+    pieces = len(edges_of(golden, target)) - 1
+    return PairSize(golden_bytes, target_bytes, pieces, golden.identity, target.identity)
+
+
+def row_length(info: TensorInfo) -> int:
+    """Length of the last logical axis; a scalar is one row of one element."""
+    return info.shape[-1] if info.shape else 1
+
+
+def edges_of(golden: TensorInfo, target: TensorInfo) -> list[int]:
+    """The piece edges of a pair of one element count."""
+    return piece_edges(golden.element_count, DTYPES[golden.dtype].bits, DTYPES[target.dtype].bits, row_length(golden))
+
+
+def _file_bytes(path: str) -> int:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0

@@ -1,0 +1,79 @@
+"""Frames between our own processes: eight bytes of length, then a pickle of plain data.
+
+Both ends of every socket are processes that we started; nothing that was read from a tensor file is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import pickle  # noqa: TID251 - between our own processes only
+import socket
+import struct
+from typing import Any, Final
+
+_LENGTH: Final = struct.Struct("<Q")
+# A frame holds one task or one result, well under a MiB; more than this is a broken stream.
+MOST_BYTES: Final = 1 << 30
+CHUNK_BYTES: Final = 1 << 18
+
+
+def pack(message: object) -> bytes:
+    """A message as the bytes of one frame."""
+    body = pickle.dumps(message, protocol=5)
+    return _LENGTH.pack(len(body)) + body
+
+
+def unpack(body: bytes | bytearray) -> Any:
+    """The message in a frame's body."""
+    return pickle.loads(body)  # noqa: S301 - written by a process that we started
+
+
+class FrameBuffer:
+    """Bytes as they come from a socket, given back as whole frames."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Bodies of the frames that ``data`` completes; ValueError if this is no stream of frames."""
+        held = self._held
+        held += data
+        bodies: list[bytes] = []
+        at = 0
+        while len(held) - at >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(held, at)
+            if length > MOST_BYTES:
+                raise ValueError(f"a frame of {length} bytes, expected at most {MOST_BYTES}")
+            end = at + _LENGTH.size + length
+            if end > len(held):
+                break
+            bodies.append(bytes(held[at + _LENGTH.size : end]))
+            at = end
+        del held[:at]
+        return bodies
+
+
+def send(sock: socket.socket, message: object) -> None:
+    """Send one frame, waiting as long as it takes."""
+    sock.sendall(pack(message))
+
+
+def receive_body(sock: socket.socket) -> bytes:
+    """Body of the next frame; EOFError when the other end is gone."""
+    (length,) = _LENGTH.unpack(_exactly(sock, _LENGTH.size))
+    if length > MOST_BYTES:
+        raise EOFError
+    return _exactly(sock, length)
+
+
+def _exactly(sock: socket.socket, count: int) -> bytes:
+    parts: list[bytes] = []
+    while count:
+        try:
+            part = sock.recv(min(count, CHUNK_BYTES))
+        except ConnectionError:
+            part = b""
+        if not part:
+            raise EOFError
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
