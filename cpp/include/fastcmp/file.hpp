@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace fastcmp {
+
+/// Who a file was when it was opened.
+struct FileIdentity {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::uint64_t size = 0;
+    std::int64_t mtime_ns = 0;
+
+    bool operator==(const FileIdentity&) const = default;
+};
+
+/// Directories that opened files must lie in, already without symbolic links; empty: anywhere.
+using Roots = std::vector<std::string>;
+
+/// An open regular file. Moves, closes itself.
+class File {
+public:
+    /// Throws ReadError: E_MISSING, E_PERMISSION, E_NOT_REGULAR, E_LOOP, E_PATH, E_PATH_OUTSIDE, E_LINK_OUTSIDE, E_IO, E_MEMORY.
+    static File open(const std::string& path, const Roots& roots);
+
+    File(File&& other) noexcept;
+    File& operator=(File&&) = delete;
+    ~File();
+
+    [[nodiscard]] const FileIdentity& identity() const noexcept { return identity_; }
+    [[nodiscard]] std::uint64_t size() const noexcept { return identity_.size; }
+    /// Give the descriptor away; the caller closes it.
+    [[nodiscard]] int release() noexcept;
+    /// Fill `into` from `offset`. Returns the bytes read: fewer only at the end of the file. Throws E_IO.
+    std::size_t read_at(std::uint64_t offset, std::span<std::byte> into) const;
+    /// The same, but a short read is E_SHRUNK.
+    void read_exactly(std::uint64_t offset, std::span<std::byte> into) const;
+    /// fstat once more; throws E_SHRUNK or E_CHANGED if the file is no longer `expected`.
+    void expect(const FileIdentity& expected) const;
+
+private:
+    File(int descriptor, const FileIdentity& identity) noexcept : descriptor_{descriptor}, identity_{identity} {}
+
+    int descriptor_;
+    FileIdentity identity_;
+};
+
+/// The first bytes of a file, at most `limit`.
+struct Head {
+    std::vector<std::byte> bytes;
+    FileIdentity identity;
+};
+
+/// Opens, reads, closes. Throws ReadError; E_EMPTY_FILE if there is nothing to read.
+Head read_head(const std::string& path, std::size_t limit, const Roots& roots);
+
+/// Bytes [offset, offset + count) of a file that is still `expected`, before and after. Throws ReadError.
+std::vector<std::byte> read_range(const std::string& path, const FileIdentity& expected, std::uint64_t offset, std::size_t count);
+
+}  // namespace fastcmp

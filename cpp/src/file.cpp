@@ -1,0 +1,232 @@
+#include "fastcmp/file.hpp"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "fastcmp/error.hpp"
+
+namespace fastcmp {
+namespace {
+
+namespace fs = std::filesystem;
+
+// O_NONBLOCK: a FIFO without a writer must not block; O_NOCTTY: a terminal must not become ours.
+constexpr int kOpenFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+
+template <typename Call>
+auto retry(Call call) {
+    auto result = call();
+    while (result == -1 && errno == EINTR) {
+        result = call();
+    }
+    return result;
+}
+
+std::string describe(int error) { return std::error_code{error, std::generic_category()}.message(); }
+
+[[noreturn]] void throw_missing(const std::string& path) {
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) {
+        throw ReadError("E_MISSING", ReadError::kNoOffset, "a dangling symbolic link, expected a file where it leads");
+    }
+    throw ReadError("E_MISSING", ReadError::kNoOffset, "no such file");
+}
+
+[[noreturn]] void throw_open_error(int error, const std::string& path) {
+    switch (error) {
+        case ENOENT:
+        case ENOTDIR:
+            throw_missing(path);
+        case EACCES:
+        case EPERM:
+            throw ReadError("E_PERMISSION", ReadError::kNoOffset, "permission denied");
+        case ELOOP:
+            throw ReadError("E_LOOP", ReadError::kNoOffset, "symbolic links without end");
+        case ENAMETOOLONG:
+            throw ReadError("E_PATH", ReadError::kNoOffset, "the path has " + std::to_string(path.size()) + " bytes, too many for a file name");
+        case EISDIR:
+        case ENXIO:
+        case ENODEV:
+            throw ReadError("E_NOT_REGULAR", ReadError::kNoOffset, "a socket or device, expected a regular file");
+        case ENOMEM:
+            throw ReadError("E_MEMORY", ReadError::kNoOffset, "no memory to open the file");
+        default:
+            throw ReadError("E_IO", ReadError::kNoOffset, "cannot be opened: " + describe(error) + " (errno " + std::to_string(error) + ")");
+    }
+}
+
+FileIdentity identity_of(const struct stat& status) {
+    return {status.st_dev, status.st_ino, static_cast<std::uint64_t>(status.st_size),
+            static_cast<std::int64_t>(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec};
+}
+
+struct stat status_of(int descriptor) {
+    struct stat status {};
+    if (retry([&] { return ::fstat(descriptor, &status); }) != 0) {
+        throw ReadError("E_IO", ReadError::kNoOffset, "fstat failed: " + describe(errno));
+    }
+    return status;
+}
+
+const char* kind_of(mode_t mode) {
+    switch (mode & S_IFMT) {
+        case S_IFDIR: return "a directory";
+        case S_IFIFO: return "a FIFO";
+        case S_IFCHR: return "a character device";
+        case S_IFBLK: return "a block device";
+        case S_IFSOCK: return "a socket";
+        default: return "not a file";
+    }
+}
+
+bool lies_in(const std::string& path, const Roots& roots) {
+    return std::ranges::any_of(roots, [&](const std::string& root) {
+        return path.starts_with(root) && (path.size() == root.size() || root.ends_with('/') || path[root.size()] == '/');
+    });
+}
+
+/// The path without symbolic links, which lies in a root; where it may be opened.
+std::string resolve_in_roots(const std::string& path, const Roots& roots) {
+    std::error_code failure;
+    const auto real = fs::weakly_canonical(path, failure);
+    if (failure) {
+        throw_open_error(failure.value(), path);
+    }
+    const auto absolute = fs::absolute(real, failure).string();
+    if (!lies_in(absolute, roots)) {
+        if (lies_in(fs::absolute(path, failure).lexically_normal().string(), roots)) {
+            throw ReadError("E_LINK_OUTSIDE", ReadError::kNoOffset, "a symbolic link leads to " + quote(absolute) + ", outside the allowed roots");
+        }
+        throw ReadError("E_PATH_OUTSIDE", ReadError::kNoOffset, "the real path " + quote(absolute) + " lies outside the allowed roots");
+    }
+    return absolute;
+}
+
+/// Opens a resolved path; a link that was put in its way since then is an error, not followed.
+int open_resolved(const std::string& path) {
+    open_how how{};
+    how.flags = static_cast<std::uint64_t>(kOpenFlags);
+    how.resolve = RESOLVE_NO_SYMLINKS;
+    const auto opened = retry([&] { return ::syscall(SYS_openat2, AT_FDCWD, path.c_str(), &how, sizeof how); });
+    if (opened == -1 && (errno == ENOSYS || errno == EPERM)) {  // an old kernel, or a container that filters the call
+        return retry([&] { return ::open(path.c_str(), kOpenFlags | O_NOFOLLOW); });
+    }
+    return static_cast<int>(opened);
+}
+
+/// Where the descriptor really is, whatever happened to the path meanwhile.
+void check_opened_path(int descriptor, const Roots& roots) {
+    std::error_code failure;
+    const auto real = fs::read_symlink("/proc/self/fd/" + std::to_string(descriptor), failure).string();
+    if (failure || !lies_in(real, roots)) {
+        throw ReadError("E_LINK_OUTSIDE", ReadError::kNoOffset, "the opened file is " + quote(real) + ", outside the allowed roots");
+    }
+}
+
+}  // namespace
+
+File File::open(const std::string& path, const Roots& roots) {
+    if (path.empty() || path.find('\0') != std::string::npos) {
+        throw ReadError("E_PATH", ReadError::kNoOffset, path.empty() ? "the path is empty" : "the path has a NUL byte");
+    }
+    const auto descriptor = roots.empty() ? retry([&] { return ::open(path.c_str(), kOpenFlags); }) : open_resolved(resolve_in_roots(path, roots));
+    if (descriptor == -1) {
+        throw_open_error(errno, path);
+    }
+    File file{descriptor, {}};
+    if (!roots.empty()) {
+        check_opened_path(descriptor, roots);
+    }
+    const auto status = status_of(descriptor);
+    if (!S_ISREG(status.st_mode)) {
+        throw ReadError("E_NOT_REGULAR", ReadError::kNoOffset, std::string{kind_of(status.st_mode)} + ", expected a regular file");
+    }
+    file.identity_ = identity_of(status);
+    return file;
+}
+
+File::File(File&& other) noexcept : descriptor_{other.release()}, identity_{other.identity_} {}
+
+File::~File() {
+    if (descriptor_ != -1) {
+        ::close(descriptor_);
+    }
+}
+
+int File::release() noexcept { return std::exchange(descriptor_, -1); }
+
+std::size_t File::read_at(std::uint64_t offset, std::span<std::byte> into) const {
+    std::size_t done = 0;
+    while (done < into.size()) {
+        const auto got = retry([&] {
+            return ::pread(descriptor_, into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
+        });
+        if (got == -1) {
+            throw ReadError("E_IO", static_cast<std::int64_t>(offset + done),
+                            "cannot be read: " + describe(errno) + " (errno " + std::to_string(errno) + ")");
+        }
+        if (got == 0) {
+            break;
+        }
+        done += static_cast<std::size_t>(got);
+    }
+    return done;
+}
+
+void File::read_exactly(std::uint64_t offset, std::span<std::byte> into) const {
+    const auto got = read_at(offset, into);
+    if (got != into.size()) {
+        throw ReadError("E_SHRUNK", static_cast<std::int64_t>(offset + got),
+                        "expected " + std::to_string(into.size()) + " bytes from byte " + std::to_string(offset) + ", got " + std::to_string(got));
+    }
+}
+
+void File::expect(const FileIdentity& expected) const {
+    const auto now = identity_of(status_of(descriptor_));
+    if (now == expected) {
+        return;
+    }
+    const bool same_file = now.device == expected.device && now.inode == expected.inode;
+    if (same_file && now.size < expected.size) {
+        throw ReadError("E_SHRUNK", ReadError::kNoOffset,
+                        "the file had " + std::to_string(expected.size) + " bytes when its header was read, now it has " + std::to_string(now.size));
+    }
+    throw ReadError("E_CHANGED", ReadError::kNoOffset,
+                    same_file ? "size or time of the file are not what they were when its header was read"
+                              : "another file stands where the header was read");
+}
+
+Head read_head(const std::string& path, std::size_t limit, const Roots& roots) {
+    const auto file = File::open(path, roots);
+    if (file.size() == 0) {
+        throw ReadError("E_EMPTY_FILE", 0, "the file is empty, expected a header");
+    }
+    Head head{std::vector<std::byte>(static_cast<std::size_t>(std::min<std::uint64_t>(limit, file.size()))), file.identity()};
+    file.read_exactly(0, head.bytes);
+    return head;
+}
+
+std::vector<std::byte> read_range(const std::string& path, const FileIdentity& expected, std::uint64_t offset, std::size_t count) {
+    const auto file = File::open(path, {});
+    file.expect(expected);
+    if (offset > file.size() || count > file.size() - offset) {
+        throw ReadError("E_TRUNCATED", static_cast<std::int64_t>(file.size()), "the file ends before the bytes that its header promises");
+    }
+    std::vector<std::byte> bytes(count);
+    file.read_exactly(offset, bytes);
+    file.expect(expected);
+    return bytes;
+}
+
+}  // namespace fastcmp
