@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
+from fastcmp.errors import UsageError
+from fastcmp.options import CompareOptions
+from fastcmp.sources.dump import Dump
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
+from fastcmp.sources.natural_order import token_key
+from fastcmp.sources.wording import listing, printable
+
+RULE_KEY: Final = "key"
+RULE_PATH: Final = "path"
+RULE_FILE: Final = "file"
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One row of the report to be. Exactly one side may be None (`E_UNPAIRED`)."""
+    """One row of the report to be. Exactly one side may be None (`E_UNPAIRED`).
+
+    Attributes
+    ----------
+    row : int
+        Index in the report.
+    key : TensorKey
+    golden, target : NamedTensor or None
+    rule : str
+        ``key`` (both named so by metadata), ``path`` (relative path in two directories), ``file`` (two single files); "" for one side alone.
+    execution_order : int
+        0 for the pair that was computed first: by token, then by the first appearance of the data_id. What the first divergence goes by.
+    """
 
     row: int
     key: TensorKey
@@ -17,3 +42,135 @@ class Pair:
     target: NamedTensor | None
     rule: str
     execution_order: int
+
+
+def pair(golden: Dump, target: Dump, options: CompareOptions) -> list[Pair]:
+    """Every key of either dump exactly once, in the row order of the report.
+
+    Rank, then the data_id in golden's order, then the token; the keys that only target has follow in the same way, in target's order,
+    at the end of their rank. Two single files are a pair whatever their names are. Where only one side knows a rank, and just one,
+    the ranks are not compared.
+
+    Parameters
+    ----------
+    golden, target : Dump
+    options : CompareOptions
+        ``include`` and ``exclude``, case-sensitive globs on the data_id; keys left out have no row.
+
+    Raises
+    ------
+    UsageError
+        If no key stands on both sides.
+    """
+    left, right = _by_key(golden), _by_key(target)
+    kinds = {golden.kind, target.kind}
+    if kinds == {"file"}:
+        rule = RULE_FILE
+        right = dict(zip(left, right.values(), strict=True))
+    else:
+        rule = RULE_KEY if "metadata" in kinds else RULE_PATH
+        left, right = _with_common_rank(left, right)
+    keys = list(left)
+    keys += [key for key in right if key not in left]
+    shared_count = len(left) + len(right) - len(keys)
+    if not shared_count:
+        raise UsageError(_no_pair(golden, target, left, right))
+    wanted = _filter(options)
+    keys = [key for key in keys if wanted(key.data_id)]
+    if not any(key in left and key in right for key in keys):
+        raise UsageError(f"no pair is left of {shared_count}: --include {options.include} --exclude {options.exclude}; check the globs")
+    return _rows(keys, left, right, rule)
+
+
+def _by_key(dump: Dump) -> dict[TensorKey, NamedTensor]:
+    return {tensor.key: tensor for tensor in dump.tensors}
+
+
+def _rows(keys: list[TensorKey], left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor], rule: str) -> list[Pair]:
+    appearance: dict[tuple[str, str], int] = {}
+    for key in keys:
+        appearance.setdefault((key.rank, key.data_id), len(appearance))
+    rank_order = _positions({key.rank for key in keys})
+    token_order = _positions({key.token_id for key in keys})
+
+    def row_order(key: TensorKey) -> tuple[int, bool, int, int]:
+        return rank_order[key.rank], key not in left, appearance[key.rank, key.data_id], token_order[key.token_id]
+
+    def execution_order(key: TensorKey) -> tuple[int, int, int]:
+        return token_order[key.token_id], appearance_in_rank[key.rank, key.data_id], rank_order[key.rank]
+
+    keys = sorted(keys, key=row_order)
+    appearance_in_rank = _within_rank(appearance)
+    executed = {key: number for number, key in enumerate(sorted(keys, key=execution_order))}
+    pairs = []
+    for row, key in enumerate(keys):
+        one, other = left.get(key), right.get(key)
+        pairs.append(Pair(row, key, one, other, rule if one is not None and other is not None else "", executed[key]))
+    return pairs
+
+
+def _positions(texts: set[str]) -> dict[str, int]:
+    """Where each token (or rank) stands among the others: there are few of them, and integers sort faster than `token_key`."""
+    return {text: position for position, text in enumerate(sorted(texts, key=token_key))}
+
+
+def _within_rank(appearance: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """Appearances counted from 0 in every rank, so that the ranks of one model step stand side by side."""
+    counts: dict[str, int] = {}
+    numbered = {}
+    for rank, data_id in appearance:
+        numbered[rank, data_id] = counts.get(rank, 0)
+        counts[rank] = numbered[rank, data_id] + 1
+    return numbered
+
+
+def _with_common_rank(
+    left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor]
+) -> tuple[dict[TensorKey, NamedTensor], dict[TensorKey, NamedTensor]]:
+    """Give the side without ranks the other's, where that has just one."""
+    left_ranks, right_ranks = {key.rank for key in left}, {key.rank for key in right}
+    if left_ranks == {""} and len(right_ranks) == 1:
+        return _with_rank(left, *right_ranks), right
+    if right_ranks == {""} and len(left_ranks) == 1:
+        return left, _with_rank(right, *left_ranks)
+    return left, right
+
+
+def _with_rank(tensors: dict[TensorKey, NamedTensor], rank: str) -> dict[TensorKey, NamedTensor]:
+    if not rank:
+        return tensors
+    return {key._replace(rank=rank): tensor for key, tensor in tensors.items()}
+
+
+def _filter(options: CompareOptions) -> Callable[[str], bool]:
+    include, exclude = _globs(options.include), _globs(options.exclude)
+    known: dict[str, bool] = {}
+
+    def wanted(data_id: str) -> bool:
+        answer = known.get(data_id)
+        if answer is None:
+            answer = (include is None or include.match(data_id) is not None) and (exclude is None or exclude.match(data_id) is None)
+            known[data_id] = answer
+        return answer
+
+    return wanted
+
+
+def _globs(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
+    """One regular expression for all globs, as `fnmatch.fnmatchcase` would match each; None for no glob."""
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)) if patterns else None
+
+
+def _no_pair(golden: Dump, target: Dump, left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor]) -> str:
+    sides = [
+        f"{role} {printable(dump.path)} has {len(keys)} tensors ({_examples(keys)})"
+        if keys
+        else f"{role} {printable(dump.path)} has no tensor"
+        for role, dump, keys in (("golden", golden, left), ("target", target, right))
+    ]
+    return f"no pair at all: {', '.join(sides)}; the keys of both must agree"
+
+
+def _examples(keys: dict[TensorKey, NamedTensor]) -> str:
+    shown = listing("/".join(part for part in (key.rank and f"rank{key.rank}", key.data_id, key.token_id) if part) for key in keys)
+    return shown if len(keys) <= 5 else f"{shown} ..."

@@ -1,0 +1,7 @@
+"""Which files of a directory are tensors. One row per reader; lower case; the first of two files with one stem gets the plain name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SUFFIXES: Final = (".npy", ".bin")

@@ -1,0 +1,140 @@
+"""An argument of the command line to a dump: a metadata.json, a directory, or one tensor file."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter
+from typing import Final
+
+from fastcmp.errors import UsageError
+from fastcmp.formats.suffixes import SUFFIXES
+from fastcmp.options import CompareOptions
+from fastcmp.sources.dump import Dump, Role
+from fastcmp.sources.metadata import ProcessDump, load_metadata
+from fastcmp.sources.named_tensor import NamedTensor, TensorKey
+from fastcmp.sources.natural_order import natural_key, token_key
+from fastcmp.sources.tree import SOURCE_DIRECTORIES, Tree, walk
+from fastcmp.sources.wording import listing, printable
+
+_RANK_DIRECTORY: Final = re.compile(r"rank[_-]?([0-9]+)", re.IGNORECASE)
+
+
+def load(path: str | os.PathLike[str], role: Role, options: CompareOptions) -> Dump:
+    """Every tensor that ``path`` names, in the dump's own order. No tensor file is opened, none needs to exist.
+
+    * ``*.json``: the metadata of one process, of any era.
+    * A directory that holds metadata.json files: those of the role (``golden_tensor`` or ``acl_tensor`` above them), and if it has none of
+      its role, the others; several of them must be told apart by rank (recorded by the dump, or a ``rank<n>`` directory).
+    * Any other directory: its tensor files; the key of one is its path below the directory without extension, the token is "".
+    * Any other regular file: one tensor; its key is the name without extension.
+
+    Raises
+    ------
+    UsageError
+        In one line, if ``path`` cannot be used.
+    """
+    path = os.fspath(path)
+    name = printable(path)
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            return _load_directory(path, role, options)
+    except (OSError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(
+            f"{name}: {getattr(error, 'strerror', None) or error}; name a metadata.json, a directory or a tensor file"
+        ) from error
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{name}: not a regular file; name a metadata.json, a directory or a tensor file")
+    if path.lower().endswith(".json"):
+        process = load_metadata(path, role, options)
+        return Dump(path, "metadata", process.tensors, process.warnings)
+    stem = os.path.splitext(os.path.basename(path))[0]
+    return Dump(path, "file", [NamedTensor(TensorKey("", stem, ""), path, os.path.abspath(path))], [])
+
+
+def _load_directory(path: str, role: Role, options: CompareOptions) -> Dump:
+    tree = walk(path)
+    warnings = [f"{printable(path)}: {warning}" for warning in tree.warnings]
+    if tree.metadata_paths:
+        chosen, is_other_role = _of_role(tree, role)
+        if is_other_role:
+            warnings.append(f"{printable(path)}: nothing of the {role} side in it; taken as the {role} side: {listing(chosen)}")
+        processes = [load_metadata(os.path.join(path, one), role, options, rank=_rank_of(one)) for one in chosen]
+        _refuse_processes_without_rank(processes, path, role)
+        processes.sort(key=lambda process: token_key(process.rank))
+        warnings += [warning for process in processes for warning in process.warnings]
+        return Dump(path, "metadata", [tensor for process in processes for tensor in process.tensors], warnings)
+    if not tree.tensor_paths:
+        raise UsageError(
+            f"{printable(path)}: no metadata.json and no tensor file ({', '.join(SUFFIXES)}) in it; name the directory of a dump"
+        )
+    tensors, collisions = _tensors_of(tree, role)
+    if collisions:
+        warnings.append(f"{printable(path)}: two files of one name, the second keeps its extension: {listing(collisions)}")
+    return Dump(path, "directory", tensors, warnings)
+
+
+def _of_role(tree: Tree, role: Role) -> tuple[list[str], bool]:
+    """The metadata of the role; else those of no role; else, as two runs of one role may be compared too, the others and True."""
+    by_role: dict[str, list[str]] = {}
+    for relative in tree.metadata_paths:
+        parts = os.path.abspath(os.path.join(tree.root, relative)).split("/")
+        found = next((SOURCE_DIRECTORIES[part] for part in reversed(parts[:-1]) if part in SOURCE_DIRECTORIES), "")
+        by_role.setdefault(found, []).append(relative)
+    fitting = by_role.get(role) or by_role.get("")
+    return (fitting, False) if fitting else (tree.metadata_paths, True)
+
+
+def _rank_of(relative: str) -> str:
+    for part in reversed(relative.split("/")[:-1]):
+        if found := _RANK_DIRECTORY.fullmatch(part):
+            return found[1]
+    return ""
+
+
+def _refuse_processes_without_rank(processes: list[ProcessDump], path: str, role: Role) -> None:
+    if len(processes) < 2:
+        return
+    counts = Counter(process.rank for process in processes)
+    doubtful = [process for process in processes if not process.rank or counts[process.rank] > 1]
+    if doubtful:
+        names = listing([f"{process.path} (rank {process.rank or 'unknown'})" for process in doubtful], 20)
+        raise UsageError(
+            f"{printable(path)}: {len(processes)} processes of the {role} side, expected one, or one of each rank; name one of them: {names}"
+        )
+
+
+def _tensors_of(tree: Tree, role: Role) -> tuple[list[NamedTensor], list[str]]:
+    """Files to tensors named by their relative path without extension; and the paths that share it with another file."""
+    prefix = _role_prefix(tree, role)
+    root = os.path.abspath(tree.root)
+    by_stem: dict[str, list[str]] = {}
+    for relative in tree.tensor_paths:
+        if relative.startswith(prefix):
+            by_stem.setdefault(os.path.splitext(relative)[0], []).append(relative)
+    tensors, collisions = [], []
+    taken = set(by_stem)
+    for stem, relatives in by_stem.items():
+        relatives.sort(key=lambda relative: (SUFFIXES.index(os.path.splitext(relative)[1].lower()), natural_key(relative)))
+        for relative in relatives:
+            data_id = stem
+            if relative is not relatives[0]:
+                collisions.append(relative)
+                data_id = relative
+                while data_id in taken:
+                    data_id += "#"
+                taken.add(data_id)
+            key = TensorKey("", data_id.removeprefix(prefix), "")
+            tensors.append(NamedTensor(key, relative, os.path.join(root, relative)))
+    return tensors, collisions
+
+
+def _role_prefix(tree: Tree, role: Role) -> str:
+    """The one directory that holds this role's tensors, with a slash, where a tree without metadata has both roles in it; else ""."""
+    own = next(directory for directory, its_role in SOURCE_DIRECTORIES.items() if its_role == role)
+    prefixes = {f"{before}/{own}/" for before, found, _ in (f"/{path}".partition(f"/{own}/") for path in tree.tensor_paths) if found}
+    return prefixes.pop().removeprefix("/") if len(prefixes) == 1 else ""

@@ -1,0 +1,118 @@
+"""One metadata.json and the files beside it to named tensors."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from fastcmp.dtypes import DTYPES
+from fastcmp.dump_layout import DTYPES_NAME, JOURNAL_NAME, METADATA_NAME, Journal, dtypes_of, metadata_of, read_journal
+from fastcmp.errors import UsageError
+from fastcmp.options import CompareOptions
+from fastcmp.sources.dump import Role
+from fastcmp.sources.eras import Rows, rows_of
+from fastcmp.sources.json_document import MAX_FILE_BYTES, is_inside, parse, read_bounded
+from fastcmp.sources.named_tensor import NamedTensor, TensorKey
+from fastcmp.sources.path_locator import PathLocator
+from fastcmp.sources.wording import printable
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessDump:
+    """The tensors of one process. ``rank`` is "" where it is not known."""
+
+    path: str
+    rank: str
+    tensors: list[NamedTensor]
+    warnings: list[str]
+
+
+def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str = "") -> ProcessDump:
+    """Read a metadata.json, merged with the journal and the dtypes beside it.
+
+    Entries of the journal that metadata.json does not have yet come after its own. The file may be missing where there is a journal.
+
+    Parameters
+    ----------
+    path : str
+    role : {"golden", "target"}
+    options : CompareOptions
+    rank : str
+        Used if the journal does not know the rank.
+
+    Raises
+    ------
+    UsageError
+        If a file is damaged, in one line with its place.
+    """
+    directory = os.path.dirname(os.path.abspath(path))
+    is_ours = os.path.basename(path) == METADATA_NAME
+    journal, warnings = _journal_beside(directory, options) if is_ours else (None, [])
+    rows: Rows = {}
+    if journal is None or os.path.lexists(path):
+        document, merge_warnings = parse(read_bounded(path, roots=options.scan.roots), path)
+        rows = rows_of(document, role, printable(path))
+        warnings += merge_warnings
+    dtypes = _dtypes_beside(directory, options) if is_ours else {}
+    if journal is not None:
+        for data_id, tokens in metadata_of(journal.entries).items():
+            for token_id, written in tokens.items():
+                rows.setdefault((data_id, token_id), written)
+        dtypes.update(_flat(dtypes_of(journal.entries)))
+        rank = (journal.header.rank if journal.header else "") or rank
+    locator = PathLocator(directory, _working_directory(directory))
+    tensors = []
+    for (data_id, token_id), written in rows.items():
+        found, notes = locator.locate(written)
+        dtype = dtypes.get((data_id, token_id), "") if dtypes else ""
+        tensors.append(NamedTensor(TensorKey(rank, data_id, token_id), written, found, dtype, notes))
+    return ProcessDump(path, rank, tensors, warnings)
+
+
+def _working_directory(otherwise: str) -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return otherwise
+
+
+def _journal_beside(directory: str, options: CompareOptions) -> tuple[Journal | None, list[str]]:
+    path = os.path.join(directory, JOURNAL_NAME)
+    name = printable(path)
+    if not os.path.lexists(path):
+        return None, []
+    roots = options.scan.roots
+    if roots and not any(is_inside(path, root) for root in roots):
+        raise UsageError(f"{name}: lies outside the allowed roots; add --root for it, if it is trusted [E_PATH_OUTSIDE]")
+    try:
+        if os.stat(path).st_size > MAX_FILE_BYTES:
+            raise UsageError(f"{name}: more than {MAX_FILE_BYTES} bytes; is this the journal of a dump?")
+        journal = read_journal(path)
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read: {error.strerror or error}; check the dump directory") from error
+    warnings = []
+    if journal.is_torn:
+        warnings.append(f"{name}: the last line is cut short: the dumping process was killed, or is still writing")
+    if journal.rejected_count:
+        warnings.append(f"{name}: {journal.rejected_count} lines are no entries and were ignored")
+    return journal, warnings
+
+
+def _dtypes_beside(directory: str, options: CompareOptions) -> dict[tuple[str, str], str]:
+    path = os.path.join(directory, DTYPES_NAME)
+    if not os.path.lexists(path):
+        return {}
+    document, _ = parse(read_bounded(path, roots=options.scan.roots), path)
+    if not isinstance(document, dict) or not all(isinstance(tokens, dict) for tokens in document.values()):
+        raise UsageError(f"{printable(path)}: expected {{data_id: {{token_id: dtype}}}}; repair it or dump again")
+    return _flat(document)
+
+
+def _flat(dtypes: dict[str, dict[str, str]]) -> dict[tuple[str, str], str]:
+    """By key, and only dtypes that are known: another name says nothing about how to judge the tensor."""
+    return {
+        (data_id, token_id): dtype
+        for data_id, tokens in dtypes.items()
+        for token_id, dtype in tokens.items()
+        if isinstance(dtype, str) and dtype in DTYPES
+    }

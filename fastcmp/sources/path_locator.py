@@ -1,0 +1,122 @@
+"""Where the files lie that a metadata.json names: also after the dump was moved, and in the directories of other library builds."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final
+
+from fastcmp.dump_layout import LowLevelPath, is_run_directory_name, path_candidates, split_low_level_path
+from fastcmp.sources.natural_order import natural_key
+from fastcmp.sources.wording import listing
+
+# A tensor that is nowhere costs one stat per run directory. More of them than this are no accident of thread ids.
+MAX_RUN_DIRECTORIES: Final = 64
+
+Located = tuple[str, tuple[str, ...]]
+
+
+class PathLocator:
+    """Finds the files of one metadata.json.
+
+    The directory part of a path is resolved once: where just one of its candidates exists, its files are there, and no further
+    system call is made (a file that is missing is reported when it is opened). Low-level paths cost one stat each.
+
+    Parameters
+    ----------
+    metadata_directory, working_directory : str
+        Absolute.
+    """
+
+    def __init__(self, metadata_directory: str, working_directory: str) -> None:
+        self._metadata_directory = metadata_directory
+        self._working_directory = working_directory
+        self._directories: dict[str, list[str]] = {}
+        self._run_directories: dict[tuple[str, str], list[str]] = {}
+
+    def locate(self, written: str) -> Located:
+        """The path to open for a path as written, and notes for the report.
+
+        Nothing is opened. If the file is nowhere, this is where it was looked for first.
+        """
+        if "tensors/" in written:
+            parts = split_low_level_path(written)
+            if parts is not None:
+                return self._locate_low_level(parts)
+        tail = written.rpartition("/")[2]
+        directories = self._candidate_directories(written[: len(written) - len(tail)])
+        if len(directories) > 1:
+            for directory in directories:
+                if _exists(f"{directory}/{tail}"):
+                    return f"{directory}/{tail}", ()
+        return f"{directories[0]}/{tail}", ()
+
+    def _candidate_directories(self, prefix: str) -> list[str]:
+        """The candidates of a directory that exist, in order; the first candidate where none does. ``prefix`` is "" or ends in a slash."""
+        known = self._directories.get(prefix)
+        if known is None:
+            paths = path_candidates(f"{prefix}_", self._metadata_directory, self._working_directory)
+            candidates = [path[:-2] for path in paths]
+            known = [candidate for candidate in candidates if _is_directory(candidate or "/")] or candidates[:1]
+            self._directories[prefix] = known
+        return known
+
+    def _locate_low_level(self, parts: LowLevelPath) -> Located:
+        """Where the acceleration library wrote a tensor: as written, or else below the one other run directory that holds it.
+
+        Run directories that carry the dumper's pid (``{pid}_{tid}``, ``{device}_{pid}``) come before all others (``thread_{thread id}``).
+        Where several hold the tensor none is chosen: they may be other ranks or earlier runs, and a number made from the wrong one
+        would look right.
+        """
+        bases = self._candidate_directories(f"{parts.tensors_directory}/")
+        as_written = [f"{base}/{parts.run_directory}/{parts.tail}" for base in bases]
+        for path in as_written:
+            if _exists(path):
+                return path, ()
+        for base in bases:
+            runs = self._runs_with(base, parts.tail.partition("/")[0])
+            if len(runs) > MAX_RUN_DIRECTORIES:
+                return as_written[0], (f"not in {parts.run_directory}; {len(runs)} other run directories were not searched",)
+            hits = [run for run in runs if _exists(f"{base}/{run}/{parts.tail}")]
+            pid = parts.run_directory.removeprefix("thread_")
+            hits = [run for run in hits if pid in run.split("_")] or hits
+            if len(hits) == 1:
+                return f"{base}/{hits[0]}/{parts.tail}", (f"found in {hits[0]} instead of {parts.run_directory}",)
+            if hits:
+                return as_written[0], (f"not in {parts.run_directory}; several others hold it, so none was chosen: {listing(hits)}",)
+        return as_written[0], ()
+
+    def _runs_with(self, base: str, token: str) -> list[str]:
+        """Run directories below ``base`` that hold the token, in natural order; listed once per base and checked once per token."""
+        known = self._run_directories.get((base, token))
+        if known is None:
+            runs = self._run_directories.get((base, ""))
+            if runs is None:
+                runs = self._run_directories[base, ""] = _run_directories_of(base)
+            known = runs if len(runs) > MAX_RUN_DIRECTORIES else [run for run in runs if _exists(f"{base}/{run}/{token}")]
+            self._run_directories[base, token] = known
+        return known
+
+
+def _run_directories_of(base: str) -> list[str]:
+    try:
+        names = os.listdir(base)
+    except (OSError, ValueError):
+        return []
+    return sorted((name for name in names if is_run_directory_name(name)), key=natural_key)
+
+
+def _mode(path: str) -> int:
+    """`st_mode` behind all links, 0 where nothing is found or the path cannot be one (NUL, too long, not encodable)."""
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def _exists(path: str) -> bool:
+    return _mode(path) != 0
+
+
+def _is_directory(path: str) -> bool:
+    return stat.S_ISDIR(_mode(path))

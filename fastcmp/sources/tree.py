@@ -1,0 +1,112 @@
+"""What lies below a directory: the metadata.json files, and the tensor files in natural order."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from fastcmp.dump_layout import JOURNAL_NAME, METADATA_NAME, ROLE_OF_SOURCE, source_directory_name
+from fastcmp.formats.suffixes import SUFFIXES
+from fastcmp.sources.natural_order import natural_key
+from fastcmp.sources.wording import printable
+
+# The deepest dump trees known nest ten directories.
+MAX_DEPTH: Final = 32
+MAX_LINKED_DIRECTORIES: Final = 10_000
+
+SOURCE_DIRECTORIES: Final = {source_directory_name(source): role for source, role in ROLE_OF_SOURCE.items()}
+"""``golden_tensor``, ``acl_tensor`` and the role of each."""
+
+# Raw tiling data, and marker files named by the md5 of a weight: neither is a tensor.
+_NOT_TENSORS: Final = re.compile(r"kernel_tilingdata\.bin|[0-9a-fA-F]{32}(\.[^.]*)?")
+
+
+@dataclass
+class Tree:
+    """Relative paths below ``root``, in natural order.
+
+    Attributes
+    ----------
+    metadata_paths : list of str
+        metadata.json files (present or, where only the journal exists, to be); nothing below their directories is listed.
+    tensor_paths : list of str
+    warnings : list of str
+        Directories that could not be searched.
+    """
+
+    root: str
+    metadata_paths: list[str] = field(default_factory=list)
+    tensor_paths: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    linked_count: int = 0
+
+
+def walk(root: str) -> Tree:
+    """Search a directory, hidden names left out. Linked files and directories are followed, loops of links are not.
+
+    Raises
+    ------
+    OSError
+        If ``root`` itself cannot be listed.
+    """
+    tree = Tree(root)
+    _visit(tree, root, "", (_identity(root),))
+    return tree
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _visit(tree: Tree, directory: str, prefix: str, ancestors: tuple[tuple[int, int], ...]) -> None:
+    with os.scandir(directory) as listed:
+        entries = [entry for entry in listed if not entry.name.startswith(".")]
+    names = {entry.name for entry in entries}
+    holds_journal = JOURNAL_NAME in names and os.path.basename(os.path.abspath(directory)) in SOURCE_DIRECTORIES
+    if METADATA_NAME in names or holds_journal:
+        tree.metadata_paths.append(f"{prefix}{METADATA_NAME}")
+        return
+    for entry in sorted(entries, key=_order):
+        relative = f"{prefix}{entry.name}"
+        if not _is_directory(entry):
+            if is_tensor_name(entry.name):
+                tree.tensor_paths.append(relative)
+        elif len(ancestors) > MAX_DEPTH:
+            tree.warnings.append(f"{printable(relative)}: more than {MAX_DEPTH} directories deep, not searched")
+        else:
+            _descend(tree, entry, relative, ancestors)
+
+
+def _descend(tree: Tree, entry: os.DirEntry[str], relative: str, ancestors: tuple[tuple[int, int], ...]) -> None:
+    try:
+        identity = _identity(entry.path)
+        if entry.is_symlink():
+            tree.linked_count += 1
+            if identity in ancestors:
+                tree.warnings.append(f"{printable(relative)}: a link back to a directory above it, not followed")
+                return
+            if tree.linked_count > MAX_LINKED_DIRECTORIES:
+                tree.warnings.append(f"{printable(relative)}: more than {MAX_LINKED_DIRECTORIES} linked directories, not followed")
+                return
+        _visit(tree, entry.path, f"{relative}/", (*ancestors, identity))
+    except OSError as error:
+        tree.warnings.append(f"{printable(relative)}: cannot be searched: {error.strerror or error}")
+
+
+def _order(entry: os.DirEntry[str]) -> tuple[object, str]:
+    return natural_key(os.path.splitext(entry.name)[0]), entry.name
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links: kept as a file, so that it gets its row
+        return False
+
+
+def is_tensor_name(name: str) -> bool:
+    """True for the file names of a dump tree that are tensors."""
+    return name.lower().endswith(SUFFIXES) and not _NOT_TENSORS.fullmatch(name)

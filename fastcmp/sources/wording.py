@@ -1,0 +1,25 @@
+"""Names out of foreign files, made fit for one line of a message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+MAX_SHOWN: Final = 200
+
+
+def printable(text: str, limit: int = MAX_SHOWN) -> str:
+    """``text`` on one line, without control characters and lone surrogates, cut in the middle when longer than ``limit``."""
+    if len(text) > limit:
+        text = f"{text[: limit // 2]}...{text[-(limit // 2) :]}"
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def listing(names: Iterable[str], limit: int = 5) -> str:
+    """The first ``limit`` names, comma separated, and how many more there are (only if ``names`` has a length)."""
+    shown = ", ".join(printable(name, 80) for name in islice(names, limit))
+    more = len(names) - limit if isinstance(names, Sequence) else 0
+    return f"{shown} and {more} more" if more > 0 else shown
