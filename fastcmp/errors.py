@@ -129,6 +129,10 @@ class OutputError(FastcmpError, OSError):
     """The report cannot be written where the user wants it. One line with the path, exit 2."""
 
 
+class DumpError(FastcmpError, RuntimeError):
+    """`dump_data` could not save a tensor, and FASTCMP_STRICT=1 asked to hear of it."""
+
+
 class WorkerDied(FastcmpError, RuntimeError):
     """A worker process ended while it worked on one row.
 

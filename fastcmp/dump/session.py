@@ -1,0 +1,342 @@
+"""`dump_data`, and what one process keeps between its calls."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from fastcmp.dump.allow_list import append_line, open_allow_list
+from fastcmp.dump.counters import Counters, log_warning
+from fastcmp.dump.directory import DumpDirectory, claim
+from fastcmp.dump.settings import read_settings
+from fastcmp.dump.stall import Stalled, StallGuard, Ticket
+from fastcmp.dump_layout import (
+    ROLE_OF_SOURCE,
+    JournalEntry,
+    JournalHeader,
+    allow_list_line,
+    id_text,
+    written_low_level_path,
+)
+from fastcmp.errors import DumpError
+
+if TYPE_CHECKING:
+    from fastcmp.dump.side import Side
+    from fastcmp.dump.values import Storable
+
+
+class _NotSaved(Exception):
+    """One call saved nothing: the counter to add to, a key that tells causes apart, and the sentence."""
+
+    def __init__(self, counter: str, cause: str, text: str) -> None:
+        super().__init__(counter, cause, text)
+        self.counter, self.cause, self.text = counter, cause, text
+
+
+def dump_data(data_src: str, data_id: object, data_val: object = None, tensor_path: str | None = None, token_id: object = 0) -> None:
+    """Save a tensor of the running model, or note where the acceleration library will, for `fastcmp compare`.
+
+    The tensor is on disk, whole, when the call returns. Nothing is raised into the caller unless ``FASTCMP_STRICT=1``: what cannot be
+    saved is counted (`dump_counters`), its cause is logged once, and the exit of the process says how much it was.
+
+    Parameters
+    ----------
+    data_src : {"golden", "acl"}
+        The reference, or the run that is judged against it.
+    data_id : int or str
+        The name that both runs give this tensor. 7 and "7" are one name; any text is allowed.
+    data_val : torch.Tensor, ndarray, or an object with ``__dlpack__`` or ``__array__``, optional
+        High-level: the tensor. On any device, with or without grad, any strides. Plain numbers and lists are not tensors.
+    tensor_path : str, optional
+        Low-level: the path of a ``.bin`` below the token's directory of the acceleration library,
+        ``{model}/{layer}/{op}/after/outTensor0.bin``. Ignored where ``data_val`` is given.
+    token_id : int or str
+        The step of the generation. A key (data_id, token_id) that is dumped again replaces the tensor that it had.
+
+    Raises
+    ------
+    DumpError
+        If nothing was saved and ``FASTCMP_STRICT`` is set.
+    """
+    session = _session
+    if session is None or session.pid != os.getpid():
+        session = _open_session()
+    if not session.settings.is_on:
+        return
+    try:
+        session.dump(data_src, data_id, data_val, tensor_path, token_id)
+    except _NotSaved as problem:
+        session.counters.add(problem.counter)
+        if session.settings.is_strict:
+            raise DumpError(f"dump_data: {problem.text}") from problem.__cause__
+        session.counters.warn_once(problem.cause, f"dump_data: {problem.text}; counted from now on")
+    except Exception as error:  # the promise to the host: whatever it is, its forward pass goes on
+        session.counters.add("write_failed")
+        if session.settings.is_strict:
+            raise DumpError(f"dump_data: {error!r}") from error
+        session.counters.warn_once(f"unexpected {type(error).__name__}", f"dump_data: {error!r}; counted from now on")
+
+
+def dump_counters() -> dict[str, int]:
+    """What `dump_data` did in this process; the names are those of `fastcmp.dump.counters.Counters`."""
+    session = _session
+    if session is None or session.pid != os.getpid():
+        return Counters().snapshot()
+    return session.numbers()
+
+
+class Session:
+    """What one process dumps.
+
+    Parameters
+    ----------
+    base : str
+        The dump directory if an earlier session, of the process that this one was forked from, had settled on one.
+    """
+
+    def __init__(self, base: str = "") -> None:
+        self.pid = os.getpid()
+        self.base = base
+        self.settings = read_settings(os.environ)
+        self.counters = Counters()
+        self._guard = StallGuard(self.settings.max_stall_s)
+        self._lock = threading.RLock()
+        self._directory: DumpDirectory | None = None
+        self._sides: dict[str, Side] = {}
+        self._allow_list = -1
+        for problem in self.settings.problems:
+            self.counters.warn_once(problem, problem)
+
+    def dump(self, data_src: object, data_id: object, value: object, tensor_path: object, token_id: object) -> None:
+        """One `dump_data` call; raises `_NotSaved` where nothing was saved."""
+        if not isinstance(data_src, str) or data_src not in ROLE_OF_SOURCE:
+            expected = " or ".join(map(repr, ROLE_OF_SOURCE))
+            raise _NotSaved("unknown_source", "unknown source", f"data_src: found {_shown(data_src)}, expected {expected}")
+        data_name, token_name = id_text(data_id), id_text(token_id)
+        if not self.settings.tokens.admits(token_name):
+            self.counters.add("skipped")
+            return
+        where = f"data_id {_shown(data_name)}, token_id {_shown(token_name)}"
+        try:
+            if value is not None:
+                self._dump_value(data_src, data_name, token_name, value, where)
+                if tensor_path is not None:
+                    self.counters.warn_once("both", f"dump_data: {where}: found data_val and tensor_path; data_val is saved")
+            elif tensor_path is not None:
+                self._dump_path(data_src, data_name, token_name, tensor_path, where)
+            else:
+                raise _NotSaved("unsupported_value", "no value", f"{where}: found neither data_val nor tensor_path, expected one of them")
+        except Stalled as error:
+            text = f"{where}: {error}; skipped, see FASTCMP_MAX_STALL_S"
+            raise _NotSaved("stalled", "stalled", text) from error
+        except OSError as error:
+            raise _NotSaved("write_failed", f"OSError {error.errno}", f"{where}: {error} in {self.base or 'the dump directory'}") from error
+
+    def _dump_value(self, data_src: str, data_id: str, token_id: str, value: object, where: str) -> None:
+        from fastcmp.dump.values import storable
+
+        try:
+            tensor = storable(value)
+        except Exception as error:
+            cause = f"value {type(value).__module__}.{type(value).__qualname__} {type(error).__name__}"
+            raise _NotSaved("unsupported_value", cause, f"{where}: {error}") from error
+        self._guard.run(lambda ticket: self._store(data_src, data_id, token_id, tensor, ticket), tensor.array.nbytes)
+
+    def _store(self, data_src: str, data_id: str, token_id: str, tensor: Storable, ticket: Ticket | None) -> None:
+        side = self._side(data_src)
+        temporary = side.write(token_id, tensor)
+        try:
+            if ticket is not None and not ticket.commit():
+                side.remove(temporary)
+                return
+            # Renamed and registered in one go, so that of two threads with one key the same one is last in both places.
+            with self._held():
+                side.publish(temporary, data_id, token_id)
+                path = side.written_path(data_id, token_id)
+                self._register(side, JournalEntry(data_id, token_id, path, tensor.dtype, tensor.stored))
+        except BaseException:
+            side.remove(temporary)
+            raise
+        self.counters.add("saved")
+        self.counters.add("tensor_bytes", tensor.array.nbytes)
+
+    def _dump_path(self, data_src: str, data_id: str, token_id: str, tensor_path: object, where: str) -> None:
+        path = _checked_tensor_path(tensor_path, where)
+        if "{" in path or "}" in path:
+            text = f"{where}: tensor_path: found a brace in {_shown(path)}; was the f of f'...' forgotten? It is taken as it stands"
+            self.counters.warn_once("brace", f"dump_data: {text}")
+        home = os.environ.get("ACLTRANSFORMER_HOME_PATH", "")
+        if not home:
+            text = "ACLTRANSFORMER_HOME_PATH is not set, expected the acceleration library's directory; paths start at the dump directory"
+            self.counters.warn_once("home", f"dump_data: {where}: {text}")
+        written = written_low_level_path(os.path.abspath(home) if home else ".", self.pid, token_id, path)
+
+        def store(ticket: Ticket | None) -> None:
+            if ticket is not None and not ticket.commit():
+                return
+            with self._held():
+                side = self._side(data_src)
+                if self._allow_list < 0:
+                    self._allow_list = open_allow_list(self._claimed().descriptor)
+                # The library may look right after this call, so its list comes first.
+                self.counters.add("bookkeeping_bytes", append_line(self._allow_list, allow_list_line(token_id, path)))
+                self._register(side, JournalEntry(data_id, token_id, written))
+            self.counters.add("registered")
+
+        self._guard.run(store, 0)
+
+    def _register(self, side: Side, entry: JournalEntry) -> None:
+        if not side.register(entry):
+            self.counters.add("repeated")
+        try:
+            side.compact_if_due()
+        except OSError as error:
+            self._metadata_failed(error)
+
+    def _metadata_failed(self, error: OSError) -> None:
+        self.counters.add("metadata_failed")
+        text = f"metadata.json: {error}; no tensor is lost, the journal beside it has them"
+        self.counters.warn_once(f"metadata {error.errno}", f"dump_data: {text}")
+
+    def _side(self, data_src: str) -> Side:
+        side = self._sides.get(data_src)
+        if side is None:
+            from fastcmp.dump.side import Side
+
+            with self._held():
+                side = self._sides.get(data_src)
+                if side is None:
+                    cwd = _working_directory()
+                    side = Side(self._claimed(), data_src, JournalHeader(self.pid, self.settings.rank, cwd, data_src))
+                    self._sides[data_src] = side
+        return side
+
+    def _claimed(self) -> DumpDirectory:
+        if self._directory is None:
+            self.base = self.base or os.path.abspath(self.settings.dump_directory or os.curdir)
+            self._directory = claim(self.base, self.pid)
+        return self._directory
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=min(self._guard.limit_s, threading.TIMEOUT_MAX)):
+            raise Stalled("another thread's write has not come back")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def numbers(self) -> dict[str, int]:
+        """The counters, with what the sides have written."""
+        numbers = self.counters.snapshot()
+        for side in list(self._sides.values()):
+            numbers["bookkeeping_bytes"] += side.bookkeeping_bytes
+            numbers["compactions"] += side.compaction_count
+        return numbers
+
+    def finish(self) -> None:
+        """Bring every metadata.json up to date and say what was not saved; for the end of the process."""
+        try:
+            if not self._guard.is_stuck:
+                with self._held():
+                    for side in self._sides.values():
+                        if side.has_news:
+                            side.compact()
+        except OSError as error:
+            self._metadata_failed(error)
+        except Stalled:
+            pass  # the journal has all entries
+        summary = self.counters.summary()
+        if summary:
+            log_warning(summary)
+
+    def close_descriptors(self) -> None:
+        """Close what a forked child inherited; the locks stay with the parent."""
+        descriptors: list[int] = [self._allow_list] if self._allow_list >= 0 else []
+        if self._directory is not None:
+            descriptors += [self._directory.descriptor, self._directory.lock]
+        for side in self._sides.values():
+            descriptors += side.descriptors
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+_session: Session | None = None
+_opening = threading.Lock()
+
+
+def _open_session() -> Session:
+    """The session of this process. A child process has its own, in the dump directory of its parent."""
+    global _session
+    with _opening:
+        if _session is not None and _session.pid == os.getpid():
+            return _session
+        is_first = _session is None and not _inherited_base
+        _session = Session(_session.base if _session is not None else _inherited_base)
+        if is_first:
+            atexit.register(_finish)
+        _finish_with_multiprocessing()
+        return _session
+
+
+def _finish() -> None:
+    if _session is not None and _session.pid == os.getpid():
+        _session.finish()
+
+
+def _finish_with_multiprocessing() -> None:
+    """A child of `multiprocessing` ends without atexit, but runs the finalizers of that module."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, _finish, exitpriority=0)
+
+
+_inherited_base = ""
+
+
+def _forget_parent() -> None:
+    """In a forked child: its own locks, its own directory, and none of the parent's descriptors."""
+    global _session, _opening, _inherited_base
+    _opening = threading.Lock()
+    if _session is not None:
+        _inherited_base = _session.base
+        _session.close_descriptors()
+        _session = None
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+
+
+def _checked_tensor_path(tensor_path: Any, where: str) -> str:
+    def refuse(expected: str) -> NoReturn:
+        text = f"{where}: tensor_path: found {_shown(tensor_path)}, expected {expected}"
+        raise _NotSaved("bad_tensor_path", f"tensor_path {expected}", text)
+
+    if not isinstance(tensor_path, (str, os.PathLike)):
+        refuse("text")
+    path = os.fsdecode(tensor_path)
+    if not path:
+        refuse("a path that is not empty")
+    if path.startswith("/") or ".." in path.split("/"):
+        refuse("a path below the token's directory")
+    if any(char < " " or char == "\x7f" for char in path):
+        refuse("no control characters")
+    return path
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value[:80] if isinstance(value, str) else value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
