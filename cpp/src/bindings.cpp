@@ -108,10 +108,19 @@ nb::object read_head(const nb::str& path, std::size_t limit, const nb::list& roo
                    });
 }
 
+FileIdentity to_identity(const nb::tuple& identity) {
+    return {nb::cast<std::uint64_t>(identity[0]), nb::cast<std::uint64_t>(identity[1]), nb::cast<std::uint64_t>(identity[2]),
+            nb::cast<std::int64_t>(identity[3])};
+}
+
+nb::object check_unchanged(int descriptor, const nb::tuple& identity) {
+    const auto expected = to_identity(identity);
+    return guarded([&] { return fastcmp::expect_unchanged(descriptor, expected), true; }, [](bool) { return nb::none(); });
+}
+
 nb::object read_range(const nb::str& path, const nb::tuple& identity, std::uint64_t offset, std::size_t count) {
     const auto name = path_bytes(path);
-    const FileIdentity expected{nb::cast<std::uint64_t>(identity[0]), nb::cast<std::uint64_t>(identity[1]),
-                                nb::cast<std::uint64_t>(identity[2]), nb::cast<std::int64_t>(identity[3])};
+    const auto expected = to_identity(identity);
     return guarded([&] { return fastcmp::read_range(name, expected, offset, count); },
                    [](const std::vector<std::byte>& bytes) -> nb::object { return nb::bytes(bytes.data(), bytes.size()); });
 }
@@ -124,6 +133,7 @@ NB_MODULE(_native, module) {
     module.def("open_regular", &open_regular, "path"_a, "roots"_a);
     module.def("read_head", &read_head, "path"_a, "limit"_a, "roots"_a);
     module.def("read_range", &read_range, "path"_a, "identity"_a, "offset"_a, "count"_a);
+    module.def("check_unchanged", &check_unchanged, "descriptor"_a, "identity"_a);
     module.def("dtype_codes", [] {
         nb::list out;
         for (const auto& dtype : fastcmp::dtype_codes()) {

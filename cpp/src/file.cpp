@@ -192,8 +192,8 @@ void File::read_exactly(std::uint64_t offset, std::span<std::byte> into) const {
     }
 }
 
-void File::expect(const FileIdentity& expected) const {
-    const auto now = identity_of(status_of(descriptor_));
+void expect_unchanged(int descriptor, const FileIdentity& expected) {
+    const auto now = identity_of(status_of(descriptor));
     if (now == expected) {
         return;
     }

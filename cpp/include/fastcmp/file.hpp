@@ -18,6 +18,9 @@ struct FileIdentity {
     bool operator==(const FileIdentity&) const = default;
 };
 
+/// fstat of an open file; throws E_SHRUNK or E_CHANGED if it is no longer `expected`.
+void expect_unchanged(int descriptor, const FileIdentity& expected);
+
 /// Directories that opened files must lie in, already without symbolic links; empty: anywhere.
 using Roots = std::vector<std::string>;
 
@@ -39,8 +42,7 @@ public:
     std::size_t read_at(std::uint64_t offset, std::span<std::byte> into) const;
     /// The same, but a short read is E_SHRUNK.
     void read_exactly(std::uint64_t offset, std::span<std::byte> into) const;
-    /// fstat once more; throws E_SHRUNK or E_CHANGED if the file is no longer `expected`.
-    void expect(const FileIdentity& expected) const;
+    void expect(const FileIdentity& expected) const { expect_unchanged(descriptor_, expected); }
 
 private:
     File(int descriptor, const FileIdentity& identity) noexcept : descriptor_{descriptor}, identity_{identity} {}

@@ -1,0 +1,25 @@
+"""The C++ reader. Failures come back as (code, byte offset or -1, reason); whoever calls knows the path."""
+
+_Identity = tuple[int, int, int, int]
+"""device, inode, size, mtime_ns"""
+_Failure = tuple[str, int, str]
+_Tensor = tuple[int, int, tuple[int, ...], int, int, bool, tuple[str, ...], _Identity]
+"""dtype code, format code, dims, data_offset, nbytes, packed, warnings, identity"""
+
+def scan_bin(paths: list[str], multi_record: str, roots: list[str]) -> list[_Tensor | _Failure]:
+    """One description or failure per path, in order; ValueError for an unknown ``multi_record``."""
+
+def open_regular(path: str, roots: list[str]) -> tuple[int, _Identity] | _Failure:
+    """A descriptor that the caller closes."""
+
+def read_head(path: str, limit: int, roots: list[str]) -> tuple[bytes, _Identity] | _Failure:
+    """The first bytes of a file, at most ``limit``."""
+
+def read_range(path: str, identity: _Identity, offset: int, count: int) -> bytes | _Failure:
+    """Bytes of a file that is still the one of ``identity``, before and after."""
+
+def check_unchanged(descriptor: int, identity: _Identity) -> None | _Failure:
+    """E_SHRUNK or E_CHANGED if the open file is no longer the one of ``identity``."""
+
+def dtype_codes() -> list[tuple[int, int, str]]:
+    """Code, bits and name of every dtype that `.bin` headers may have."""

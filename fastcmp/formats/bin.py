@@ -1,0 +1,41 @@
+"""`.bin` files of ATB and its probes. The header is parsed in C++ (`cpp/src/header.cpp`); here codes become dtypes and layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastcmp import _native
+from fastcmp.dtypes import BY_ACL_CODE
+from fastcmp.errors import TensorError
+from fastcmp.formats.layout import ND, place
+from fastcmp.formats.open_file import real_roots, tensor_error
+from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
+from fastcmp.options import ScanOptions
+
+SUFFIXES = (".bin",)
+# Every writer begins with $Version, the dialect without objects with dtype.
+MAGICS = (b"$Version=", b"dtype=")
+
+
+def scan_batch(paths: Sequence[str], options: ScanOptions) -> list[TensorInfo | TensorError]:
+    """What each header says, or why it cannot be used; one C++ call for all of them, without the GIL."""
+    policy = options.format_policy
+    found = _native.scan_bin(list(paths), options.multi_record, real_roots(options.roots))
+    return [_to_info(path, entry, policy) for path, entry in zip(paths, found, strict=True)]
+
+
+def _to_info(path: str, entry: tuple[Any, ...], policy: Any) -> TensorInfo | TensorError:
+    if len(entry) == 3:
+        return tensor_error(path, (entry[0], entry[1], entry[2]))
+    code, format_code, dims, data_offset, nbytes, packed, warnings, identity = entry
+    dtype = BY_ACL_CODE[code]
+    shape, layout, c0 = dims, "plain", 0
+    if format_code != ND:
+        try:
+            shape, layout, c0 = place(path, dtype, dims, format_code, policy)
+        except TensorError as error:
+            return error
+    return TensorInfo(
+        path, data_offset, nbytes, dtype.name, shape, FileIdentity._make(identity), None, False, packed, layout, format_code, c0, warnings
+    )  # fmt: skip

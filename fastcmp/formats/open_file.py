@@ -1,0 +1,91 @@
+"""Files that nobody vouches for: opened once, regular only, inside the allowed roots, and the same from the first byte to the last.
+
+The system calls and the meaning of their errors are in the C++ reader (`cpp/src/file.cpp`), so that every format has the same.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from fastcmp import _native
+from fastcmp.errors import TensorError
+from fastcmp.formats.tensor_info import FileIdentity
+
+Failure = tuple[str, int, str]
+
+
+def tensor_error(path: str, failure: Failure) -> TensorError:
+    """The error of one file from the reader's (code, byte offset or -1, reason)."""
+    code, offset, reason = failure
+    return TensorError(code, path, reason if offset < 0 else f"byte {offset}: {reason}")
+
+
+@lru_cache(maxsize=16)
+def _resolved(roots: tuple[str, ...], working_directory: str) -> list[str]:
+    return [os.path.realpath(os.path.join(working_directory, root)) for root in roots]
+
+
+def real_roots(roots: tuple[str, ...]) -> list[str]:
+    """The allowed directories without symbolic links; empty means anywhere."""
+    return _resolved(roots, os.getcwd()) if roots else []
+
+
+def unencodable(path: str) -> TensorError | None:
+    """E_PATH if no file can have this name (a lone surrogate), else None."""
+    if path.isascii():
+        return None
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        return TensorError("E_PATH", path.encode("utf-8", "backslashreplace").decode(), f"character {error.start} cannot be part of a path")
+    return None
+
+
+def read_head(path: str, limit: int, roots: tuple[str, ...]) -> tuple[bytes, FileIdentity]:
+    """The first bytes of a file, at most ``limit``, and which file it was.
+
+    Raises
+    ------
+    TensorError
+        Anything from E_MISSING to E_EMPTY_FILE.
+    """
+    result = _native.read_head(path, limit, real_roots(roots))
+    if len(result) == 3:
+        raise tensor_error(path, result)
+    return result[0], FileIdentity._make(result[1])
+
+
+def open_unchanged(path: str, identity: FileIdentity, roots: tuple[str, ...] = ()) -> int:
+    """A descriptor of the file that was scanned; the caller closes it.
+
+    Raises
+    ------
+    TensorError
+        As `read_head`, or E_CHANGED or E_SHRUNK if it is no longer the file of ``identity``.
+    """
+    result = _native.open_regular(path, real_roots(roots))
+    if len(result) == 3:
+        raise tensor_error(path, result)
+    descriptor = result[0]
+    try:
+        check_unchanged(descriptor, path, identity)
+    except TensorError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def check_unchanged(descriptor: int, path: str, identity: FileIdentity) -> None:
+    """Raise TensorError E_CHANGED or E_SHRUNK if the open file is no longer the one that was scanned."""
+    failure = _native.check_unchanged(descriptor, identity)
+    if failure is not None:
+        raise tensor_error(path, failure)
+
+
+def read_unchanged(path: str, identity: FileIdentity, offset: int, count: int) -> bytes:
+    """Bytes of the file that was scanned, by one read; TensorError as `open_unchanged`."""
+    result = _native.read_range(path, identity, offset, count)
+    if isinstance(result, tuple):
+        raise tensor_error(path, result)
+    return result
