@@ -17,7 +17,7 @@ NAMING = READING | {"sources"}
 ADDING = {"dtypes", "options"}
 MEANING = NAMING | {"kernels", "pairing", "metrics"}
 PLANNING = MEANING | {"plan", "outcome", "thresholds", "verdict"}
-WORKING = PLANNING | {"engine", "results", "dump"}
+WORKING = PLANNING | {"engine", "results", "dump", "progress"}
 
 # Each unit (a module or a directory of fastcmp) and the units it may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"errors"},
     "dump_layout": set(),
     "_native": set(),
+    "progress": set(),
     "dump": {"errors", "dtypes", "dump_layout"},
     "formats": GROUND,
     "kernels": ADDING,

@@ -1,0 +1,124 @@
+"""Measure what the README promises, beside what the machine could do at best. See README.md in this directory."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import dumps
+from answers import WrongAnswer, check_report
+from cases import SIZES, Size, Target
+from kernel_cases import kernel_cases
+from measure import Case, alternate, far_missed, run_command, save, table, timed
+from yardsticks import Readers
+
+HERE = Path(__file__).resolve().parent
+COMMAND = [sys.executable, "-m", "fastcmp"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=sorted(SIZES), default="normal")
+    parser.add_argument("--data", type=Path, default=HERE / "data", help="where the dumps lie, made if missing")
+    arguments = parser.parse_args()
+    size = SIZES[arguments.size]
+    begin = time.perf_counter()
+    say(f"bench: size {size.name}, {size.disk_bytes / 1e9:.1f} GB below {arguments.data}")
+    try:
+        cases = measure_all(size, arguments.data / size.name)
+    except WrongAnswer as error:
+        say(f"bench: WRONG ANSWER: {error}")
+        return 1
+    print(table(cases, size.name))
+    say(f"bench: answers checked; every round in {save(cases, size.name, HERE / 'results')}; {time.perf_counter() - begin:.0f} s")
+    missed = far_missed(cases, size.name)
+    for case in missed:
+        say(f"bench: {case.name} misses its target by a factor of {case.shortfall():.1f}")
+    return 1 if missed else 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def measure_all(size: Size, data: Path) -> list[Case]:
+    require_disk(size, data)
+    say("bench: dumps (made once)")
+    large, small = dumps.large(data / "large", size), dumps.small(data / "small", size)
+    tiny = dumps.tiny(data / "tiny")
+    say("bench: kernels in memory")
+    cases = kernel_cases(size)
+    say("bench: comparisons from files")
+    with Readers(len(os.sched_getaffinity(0))) as readers:
+        start = start_case(tiny, size, data)
+        cases += [start, *large_cases(large, readers, size, start.median_s, data), small_case(small, readers, size, data)]
+    return [*cases, help_case(size)]
+
+
+def require_disk(size: Size, data: Path) -> None:
+    """Refuse before the disk is full, not after."""
+    if (data / "small" / "made.json").exists():
+        return
+    data.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(data).free
+    if free < 1.2 * size.disk_bytes:
+        raise SystemExit(
+            f"bench: {data}: {free / 1e9:.1f} GB free, {1.2 * size.disk_bytes / 1e9:.1f} GB needed; --data names another place"
+        )
+
+
+def compare(dump: dumps.BenchDump, report: Path) -> float:
+    """Seconds of the whole command, started anew and without an earlier report to resume from."""
+    shutil.rmtree(report, ignore_errors=True)
+    status, seconds = run_command([*COMMAND, "compare", str(dump.golden), str(dump.target), "-o", str(report), "-q"])
+    if status != 1:
+        raise WrongAnswer(f"{report}: exit status {status}, expected 1 for the planted differences")
+    check_report(report, dump)
+    return seconds
+
+
+def start_case(tiny: dumps.BenchDump, size: Size, data: Path) -> Case:
+    """What a comparison costs before the first large tensor: Python, kernels from the cache, workers, one pair per dtype."""
+    case = Case("compare one small pair per dtype", "runs/s", "import numpy", Target("<= 0.8 s", at_most_s=0.8, sizes=()))
+    report = data / "report-tiny"
+    return alternate(case, size.rounds, 1, lambda: compare(tiny, report), lambda: timed(lambda: run_command(numpy_only())))
+
+
+def large_cases(large: dumps.BenchDump, readers: Readers, size: Size, start_s: float, data: Path) -> list[Case]:
+    """The whole command, and the same less its start, beside all cores scanning the freshly mapped files."""
+    files = large.files()
+    total = sum(dumps.payload_bytes(files)) / 1e9
+    whole = Case("compare large tensors", "GB/s", "mapped scan", Target("for the record"))
+    alternate(whole, size.rounds, total, lambda: compare(large, data / "report-large"), lambda: readers.seconds("scan", files))
+    steady = Case("compare large tensors, less start", "GB/s", "mapped scan", Target("ratio >= 0.3", at_least=0.3))
+    for seconds, (_, floor) in zip(whole.seconds, whole.rounds, strict=True):
+        steady.seconds.append(max(seconds - start_s, 1e-9))
+        steady.rounds.append((total / steady.seconds[-1], floor))
+    return [whole, steady]
+
+
+def small_case(small: dumps.BenchDump, readers: Readers, size: Size, data: Path) -> Case:
+    """Many 8 KB pairs beside open, pread and close of the same files."""
+    files = small.files()
+    case = Case(f"compare {small.pairs} pairs of 8 KB", "pairs/s", "open+pread", Target("<= 4 s", at_most_s=4.0, sizes=("normal",)))
+    return alternate(case, size.rounds, small.pairs, lambda: compare(small, data / "report-small"), lambda: readers.seconds("read", files))
+
+
+def help_case(size: Size) -> Case:
+    """What a person waits for who only asks."""
+    case = Case("fastcmp --help", "runs/s", "import numpy", Target("<= 0.15 s", at_most_s=0.15))
+    return alternate(
+        case, size.rounds, 1, lambda: timed(lambda: run_command([*COMMAND, "--help"])), lambda: timed(lambda: run_command(numpy_only()))
+    )
+
+
+def numpy_only() -> list[str]:
+    return [sys.executable, "-c", "import numpy"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
