@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
+
+from fastcmp.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +74,22 @@ class CompareOptions:
     csv_raw: bool = False
     parquet: bool = False
     scan: ScanOptions = field(default_factory=ScanOptions)
+
+
+def check(options: CompareOptions) -> None:
+    """Refuse option values that cannot be meant, before the first byte is read.
+
+    Raises
+    ------
+    UsageError
+    """
+    if options.workers < 0:
+        raise UsageError(f"-j {options.workers}: expected a number of workers, 1 or more, or 0 for one per core")
+    if not (options.stall_s > 0 and math.isfinite(options.stall_s)):
+        raise UsageError(f"--stall {options.stall_s:g}: expected seconds, more than 0")
+    if not (options.relative_floor >= 0 and math.isfinite(options.relative_floor)):
+        raise UsageError(f"--relative-floor {options.relative_floor:g}: expected a number, 0 or more")
+    if options.scale is not None and not (math.isfinite(options.scale) and options.scale != 0):
+        raise UsageError(f"--scale {options.scale:g}: expected what one integer step is worth, not 0")
+    if not options.output or "\0" in options.output:
+        raise UsageError(f"-o {options.output!r}: expected the name of a directory")

@@ -101,7 +101,9 @@ def parse_threshold(text: str) -> Threshold:
     """
     match = _GRAMMAR.fullmatch(text)
     if match is None:
-        raise UsageError(f"--threshold {text!r}: expected 'metric op number' with one of >= > <= < ==, such as 'cosine_similarity >= 0.999'")
+        raise UsageError(
+            f"--threshold {text!r}: expected 'metric op number' with one of >= > <= < ==, such as 'cosine_similarity >= 0.999'"
+        )
     metric = match["metric"]
     if metric not in JUDGED_METRICS:
         close = get_close_matches(metric, JUDGED_METRICS, n=3, cutoff=0.4)

@@ -1,12 +1,13 @@
 """The report as CSV text, the seed's own result.
 
-`pyarrow.csv` puts every text cell in quotes, so the cells are made here, by Arrow kernels, and joined to lines: quotes only where they are
-needed, as the original's CSV had them, ``True``/``False`` as text, an empty cell for what was not computed and ``nan`` for what is no number.
+`pyarrow.csv` puts every text cell in quotes, so the cells are made here, by Arrow kernels, and joined to lines: quotes only where they
+are needed, as the original's CSV had them, ``True``/``False`` as text, an empty cell for what was not computed, ``nan`` for what is no
+number.
 """
 
 from __future__ import annotations
 
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,14 +33,13 @@ def write_csv(table: pa.Table, file: BinaryIO, *, raw: bool = False) -> None:
     file.write(",".join(NAMES).encode() + b"\n")
     for start in range(0, table.num_rows, _ROWS_AT_ONCE):
         rows = table.slice(start, _ROWS_AT_ONCE).combine_chunks()
-        cells = [_cells(column, rows.column(column.name), raw) for column in COLUMNS]
-        file.write(_text_of(pc.binary_join_element_wise(*cells[:-1], pc.binary_join_element_wise(cells[-1], "", "\n"), ",")))
+        cells: list[Any] = [_cells(column, rows.column(column.name), raw) for column in COLUMNS]
+        cells[-1] = pc.binary_join_element_wise(cells[-1], "", "\n")
+        file.write(_text_of(pc.binary_join_element_wise(*cells, ",")))
 
 
-def _cells(column: Column, values: pa.ChunkedArray, raw: bool) -> pa.Array:
-    array = values.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks)
+def _cells(column: Column, values: pa.ChunkedArray, raw: bool) -> Any:
+    array: Any = values.combine_chunks()
     if column.is_text:
         return csv_cells(array if raw else without_formulas(array))
     if column.arrow_type == "bool":
@@ -47,7 +47,7 @@ def _cells(column: Column, values: pa.ChunkedArray, raw: bool) -> pa.Array:
     return pc.fill_null(pc.cast(array, pa.string()), "")
 
 
-def _text_of(lines: pa.Array) -> memoryview:
+def _text_of(lines: Any) -> memoryview:
     """The characters of a string array without gaps: all lines, one after the other, not copied."""
     offsets = memoryview(lines.buffers()[1]).cast("i")
     first, last = offsets[lines.offset], offsets[lines.offset + len(lines)]

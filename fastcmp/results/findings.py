@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow as pa
 from fastcmp.results import totals
 from fastcmp.verdict import FAIL, first_divergence
 
-_SHOWN: tuple[str, ...] = (
+_SHOWN: Final = (
     "rank", "token_id", "data_id", "verdict", "verdict_reason", "golden_data_path", "acl_data_path", "golden_dtype", "acl_dtype",
     "cosine_similarity", "relative_euclidean_distance", "max_absolute_error", "mismatch_count", "rounding_floor",
 )  # fmt: skip
@@ -19,7 +20,7 @@ _SHOWN: tuple[str, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One row of the report, as far as a summary speaks of it. ``row`` is its number in the report, from 0; None where it has no such value."""
+    """One row of the report, as far as a summary speaks of it; None where it has no such value. ``row`` is its number, from 0."""
 
     row: int
     rank: str
@@ -56,12 +57,17 @@ def finding(table: pa.Table, row: int) -> Finding:
 
 def find_first_divergence(table: pa.Table, execution_orders: Sequence[int]) -> Finding | None:
     """The failed pair that ran first; ``execution_orders`` has one entry per row of the report."""
-    row = first_divergence(table.column("verdict").to_pylist(), execution_orders, totals.unpaired_mask(table).to_pylist())
+    verdicts: Any = table.column("verdict").to_pylist()
+    unpaired: Any = totals.unpaired_mask(table).to_pylist()
+    row = first_divergence(verdicts, execution_orders, unpaired)
     return None if row is None else finding(table, row)
 
 
 def find_worst(table: pa.Table, count: int) -> list[Finding]:
-    """The ``count`` worst compared pairs: failed ones first, then by non-finite mismatches, relative_euclidean_distance, mismatches; ties by row."""
+    """The ``count`` worst compared pairs.
+
+    Failed ones first, then those with non-finite mismatches, then by relative_euclidean_distance, mismatch_count and row.
+    """
     compared = np.flatnonzero(table.column("cmp_flag").to_numpy(zero_copy_only=False))
     if not len(compared):
         return []

@@ -87,7 +87,9 @@ def _lock(path: str) -> int:
         except BlockingIOError as error:
             holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "another process"
             os.close(fd)
-            raise OutputError(f"{path}: locked by pid {holder}, which is writing its report here; wait for it, or choose another -o") from error
+            raise OutputError(
+                f"{path}: locked by pid {holder}, which is writing its report here; wait for it, or choose another -o"
+            ) from error
         except OSError as error:
             os.close(fd)
             raise OutputError(f"{path}: cannot lock the output directory: {_why(error)}; choose another -o") from error
@@ -156,7 +158,7 @@ def complete_or_absent(output: OutputDirectory, names: tuple[str, ...]) -> Itera
         try:
             for name in names:
                 current = output.join(name)
-                files[name] = open(f"{current}{_TEMPORARY_SUFFIX}", "wb")
+                files[name] = open(f"{current}{_TEMPORARY_SUFFIX}", "wb")  # noqa: SIM115
             yield files
             for name, file in files.items():
                 current = output.join(name)

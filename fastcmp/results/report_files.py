@@ -41,7 +41,7 @@ def report_table(batches: Iterable[pa.RecordBatch], row_count: int) -> pa.Table:
     expected = pa.array(range(row_count), pa.int64())
     if table.num_rows != row_count or not pc.take(rows, order).combine_chunks().equals(expected):
         distinct = pc.count_distinct(rows).as_py()
-        raise ValueError(f"the results hold {table.num_rows} rows, {distinct} of them distinct, expected rows 0 to {row_count - 1} once each")
+        raise ValueError(f"the results hold {table.num_rows} rows, {distinct} distinct, expected rows 0 to {row_count - 1} once each")
     return table.drop_columns([ROW_COLUMN]).take(order).combine_chunks()
 
 
@@ -100,7 +100,7 @@ def write_report(
     return names
 
 
-def _write_arrow(table: pa.Table, file: BinaryIO) -> None:
+def _write_arrow(table: pa.Table, file: Any) -> None:
     with pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table, max_chunksize=65536)
 

@@ -163,7 +163,9 @@ def _pair_notes(result: TaskResult, position: int, pair: Pair, rules: Rules) -> 
         if needs_scale(golden.dtype, target.dtype) and not rules.scale_known:
             notes.append("integer against float and no scale is known")
     if golden.shape != target.shape and _squeezed(golden.shape) != _squeezed(target.shape):
-        notes.append(f"shapes differ: {shape_text(golden.shape)} against {shape_text(target.shape)}, compared in the order the elements lie")
+        notes.append(
+            f"shapes differ: {shape_text(golden.shape)} against {shape_text(target.shape)}, compared in the order the elements lie"
+        )
     return notes
 
 

@@ -1,0 +1,142 @@
+"""``fastcmp compare``: arguments to options to the API to a summary."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from fastcmp.cli.endings import complain
+from fastcmp.errors import UsageError
+from fastcmp.options import CompareOptions, ScanOptions, check
+from fastcmp.thresholds import parse_threshold
+
+if TYPE_CHECKING:
+    from fastcmp.api import Result
+
+
+def _comma_separated(kind: object, text: str) -> list[str]:
+    """A list in an environment variable; thresholds hold spaces, so only commas part them."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+_Many = Parameter(negative="", env_var_split=_comma_separated)
+_Flag = Parameter(negative="")
+
+
+def compare(
+    golden: str,
+    target: str,
+    /,
+    *,
+    output: Annotated[str, Parameter(name=("--output", "-o"))] = "./fastcmp_report",
+    threshold: Annotated[tuple[str, ...], _Many] = (),
+    include: Annotated[tuple[str, ...], _Many] = (),
+    exclude: Annotated[tuple[str, ...], _Many] = (),
+    allow_unpaired: Literal["none", "golden", "target", "both"] = "none",
+    kl: Literal["auto", "all", "none"] = "auto",
+    relative_floor: float = 2.0**-23,
+    scale: float | None = None,
+    compat_euclid: Literal["sqrt", "legacy"] = "sqrt",
+    root: Annotated[tuple[str, ...], _Many] = (),
+    multi_record: Literal["error", "first", "last"] = "error",
+    format_policy: Literal["strict", "flat"] = "strict",
+    jobs: Annotated[int, Parameter(name=("--jobs", "-j"))] = 0,
+    executor: Literal["local", "threads", "serial"] = "local",
+    stall: float = 120.0,
+    csv_raw: Annotated[bool, _Flag] = False,
+    parquet: Annotated[bool, _Flag] = False,
+    json: Annotated[bool, _Flag] = False,
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
+) -> int:
+    """Compare two dumps and write a report.
+
+    Every option can also be set as FASTCMP_NAME in the environment (lists separated by commas) or in [tool.fastcmp] of pyproject.toml.
+
+    Parameters
+    ----------
+    golden
+        The reference: a metadata.json, a directory of dumps, or a tensor file.
+    target
+        The candidate, likewise.
+    output
+        Directory of the report.
+    threshold
+        A rule that every pair must meet, such as 'cosine_similarity >= 0.999'; replaces the default for that metric. Repeatable.
+    include
+        Compare only data_ids that match this glob. Repeatable.
+    exclude
+        Leave out data_ids that match this glob. Repeatable.
+    allow_unpaired
+        The side that may have tensors of its own without failing the run.
+    kl
+        Which pairs get kl_divergence; auto: names that say logits, probs, softmax, lm_head.
+    relative_floor
+        Golden values at or below it take no part in relative errors.
+    scale
+        What one integer step is worth when integers meet floats.
+    compat_euclid
+        legacy: relative_euclidean_distance without its square root, as the original of 2023.
+    root
+        Open nothing whose real path is outside of this directory. Repeatable.
+    multi_record
+        Which record of a .bin file that holds several.
+    format_policy
+        flat: compare memory formats without a known order as they lie.
+    jobs
+        Worker processes; 0 is one per core.
+    executor
+        What runs the work.
+    stall
+        Seconds without progress after which a worker is stopped.
+    csv_raw
+        Leave cells that a spreadsheet would run as a formula as they are.
+    parquet
+        Write cmp_report.parquet too.
+    json
+        One JSON object on stdout instead of the summary.
+    quiet
+        Nothing but errors and the exit code.
+    """
+    options = CompareOptions(
+        output=output, thresholds=threshold, include=include, exclude=exclude, allow_unpaired=allow_unpaired, kl=kl,
+        relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale, workers=jobs, executor=executor, stall_s=stall,
+        csv_raw=csv_raw, parquet=parquet, scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
+    )  # fmt: skip
+    result = run_comparison(golden, target, options, silent=quiet)
+    if not quiet:
+        tell(result, as_json=json)
+    return result.exit_code
+
+
+def run_comparison(golden: str, target: str, options: CompareOptions, *, silent: bool) -> Result:
+    """Compare with progress on stderr. What can be refused without numpy is refused first, so that a typing error costs no start-up."""
+    check(options)
+    for role, path in (("GOLDEN", golden), ("TARGET", target)):
+        if "\0" in path or not os.path.lexists(path):
+            raise UsageError(f"{path}: {role} does not exist; name a metadata.json, a directory of dumps or a tensor file")
+    for text in options.thresholds:
+        parse_threshold(text)
+    from fastcmp import api
+    from fastcmp.progress import Silent
+
+    if silent:
+        return api.compare(golden, target, options=options, progress=Silent())
+    from fastcmp.cli.progress import progress_for
+
+    complain("fastcmp", f"the report goes to {options.output}")
+    return api.compare(golden, target, options=options, progress=progress_for(sys.stderr))
+
+
+def tell(result: Result, *, as_json: bool) -> None:
+    """The result on stdout."""
+    from fastcmp.cli import summary
+
+    for warning in result.warnings:
+        complain("fastcmp", warning)
+    if as_json:
+        summary.print_json(result)
+    else:
+        summary.print_summary(result)

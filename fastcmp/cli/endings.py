@@ -1,0 +1,86 @@
+"""How a command ends: one line for an error, an honest exit code for a signal or a closed pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from fastcmp.cli.shown import one_line
+from fastcmp.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, FastcmpError
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; unwinds the stack like KeyboardInterrupt, so that everything is put away."""
+
+
+def run_guarded(command: Callable[[], int], *, program: str, debug: bool) -> int:
+    """The exit code of ``command``; its errors become one line on stderr, with the traceback only if ``debug``.
+
+    Closed pipes are quiet: whoever reads from us has seen enough, and the exit code still says how the comparison came out
+    (`say` sees to that; here only what slips through is caught).
+    """
+    try:
+        with _sigterm_unwinds():
+            return command()
+    except KeyboardInterrupt:
+        complain(program, "interrupted")
+        return EXIT_INTERRUPTED
+    except Terminated:
+        complain(program, "terminated")
+        return EXIT_TERMINATED
+    except BrokenPipeError:
+        close_quietly(sys.stdout)
+        return EXIT_ERROR
+    except FastcmpError as error:
+        if debug:
+            raise
+        complain(program, str(error))
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            raise
+        complain(program, f"internal error: {type(error).__name__}: {error}; run again with --debug and report what it shows")
+        return EXIT_ERROR
+
+
+@contextlib.contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread: whoever started us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def complain(program: str, message: str) -> None:
+    """One line on stderr, whatever the message holds."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"{program}: {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
+    """Results on stdout; a reader that went away is no error."""
+    try:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_quietly(sys.stdout)
+
+
+def close_quietly(stream: object) -> None:
+    """Point a broken stream at nothing, so that the flush at exit does not complain either."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())  # type: ignore[attr-defined]
+        os.close(null)

@@ -1,0 +1,123 @@
+"""``fastcmp inspect``: headers as the readers see them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from cyclopts import Parameter
+
+from fastcmp.cli.endings import say
+from fastcmp.cli.shown import bytes_text, grouped, one_line, visible
+from fastcmp.errors import EXIT_ERROR, EXIT_OK, TensorError, UsageError
+from fastcmp.options import CompareOptions, ScanOptions
+
+if TYPE_CHECKING:
+    from fastcmp.formats.tensor_info import TensorInfo
+
+# Keeps memory flat and output flowing on directories of any size.
+_FILES_AT_ONCE: Final = 1000
+
+
+def inspect(
+    path: str,
+    /,
+    *,
+    root: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    multi_record: Literal["error", "first", "last"] = "error",
+    format_policy: Literal["strict", "flat"] = "strict",
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Show what the headers of tensor files say; no payload is read.
+
+    Parameters
+    ----------
+    path
+        A tensor file, a metadata.json, or a directory of dumps.
+    root
+        Open nothing whose real path is outside of this directory. Repeatable.
+    multi_record
+        Which record of a .bin file that holds several.
+    format_policy
+        flat: accept memory formats without a known order.
+    json
+        One JSON object per tensor.
+    """
+    if "\0" in path or not os.path.lexists(path):
+        raise UsageError(f"{path}: does not exist; name a tensor file, a metadata.json or a directory")
+    from fastcmp.formats import scan_batch
+
+    options = ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root)
+    single = not os.path.isdir(path) and not path.endswith(".json")
+    paths = iter([path]) if single else _named_paths(path, options)
+    seen = failed = 0
+    while batch := list(islice(paths, _FILES_AT_ONCE)):
+        for name, info in zip(batch, scan_batch(batch, options), strict=True):
+            seen += 1
+            failed += isinstance(info, TensorError)
+            say(_as_json(name, info) if json else _in_full(name, info) if single else _in_a_line(name, info, path))
+    if not seen:
+        raise UsageError(f"{path}: holds no tensor; expected .npy or .bin files, or a metadata.json")
+    if not single and not json:
+        say(f"{grouped(seen)} tensors, {grouped(failed)} cannot be read")
+    return EXIT_ERROR if failed else EXIT_OK
+
+
+def _named_paths(path: str, options: ScanOptions) -> Iterator[str]:
+    """What a metadata.json names; all tensor files below a directory, in its natural order."""
+    from fastcmp import sources
+
+    yield from (tensor.path for tensor in sources.load(path, "golden", CompareOptions(scan=options)).tensors)
+
+
+def _in_a_line(path: str, info: TensorInfo | TensorError, base: str) -> str:
+    name = visible(os.path.relpath(path, base) if os.path.isdir(base) else path)
+    if isinstance(info, TensorError):
+        return f"{name}  {one_line(info.detail)} [{info.code}]"
+    parts = [name, info.dtype, str(info.shape), bytes_text(info.nbytes)]
+    return "  ".join((*parts, *_oddities(info), *map(one_line, info.warnings)))
+
+
+def _in_full(path: str, info: TensorInfo | TensorError) -> str:
+    if isinstance(info, TensorError):
+        return one_line(str(info))
+    rows: Sequence[tuple[str, str]] = (
+        ("file", visible(path)),
+        ("dtype", info.dtype),
+        ("shape", str(info.shape)),
+        ("elements", grouped(info.element_count)),
+        ("payload", f"{grouped(info.nbytes)} bytes at byte {grouped(info.data_offset)}"),
+        ("layout", ", ".join(_oddities(info)) or "C-contiguous, native byte order"),
+        *(("warning", one_line(warning)) for warning in info.warnings),
+    )
+    return "\n".join(f"{label:<9} {value}" for label, value in rows)
+
+
+def _oddities(info: TensorInfo) -> list[str]:
+    odd: list[str] = [] if info.layout == "plain" else [info.layout]
+    if info.strides is not None:
+        odd.append(f"strides {info.strides} elements")
+    if info.big_endian:
+        odd.append("big endian")
+    if info.packed:
+        odd.append("packed")
+    if info.format_code != 2:
+        odd.append(f"format {info.format_code}")
+    return odd
+
+
+def _as_json(path: str, info: TensorInfo | TensorError) -> str:
+    import json
+
+    facts: dict[str, Any]
+    if isinstance(info, TensorError):
+        facts = {"path": path, "error": info.code, "detail": info.detail}
+    else:
+        facts = {
+            "path": path, "dtype": info.dtype, "shape": list(info.shape), "data_offset": info.data_offset, "nbytes": info.nbytes,
+            "strides": None if info.strides is None else list(info.strides), "big_endian": info.big_endian, "packed": info.packed,
+            "layout": info.layout, "format_code": info.format_code, "warnings": list(info.warnings),
+        }  # fmt: skip
+    return json.dumps(facts)

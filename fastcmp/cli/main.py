@@ -1,0 +1,49 @@
+"""The ``fastcmp`` command: what must be quick is answered here, everything else by the cyclopts application."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from fastcmp.cli.endings import run_guarded, say
+
+COMMANDS: Final = ("compare", "inspect", "explain")
+_HELP: Final = ("--help", "-h")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: the process's own) and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    return run_guarded(lambda: _run([word for word in arguments if word != "--debug"]), program="fastcmp", debug=debug)
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in _HELP:
+        from fastcmp.cli.help_page import HELP_PAGE
+
+        say(HELP_PAGE)
+        return 0 if arguments else 2
+    if arguments == ["--version"]:
+        say(f"fastcmp {version_text()}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        arguments = ["compare", *arguments]
+    from fastcmp.cli.app import run
+
+    return run(arguments)
+
+
+def version_text() -> str:
+    """The installed version; ``unknown`` when run from a tree that was never installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("fastcmp")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Progress on stderr: a live line of bars on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final, TextIO
+
+from fastcmp.cli.endings import close_quietly
+from fastcmp.cli.shown import bytes_text, grouped, seconds_text, shortened, throughput_text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichBars
+
+_PLAIN_EVERY_S: Final = 10.0
+_PLAIN_EVERY_PERCENT: Final = 5.0
+# 5 % of a short run is a burst of lines that nobody reads.
+_PLAIN_LEAST_S: Final = 1.0
+
+
+def progress_for(stream: TextIO) -> PlainProgress | TerminalProgress:
+    """The progress that suits a stream."""
+    is_terminal = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    return TerminalProgress() if is_terminal else PlainProgress(stream)
+
+
+class PlainProgress:
+    """One line every 10 s or 5 %, for logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._total_bytes = self._total_pairs = 0
+        self._started_at = self._spoke_at = 0.0
+        self._spoke_percent = 0.0
+
+    def start(self, total_bytes: int, total_pairs: int) -> None:
+        """Say what there is to do."""
+        self._total_bytes, self._total_pairs = total_bytes, total_pairs
+        self._started_at = self._spoke_at = time.monotonic()
+        self._print(f"comparing {grouped(total_pairs)} pairs, {bytes_text(total_bytes)}")
+
+    def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
+        """Say how far it is, if that is due."""
+        now = time.monotonic()
+        percent = self._percent(bytes_done, pairs_done)
+        quiet_s = now - self._spoke_at
+        if quiet_s < _PLAIN_LEAST_S or (quiet_s < _PLAIN_EVERY_S and percent - self._spoke_percent < _PLAIN_EVERY_PERCENT):
+            return
+        self._spoke_at, self._spoke_percent = now, percent
+        elapsed_s = now - self._started_at
+        line = f"{percent:.0f} %, {grouped(pairs_done)} of {grouped(self._total_pairs)} pairs, {bytes_text(bytes_done)}"
+        line += f", {throughput_text(bytes_done / elapsed_s / 1e9)}"
+        if 0 < percent < 100:
+            line += f", {seconds_text(elapsed_s * (100 - percent) / percent)} left"
+        line += f", {grouped(failed)} failed"
+        if worst:
+            line += f", worst {shortened(worst, 100)}"
+        self._print(line)
+
+    def stop(self) -> None:
+        """Nothing is left to put away."""
+
+    def _percent(self, bytes_done: int, pairs_done: int) -> float:
+        if self._total_bytes:
+            return min(100.0, 100.0 * bytes_done / self._total_bytes)
+        return 100.0 * pairs_done / self._total_pairs if self._total_pairs else 100.0
+
+    def _print(self, line: str) -> None:
+        try:
+            print(line, file=self._stream, flush=True)
+        except BrokenPipeError:
+            close_quietly(self._stream)
+        except (OSError, ValueError):
+            pass
+
+
+class TerminalProgress:
+    """A live bar: bytes, GB/s, time left by bytes, pairs, failures so far, worst pair so far."""
+
+    def __init__(self) -> None:
+        self._bars: RichBars | None = None
+        self._total_pairs = 0
+        self._started_at = 0.0
+
+    def start(self, total_bytes: int, total_pairs: int) -> None:
+        """Show the bar."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._total_pairs = total_pairs
+        self._started_at = time.monotonic()
+        # markup=False: the fields hold names from files.
+        self._bars = Progress(
+            BarColumn(bar_width=16),
+            TextColumn("{task.percentage:>3.0f}%", markup=False),
+            TextColumn("{task.fields[amount]}", markup=False),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=Console(stderr=True, highlight=False, markup=False, emoji=False),
+            transient=True,
+        )
+        self._bars.add_task("", total=max(total_bytes, 1), amount="", state="")
+        self._bars.start()
+
+    def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
+        """Move the bar; it is drawn at its own pace."""
+        if self._bars is None:
+            return
+        elapsed_s = max(time.monotonic() - self._started_at, 1e-9)
+        state = f"{grouped(pairs_done)}/{grouped(self._total_pairs)} pairs, {grouped(failed)} failed"
+        if worst:
+            state += f", worst {shortened(worst, 60)}"
+        amount = f"{bytes_text(bytes_done)} {throughput_text(bytes_done / elapsed_s / 1e9)}"
+        self._bars.update(self._bars.task_ids[0], completed=bytes_done, amount=amount, state=state)
+
+    def stop(self) -> None:
+        """Take the bar away; the summary says it all."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None

@@ -1,0 +1,69 @@
+"""Names and numbers as a terminal shows them. Names come from files: nothing in them may move a cursor, turn the text or draw a colour."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Control, format (bidirectional marks, zero width), surrogate, private use, unassigned, line and paragraph separators.
+_HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+
+
+def visible(text: str) -> str:
+    r"""``text`` with everything that a terminal would obey or hide written as ``\xNN`` or ``\uNNNN``."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escape(character) if unicodedata.category(character) in _HIDDEN else character for character in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a file name byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def one_line(text: str) -> str:
+    """`visible` text on one line; line ends become spaces."""
+    return visible(" ".join(text.split("\n")).strip())
+
+
+def shortened(text: str, width: int) -> str:
+    """`visible` text of at most ``width`` characters, the middle left out: the end of a path tells more than its middle."""
+    text = visible(text)
+    if len(text) <= width:
+        return text
+    head = (width - 3) // 3
+    return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
+
+
+def grouped(count: int) -> str:
+    """``1234567`` as ``1 234 567``."""
+    return f"{count:,}".replace(",", " ")
+
+
+def bytes_text(count: int) -> str:
+    """Bytes in the unit that fits: ``512 B``, ``3.2 MB``, ``1.25 GB`` (powers of ten, as throughput has it)."""
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            amount = count / size
+            return f"{amount:.3g} {unit}" if amount < 999.5 else f"{amount:.0f} {unit}"
+    return f"{count} B"
+
+
+def seconds_text(seconds: float) -> str:
+    """``0.42 s``, ``12 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def throughput_text(gigabytes_per_s: float) -> str:
+    """``2.7 GB/s``; small ones in MB/s."""
+    return f"{gigabytes_per_s:.2g} GB/s" if gigabytes_per_s >= 0.1 else f"{gigabytes_per_s * 1000:.2g} MB/s"
