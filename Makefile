@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 CPP_SOURCES := $(shell find cpp -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
-CHECKED := fastcmp compat tests examples bench
+CHECKED := fastcmp compat tests examples bench docs
 
 # Another environment's settings must not leak into this one.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV

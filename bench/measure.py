@@ -76,7 +76,10 @@ def timed(call: Callable[[], Any]) -> float:
 
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
-    model = next((line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+        platform.machine(),
+    )
     return {
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),

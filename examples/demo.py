@@ -125,9 +125,8 @@ def judge(rows: list[Row], where: Row | None, summary: str, golden: Path) -> int
     before = ordered[: ordered.index(where)]
     worst = max(float(row["relative_euclidean_distance"]) for row in before)
     failed = sum(row["verdict"] != "pass" for row in rows)
-    say(
-        f"\n5. found what was planted: {found[0]} at token {found[1]}, relative_euclidean_distance {float(where['relative_euclidean_distance']):.3f};"
-    )
+    distance = float(where["relative_euclidean_distance"])
+    say(f"\n5. found what was planted: {found[0]} at token {found[1]}, relative_euclidean_distance {distance:.3f};")
     say(f"   the {len(before)} tensors that ran before it all pass (worst {worst:.3f}: bfloat16 rounding), {failed} fail downstream of it")
     return 0
 

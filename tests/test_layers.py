@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": PLANNING,
     "api": WORKING,
     "cli": WORKING | {"api"},
+    "__main__": {"cli"},
     # The package itself loads its public names on first use; type checkers may see where they live.
     "fastcmp": WORKING | {"api"},
 }
@@ -55,7 +56,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cli": {"pyarrow", "rich", "cyclopts"},
     "metrics": {"ml_dtypes"},
 }
-WITHOUT_NUMPY = {"errors", "dtypes", "options", "dump_layout", "pairing", "plan", "cli", "fastcmp"}
+WITHOUT_NUMPY = {"errors", "dtypes", "options", "dump_layout", "pairing", "plan", "cli", "fastcmp", "__main__"}
 TORCH_AT_HAND = {"dump", "formats", "api"}  # inside a function only, and only where a torch object or file is at hand
 DRAWERS = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
 
@@ -94,6 +95,7 @@ def test_no_module_is_a_drawer() -> None:
         ("engine.run", "from ..results.table import build", "fastcmp.engine.run imports fastcmp.results"),
         ("dump.journal", "from fastcmp.options import ScanOptions", "fastcmp.dump.journal imports fastcmp.options"),
         ("metrics", "from fastcmp import compare", "fastcmp.metrics imports fastcmp.compare"),
+        ("engine.run", "import fastcmp\nfastcmp.compare()", "fastcmp.engine.run imports fastcmp.compare"),
         ("engine.run", "import pyarrow as pa", "fastcmp.engine.run imports pyarrow"),
         ("api", "def f():\n    import rich.console", "fastcmp.api imports rich"),
         ("plan", "import numba", "fastcmp.plan imports numba"),
@@ -113,7 +115,7 @@ def test_a_wrong_import_is_caught(module: str, source: str, complaint: str) -> N
         ("cli.main", "import rich\nfrom fastcmp.api import compare"),
         ("dump.values", "def f():\n    import torch"),
         ("results.table", "import pyarrow as pa\nfrom fastcmp import metrics"),
-        ("engine.run", "import os, sys\nfrom fastcmp.plan import Task"),
+        ("engine.run", "import os, fastcmp\nos.path.dirname(fastcmp.__file__)\nfrom fastcmp.plan import Task"),
         ("fastcmp", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fastcmp.api import compare"),
     ],
 )
@@ -191,7 +193,11 @@ def imports(tree: ast.Module, parts: tuple[str, ...]) -> Iterator[Imported]:
         when_loaded = id(node) not in lazy
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield Imported(alias.name, node.lineno, when_loaded)
+                if alias.name != "fastcmp":
+                    yield Imported(alias.name, node.lineno, when_loaded)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "fastcmp":
+            if not node.attr.startswith("__"):  # `import fastcmp` is free, what is then taken from it is not
+                yield Imported(f"fastcmp.{node.attr}", node.lineno, when_loaded)
         elif isinstance(node, ast.ImportFrom):
             base = absolute(node, parts)
             if base == "fastcmp":  # `from fastcmp import engine` names the unit behind the keyword
