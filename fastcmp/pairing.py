@@ -31,9 +31,9 @@ class Pair:
     key : TensorKey
     golden, target : NamedTensor or None
     rule : str
-        ``key`` (both named so by metadata), ``path`` (relative path in two directories), ``file`` (two single files); "" for one side alone.
+        ``key`` (metadata names both so), ``path`` (relative path in two directories), ``file`` (two single files); "" for one side alone.
     execution_order : int
-        0 for the pair that was computed first: by token, then by the first appearance of the data_id. What the first divergence goes by.
+        0 for the pair that was computed first: by token, then by the first appearance of the data_id. The first divergence goes by it.
     """
 
     row: int

@@ -16,7 +16,7 @@ from fastcmp.sources.metadata import ProcessDump, load_metadata
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 from fastcmp.sources.natural_order import natural_key, token_key
 from fastcmp.sources.tree import SOURCE_DIRECTORIES, Tree, walk
-from fastcmp.sources.wording import listing, printable
+from fastcmp.sources.wording import MAX_SHOWN, listing, printable
 
 _RANK_DIRECTORY: Final = re.compile(r"rank[_-]?([0-9]+)", re.IGNORECASE)
 
@@ -102,9 +102,10 @@ def _refuse_processes_without_rank(processes: list[ProcessDump], path: str, role
     counts = Counter(process.rank for process in processes)
     doubtful = [process for process in processes if not process.rank or counts[process.rank] > 1]
     if doubtful:
-        names = listing([f"{process.path} (rank {process.rank or 'unknown'})" for process in doubtful], 20)
+        shown = [f"{os.path.relpath(process.path, path)} (rank {process.rank or 'unknown'})" for process in doubtful]
+        names = listing(shown, 20, MAX_SHOWN)
         raise UsageError(
-            f"{printable(path)}: {len(processes)} processes of the {role} side, expected one, or one of each rank; name one of them: {names}"
+            f"{printable(path)}: {len(processes)} {role} processes, expected one, or one of each rank; name one of them: {names}"
         )
 
 

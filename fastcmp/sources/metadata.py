@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastcmp.dtypes import DTYPES
@@ -108,7 +109,7 @@ def _dtypes_beside(directory: str, options: CompareOptions) -> dict[tuple[str, s
     return _flat(document)
 
 
-def _flat(dtypes: dict[str, dict[str, str]]) -> dict[tuple[str, str], str]:
+def _flat(dtypes: Mapping[str, Mapping[str, object]]) -> dict[tuple[str, str], str]:
     """By key, and only dtypes that are known: another name says nothing about how to judge the tensor."""
     return {
         (data_id, token_id): dtype

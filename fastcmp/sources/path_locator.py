@@ -77,7 +77,7 @@ class PathLocator:
             runs = self._runs_with(base, parts.tail.partition("/")[0])
             if len(runs) > MAX_RUN_DIRECTORIES:
                 return as_written[0], (f"not in {parts.run_directory}; {len(runs)} other run directories were not searched",)
-            hits = [run for run in runs if _exists(f"{base}/{run}/{parts.tail}")]
+            hits = [run for run in runs if run != parts.run_directory and _exists(f"{base}/{run}/{parts.tail}")]
             pid = parts.run_directory.removeprefix("thread_")
             hits = [run for run in hits if pid in run.split("_")] or hits
             if len(hits) == 1:

@@ -18,8 +18,8 @@ def printable(text: str, limit: int = MAX_SHOWN) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
-def listing(names: Iterable[str], limit: int = 5) -> str:
-    """The first ``limit`` names, comma separated, and how many more there are (only if ``names`` has a length)."""
-    shown = ", ".join(printable(name, 80) for name in islice(names, limit))
+def listing(names: Iterable[str], limit: int = 5, width: int = 80) -> str:
+    """The first ``limit`` names, each cut to ``width``, comma separated, and how many more there are (only if ``names`` has a length)."""
+    shown = ", ".join(printable(name, width) for name in islice(names, limit))
     more = len(names) - limit if isinstance(names, Sequence) else 0
     return f"{shown} and {more} more" if more > 0 else shown

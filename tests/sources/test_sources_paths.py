@@ -1,0 +1,151 @@
+"""Files are found where they lie: after a move, a change of directory, or in another build's run directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fastcmp.options import CompareOptions
+from fastcmp.sources import load
+
+OPTIONS = CompareOptions()
+
+
+def dump_as_seed(place: Path, count: int = 2) -> Path:
+    side = place / "71_cmp_dump_data" / "golden_tensor"
+    (side / "0").mkdir(parents=True)
+    metadata = {}
+    for number in range(count):
+        (side / "0" / f"{number}_tensor.npy").touch()
+        metadata[str(number)] = {"0": f"./71_cmp_dump_data/golden_tensor/0/{number}_tensor.npy"}
+    (side / "metadata.json").write_text(json.dumps(metadata))
+    return side
+
+
+def low_level(place: Path, runs: list[str], written_run: str = "thread_71") -> str:
+    """A metadata.json that names 0/op/out.bin in ``written_run`` while it lies in ``runs``."""
+    for run in runs:
+        (place / "tensors" / run / "0" / "op").mkdir(parents=True)
+        (place / "tensors" / run / "0" / "op" / "out.bin").touch()
+    path = place / "metadata.json"
+    path.write_text(json.dumps({"0": {"0": f"{place}/tensors/{written_run}/0/op/out.bin"}}))
+    return str(path)
+
+
+def test_a_moved_dump_directory_and_another_working_directory(tmp_path, monkeypatch):
+    dump_as_seed(tmp_path / "before")
+    shutil.move(tmp_path / "before", tmp_path / "after")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for tensor in load("../after/71_cmp_dump_data/golden_tensor/metadata.json", "golden", OPTIONS).tensors:
+        assert os.path.isfile(tensor.path)
+
+
+def test_a_renamed_dump_directory(tmp_path):
+    dump_as_seed(tmp_path)
+    os.rename(tmp_path / "71_cmp_dump_data", tmp_path / "golden run")
+    for tensor in load(str(tmp_path / "golden run" / "golden_tensor"), "golden", OPTIONS).tensors:
+        assert os.path.isfile(tensor.path)
+
+
+def test_the_moved_file_wins_over_a_stale_one_in_the_working_directory(tmp_path, monkeypatch):
+    dump_as_seed(tmp_path / "stale")
+    side = dump_as_seed(tmp_path / "real")
+    monkeypatch.chdir(tmp_path / "stale")
+    assert load(str(side), "golden", OPTIONS).tensors[0].path == str(side / "0" / "0_tensor.npy")
+
+
+def test_a_file_that_only_the_working_directory_has(tmp_path, monkeypatch):
+    (tmp_path / "json").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.npy").touch()
+    (tmp_path / "json" / "m.json").write_text('{"0":{"0":"data/a.npy"}}')
+    monkeypatch.chdir(tmp_path)
+    assert load("json/m.json", "golden", OPTIONS).tensors[0].path == str(tmp_path / "data" / "a.npy")
+
+
+def test_where_both_directories_exist_each_file_is_looked_for(tmp_path, monkeypatch):
+    for place, name in (("json/d", "a.npy"), ("cwd/d", "b.npy")):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / name).touch()
+    (tmp_path / "json" / "m.json").write_text('{"0":{"0":"d/a.npy","1":"d/b.npy","2":"d/c.npy"}}')
+    monkeypatch.chdir(tmp_path / "cwd")
+    found = [tensor.path for tensor in load("../json/m.json", "golden", OPTIONS).tensors]
+    assert found == [str(tmp_path / "json/d/a.npy"), str(tmp_path / "cwd/d/b.npy"), str(tmp_path / "json/d/c.npy")]
+
+
+def test_a_missing_file_keeps_the_first_place_it_was_looked_for(tmp_path):
+    (tmp_path / "m.json").write_text('{"0":{"0":"nowhere/a.npy"}}')
+    tensor = load(str(tmp_path / "m.json"), "golden", OPTIONS).tensors[0]
+    assert tensor.path == str(tmp_path / "nowhere" / "a.npy")
+    assert tensor.notes == ()
+
+
+def test_a_low_level_path_by_pid_is_taken_as_written(tmp_path):
+    tensor = load(low_level(tmp_path, ["thread_71", "thread_140"]), "target", OPTIONS).tensors[0]
+    assert tensor.path == f"{tmp_path}/tensors/thread_71/0/op/out.bin"
+    assert tensor.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("runs", "found"),
+    [
+        (["thread_140093"], "thread_140093"),
+        (["71"], "71"),
+        (["3_71"], "3_71"),
+        (["thread_140093", "0_72", "3_71"], "3_71"),
+    ],
+)
+def test_a_low_level_path_is_found_in_the_directory_of_another_build(tmp_path, runs, found):
+    tensor = load(low_level(tmp_path, runs), "target", OPTIONS).tensors[0]
+    assert tensor.path == f"{tmp_path}/tensors/{found}/0/op/out.bin"
+    assert tensor.notes == (f"found in {found} instead of thread_71",)
+
+
+def test_of_several_other_runs_none_is_chosen(tmp_path):
+    tensor = load(low_level(tmp_path, ["thread_10", "thread_9"]), "target", OPTIONS).tensors[0]
+    assert tensor.path == f"{tmp_path}/tensors/thread_71/0/op/out.bin"
+    assert tensor.notes == ("not in thread_71; several others hold it, so none was chosen: thread_9, thread_10",)
+
+
+def test_more_run_directories_than_a_search_is_worth(tmp_path):
+    for number in range(65):
+        (tmp_path / "tensors" / f"thread_{number + 100}").mkdir(parents=True)
+    tensor = load(low_level(tmp_path, []), "target", OPTIONS).tensors[0]
+    assert tensor.notes == ("not in thread_71; 65 other run directories were not searched",)
+
+
+@pytest.mark.parametrize("layout", ["high", "low", "low_missing"])
+def test_a_tensor_costs_at_most_one_stat(tmp_path, monkeypatch, layout):
+    count = 500
+    if layout == "high":
+        path = str(dump_as_seed(tmp_path, count) / "metadata.json")
+    else:
+        directory = tmp_path / "tensors" / "thread_71" / "0"
+        directory.mkdir(parents=True)
+        for number in range(count if layout == "low" else 0):
+            (directory / f"{number}.bin").touch()
+        path = str(tmp_path / "metadata.json")
+        Path(path).write_text(json.dumps({str(n): {"0": f"{directory}/{n}.bin"} for n in range(count)}))
+    calls = 0
+    real_stat, real_lstat = os.stat, os.lstat
+
+    def counting(real):
+        def call(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            return real(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(os, "stat", counting(real_stat))
+    monkeypatch.setattr(os, "lstat", counting(real_lstat))
+    dump = load(path, "golden", OPTIONS)
+    monkeypatch.undo()
+    assert len(dump.tensors) == count
+    # The rest is for the arguments and the directories.
+    assert calls <= (20 if layout == "high" else count + 20)
