@@ -10,10 +10,11 @@ from fastcmp.errors import TensorError
 from fastcmp.formats import bin as bin_reader
 from fastcmp.formats import npy as npy_reader
 from fastcmp.formats.open_file import read_head, unencodable
+from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
 
-__all__ = ["SUFFIXES", "FileIdentity", "TensorInfo", "scan", "scan_batch"]
+__all__ = ["FileIdentity", "TensorInfo", "scan", "scan_batch"]
 
 
 class _Reader(NamedTuple):
@@ -27,8 +28,6 @@ _READERS: Final = (
     _Reader(npy_reader.SUFFIXES, npy_reader.MAGICS, npy_reader.scan_batch),
 )
 _BY_SUFFIX: Final = {suffix: reader for reader in _READERS for suffix in reader.suffixes}
-SUFFIXES: Final = tuple(_BY_SUFFIX)
-"""File name endings that say which reader it is; other files are told by their first bytes."""
 
 
 def scan(path: str, options: ScanOptions) -> TensorInfo:

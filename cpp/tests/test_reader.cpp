@@ -1,0 +1,187 @@
+// The reader without Python. Plain checks that count; exit status 1 if any failed.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "fastcmp/scan.hpp"
+
+namespace {
+
+using namespace fastcmp;
+namespace fs = std::filesystem;
+
+int passed = 0;
+int failed = 0;
+
+void check(bool holds, const std::string& claim) {
+    ++(holds ? passed : failed);
+    if (!holds) {
+        std::printf("FAILED: %s\n", claim.c_str());
+    }
+}
+
+std::string header(const std::string& length, const std::string& dtype, const std::string& dims, const std::string& objects) {
+    const auto count = objects.find("$Object") == std::string::npos ? "0" : "1";
+    return std::string{"$Version=1.0\n$Object.Count="} + count + "\n$Object.Length=" + length + "\nformat=2\ndtype=" + dtype +
+           "\ndims=" + dims + "\n" + objects + "$End=1\n";
+}
+
+const std::string kSix(24, 'x');
+const std::string kGood = header("24", "0", "2,3", "$Object.data=0,24\n") + kSix;
+
+class Folder {
+public:
+    Folder() : path_{fs::temp_directory_path() / ("fastcmp_test_" + std::to_string(::getpid()))} { fs::create_directories(path_); }
+    ~Folder() { fs::remove_all(path_); }
+    std::string write(const std::string& name, const std::string& bytes) const {
+        std::ofstream{path_ / name, std::ios::binary} << bytes;
+        return (path_ / name).string();
+    }
+    [[nodiscard]] std::string at(const std::string& name) const { return (path_ / name).string(); }
+
+private:
+    fs::path path_;
+};
+
+std::string code_of(const ScanResult& result) {
+    const auto* error = std::get_if<ReadError>(&result);
+    return error == nullptr ? "ok" : error->code();
+}
+
+ScanResult scan(const std::string& path, MultiRecord policy = MultiRecord::error, const Roots& roots = {}) {
+    return scan_files(std::span{&path, 1}, policy, roots).front();
+}
+
+void test_vectors(const Folder& folder) {
+    const struct {
+        const char* id;
+        std::string bytes;
+        const char* code;
+    } rows[] = {
+        {"good", kGood, "ok"},
+        {"scalar", header("4", "0", "", "$Object.data=0,4\n") + "abcd", "ok"},
+        {"no elements", header("0", "0", "0,3", ""), "ok"},
+        {"no objects at all", "dtype=0\ndims=2,3\n$End=1\n" + kSix, "ok"},
+        {"empty", "", "E_EMPTY_FILE"},
+        {"other kind", "\x7f" "ELF....", "E_BAD_MAGIC"},
+        {"no end", kGood.substr(0, 90), "E_NO_END"},
+        {"dup", "dtype=0\ndtype=0\ndims=1\n$End=1\n1234", "E_DUP_KEY"},
+        {"version", "$Version=2.0\ndtype=0\ndims=1\n$End=1\n1234", "E_VERSION"},
+        {"dtype", header("24", "28", "2,3", "$Object.data=0,24\n") + kSix, "E_DTYPE"},
+        {"negative", header("24", "0", "-2,-3", "$Object.data=0,24\n") + kSix, "E_BAD_DIMS"},
+        {"overflow", header("24", "0", "4294967296,4294967296", "$Object.data=0,24\n") + kSix, "E_BAD_DIMS"},
+        {"offset", header("24", "0", "2,3", "$Object.data=9223372036854775800,24\n") + kSix, "E_OBJ_RANGE"},
+        {"cut", kGood.substr(0, kGood.size() - 1), "E_TRUNCATED"},
+        {"twice", kGood + kGood, "E_MULTI_RECORD"},
+        {"short", header("20", "0", "2,3", "$Object.data=0,20\n") + kSix.substr(4), "E_SIZE_SHORT"},
+        {"long", header("24", "0", "2,2", "$Object.data=0,24\n") + kSix, "E_SIZE_LONG"},
+        {"packed", header("5", "29", "4", "$Object.data=0,5\n") + "abcde", "E_SIZE"},
+        {"alias", header("0", "0", "2,3", "data=0_1.bin\n"), "E_ALIAS"},
+        {"statistics", header("0", "0", "2,3", "max=6.0\n"), "E_STATS_ONLY"},
+        {"description", header("0", "0", "2,3", ""), "E_NO_DATA"},
+    };
+    for (const auto& row : rows) {
+        const auto code = code_of(scan(folder.write("row.bin", row.bytes)));
+        check(code == row.code, std::string{row.id} + ": expected " + row.code + ", got " + code);
+    }
+}
+
+void test_description(const Folder& folder) {
+    const auto result = scan(folder.write("good.bin", kGood));
+    const auto& tensor = std::get<BinTensor>(result);
+    check(tensor.data_offset == 98 && tensor.nbytes == 24, "the payload is bytes 98 to 122");
+    check(tensor.dims == std::vector<std::int64_t>{2, 3}, "dims in order");
+    check(tensor.identity.size == 122, "identity has the size");
+}
+
+void test_long_header(const Folder& folder) {
+    auto bytes = kGood;
+    bytes.insert(bytes.find("$Object.data"), "pad=" + std::string(4000, 'p') + "\nmore=" + std::string(4000, 'm') + "\n");
+    check(code_of(scan(folder.write("long.bin", bytes))) == "ok", "a header beyond the first read");
+    auto endless = kGood.substr(0, 90) + std::string(200000, '\n');
+    check(code_of(scan(folder.write("endless.bin", endless))) == "E_NO_END", "more than 256 lines");
+    check(code_of(scan(folder.write("wide.bin", "a=" + std::string(200000, 'a')))) == "E_NO_END", "a line beyond 4096 bytes");
+}
+
+void test_records(const Folder& folder) {
+    auto second = kGood;
+    second.replace(second.find("2,3"), 3, "3,2");
+    const auto path = folder.write("records.bin", kGood + second);
+    const auto first = std::get<BinTensor>(scan(path, MultiRecord::first));
+    const auto last = std::get<BinTensor>(scan(path, MultiRecord::last));
+    check(first.dims.front() == 2 && first.data_offset == 98, "the first record");
+    check(last.dims.front() == 3 && last.data_offset == 98 + 122, "the last record");
+    const auto cut = folder.write("cut.bin", kGood + second.substr(0, 110));
+    check(code_of(scan(cut, MultiRecord::first)) == "ok", "a cut second record does not spoil the first");
+    check(code_of(scan(cut, MultiRecord::last)) == "E_TRUNCATED", "a cut last record is an error");
+    check(std::get<BinTensor>(scan(folder.write("tail.bin", kGood + "tail"))).warnings.front().starts_with("W_TRAILING: 4"), "trailing bytes");
+}
+
+void test_opening(const Folder& folder) {
+    const auto good = folder.write("good.bin", kGood);
+    check(code_of(scan(folder.at("nothing.bin"))) == "E_MISSING", "missing");
+    check(code_of(scan(folder.at(""))) == "E_NOT_REGULAR", "a directory");
+    check(code_of(scan(std::string{"a\0b", 3})) == "E_PATH", "NUL in a path");
+    check(code_of(scan("/dev/zero")) == "E_NOT_REGULAR", "a device");
+    ::mkfifo(folder.at("fifo.bin").c_str(), 0600);
+    check(code_of(scan(folder.at("fifo.bin"))) == "E_NOT_REGULAR", "a FIFO does not block");
+    check(code_of(scan(good, MultiRecord::error, {fs::canonical(folder.at("")).string()})) == "ok", "inside the root");
+    check(code_of(scan(good, MultiRecord::error, {"/nowhere"})) == "E_PATH_OUTSIDE", "outside the root");
+}
+
+void test_changes(const Folder& folder) {
+    const auto path = folder.write("changing.bin", kGood);
+    const auto identity = read_head(path, 16, {}).identity;
+    check(read_range(path, identity, 98, 24).size() == 24, "an unchanged file is read");
+    fs::resize_file(path, 100);
+    auto code = std::string{"ok"};
+    try {
+        read_range(path, identity, 98, 24);
+    } catch (const ReadError& error) {
+        code = error.code();
+    }
+    check(code == "E_SHRUNK", "a shorter file is E_SHRUNK, got " + code);
+}
+
+void test_totality_over_prefixes_and_flips() {
+    for (std::size_t size = 0; size <= kGood.size(); ++size) {
+        for (int flip = -1; flip < 8; ++flip) {
+            auto bytes = kGood.substr(0, size);
+            if (flip >= 0 && size > 0) {
+                bytes.back() = static_cast<char>(bytes.back() ^ (1 << flip));
+            }
+            try {
+                const auto view = std::as_bytes(std::span{bytes.data(), bytes.size()});
+                const auto end = find_header_end(view, true);
+                auto parsed = parse_header(view.first(*end), bytes.size());
+                check_payload(parsed);
+                check(size == kGood.size(), "only the whole file is a tensor");
+            } catch (const ReadError& error) {
+                check(!error.reason().empty(), "every error has a reason");
+            }
+        }
+    }
+}
+
+}  // namespace
+
+int main() {
+    const Folder folder;
+    test_vectors(folder);
+    test_description(folder);
+    test_long_header(folder);
+    test_records(folder);
+    test_opening(folder);
+    test_changes(folder);
+    test_totality_over_prefixes_and_flips();
+    std::printf("%d passed, %d failed\n", passed, failed);
+    return failed == 0 ? 0 : 1;
+}
