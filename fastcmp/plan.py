@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from fastcmp.formats.tensor_info import FileIdentity
+from fastcmp.kernels.sums import BLOCK_ELEMENTS, row_group
 from fastcmp.options import CompareOptions, FoldOptions, ScanOptions
 from fastcmp.pairing import Pair
 
 # Fixed, not settings: a piece edge decides the rounding of a sum.
 PIECE_BYTES: Final = 64 * 1024 * 1024
-PIECE_EDGE_ELEMENTS: Final = 4096
-MIN_ROW_ELEMENTS: Final = 64
 
 # Free to tune: they only decide who does what.
 SPLIT_BYTES: Final = 256 * 1024 * 1024
@@ -128,18 +127,15 @@ def piece_edges(element_count: int, golden_bits: int, target_bits: int, row_leng
     -------
     list of int
         ``[0, ..., element_count]``, strictly increasing; ``[0, 0]`` for an empty tensor, which is one empty piece.
-        Inner edges are multiples of 4096, and of whole rows wherever such a piece fits.
+        Inner edges are multiples of 4096, and of whole rows (or groups of short ones) wherever such a piece fits.
     """
     if element_count <= 0:
         return [0, 0]
     itemsize = (max(golden_bits, target_bits, 8) + 7) // 8
     most = PIECE_BYTES // itemsize
-    row = max(row_length, 1)
-    if row < MIN_ROW_ELEMENTS:
-        row *= -(-MIN_ROW_ELEMENTS // row)
-    grain = math.lcm(row, PIECE_EDGE_ELEMENTS)
+    grain = math.lcm(row_group(row_length), BLOCK_ELEMENTS)
     if grain > most:
-        grain = PIECE_EDGE_ELEMENTS
+        grain = BLOCK_ELEMENTS
     step = most // grain * grain
     return [*range(0, element_count, step), element_count]
 

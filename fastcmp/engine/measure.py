@@ -7,13 +7,13 @@ import stat
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from fastcmp.dtypes import DTYPES
+from fastcmp.engine.pieces import edges_of
 from fastcmp.errors import TensorError
 from fastcmp.formats import scan_batch
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import ScanOptions
 from fastcmp.pairing import Pair
-from fastcmp.plan import PIECE_BYTES, PairSize, piece_edges
+from fastcmp.plan import PIECE_BYTES, PairSize
 
 SAMPLE_COUNT: Final = 64
 
@@ -50,16 +50,6 @@ def _pair_size(pair: Pair, options: ScanOptions) -> PairSize:
         return PairSize(golden_bytes, target_bytes)
     pieces = len(edges_of(golden, target)) - 1
     return PairSize(golden_bytes, target_bytes, pieces, golden.identity, target.identity)
-
-
-def row_length(info: TensorInfo) -> int:
-    """Length of the last logical axis; a scalar is one row of one element."""
-    return info.shape[-1] if info.shape else 1
-
-
-def edges_of(golden: TensorInfo, target: TensorInfo) -> list[int]:
-    """The piece edges of a pair of one element count."""
-    return piece_edges(golden.element_count, DTYPES[golden.dtype].bits, DTYPES[target.dtype].bits, row_length(golden))
 
 
 def _file_bytes(path: str) -> int:

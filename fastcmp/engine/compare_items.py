@@ -1,0 +1,193 @@
+"""A task to its result: scan the headers, check each pair, fold it piece by piece.
+
+Nothing that is wrong with one pair leaves this module as an exception: it becomes that pair's error row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastcmp.dtypes import DTYPES, narrower
+from fastcmp.engine.beacon import NO_ROW, Beacon, present_beacon
+from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
+from fastcmp.engine.pieces import edges_of, merge_pieces, row_length
+from fastcmp.formats import scan_batch
+from fastcmp.formats.payload import Payload, open_payload
+from fastcmp.formats.tensor_info import TensorInfo
+from fastcmp.kernels import fold
+from fastcmp.kernels.sums import SUMS_DTYPE
+from fastcmp.options import ScanOptions
+from fastcmp.outcome import TaskResult, TensorFacts
+from fastcmp.plan import Task, WorkItem
+
+
+class _Opening(NamedTuple):
+    """How payloads are opened in this task."""
+
+    mapped: bool
+    roots: tuple[str, ...]
+
+    def of(self, info: TensorInfo) -> Payload:
+        return open_payload(info, mapped=self.mapped, roots=self.roots)
+
+
+def prepare(dtype_pairs: Iterable[tuple[str, str]]) -> None:
+    """Have everything imported and compiled that tasks over these (golden, target) dtypes will need."""
+    fold.warm(list(dtype_pairs))
+
+
+def run_task(task: Task, *, mapped: bool = True, beacon: Beacon | None = None) -> TaskResult:
+    """Compare all items of a task.
+
+    Parameters
+    ----------
+    task : Task
+    mapped : bool
+        Large payloads are mapped; else everything is read by ``pread``, where a file that shrinks is an error row
+        instead of the death of this process.
+    beacon : Beacon or None
+        None: that of the thread.
+
+    Returns
+    -------
+    TaskResult
+        One entry per item, whatever happened. Notes hold what the readers warned of and ``W_FORMAT_DIFFERS``; that
+        shapes or dtypes differ is seen from the facts of both sides.
+    """
+    began = time.perf_counter()
+    beacon = beacon if beacon is not None else present_beacon()
+    result = TaskResult(task.index)
+    records: list[np.ndarray] = []
+    scanned = _scan(task)
+    opening = _Opening(mapped, task.scan.roots)
+    for number, item in enumerate(task.items):
+        beacon.on_row(item.row)
+        records += _compare_item(item, scanned[2 * number], scanned[2 * number + 1], opening, beacon, result)
+    beacon.on_row(NO_ROW)
+    result.sums = np.concatenate(records) if records else np.empty(0, SUMS_DTYPE)
+    result.busy_s = time.perf_counter() - began
+    return result
+
+
+def _scan(task: Task) -> list[TensorInfo | Exception]:
+    """Headers of golden, target, golden, ...; one call for the batch, for crossing into the reader costs more than a header."""
+    paths = [path for item in task.items for path in (item.golden_path, item.target_path)]
+    try:
+        return list(scan_batch(paths, task.scan))
+    except Exception:
+        return [_scan_alone(path, task.scan) for path in paths]
+
+
+def _scan_alone(path: str, options: ScanOptions) -> TensorInfo | Exception:
+    try:
+        return scan_batch([path], options)[0]
+    except Exception as error:
+        return error
+
+
+def _compare_item(
+    item: WorkItem, golden: TensorInfo | Exception, target: TensorInfo | Exception, opening: _Opening, beacon: Beacon, result: TaskResult
+) -> list[np.ndarray]:
+    """Append one item's entry to every column of ``result``; returns its sums, none for an error row."""
+    code = side = detail = ""
+    notes: tuple[str, ...] = ()
+    sums: list[np.ndarray] = []
+    try:
+        if isinstance(golden, Exception) or isinstance(target, Exception):
+            raise _scan_failure(item, golden, target)
+        notes = (*golden.warnings, *target.warnings, *_notes(golden, target))
+        edges = edges_of(golden, target)
+        first, stop = _piece_range(item, golden, target, len(edges) - 1)
+        sums = _fold_pieces(item, golden, target, edges[first : stop + 1], opening, beacon)
+        result.bytes_compared += sum(_bytes_between(info, edges[first], edges[stop]) for info in (golden, target))
+        if item.first_piece is None:
+            sums = [merge_pieces(sums)]
+    except Exception as error:
+        failure = as_item_error(error, item)
+        code, side, detail = failure.code, failure.side, failure.detail
+        sums = []
+    result.rows.append(item.row)
+    result.golden.append(_facts(golden, item.golden_dtype))
+    result.target.append(_facts(target, item.target_dtype))
+    result.error_codes.append(code)
+    result.error_sides.append(side)
+    result.error_details.append(detail)
+    result.notes.append(notes)
+    result.sums_counts.append(len(sums))
+    return sums
+
+
+def _facts(info: TensorInfo | Exception, true_dtype: str) -> TensorFacts:
+    if isinstance(info, Exception):
+        return TensorFacts()
+    return TensorFacts(_true_dtype(info, true_dtype), info.shape, info.nbytes, info.format_code)
+
+
+def _true_dtype(info: TensorInfo, true_dtype: str) -> str:
+    """What the dump side says the dtype was before it stored a wider one; else what the file has."""
+    return true_dtype if true_dtype in DTYPES else info.dtype
+
+
+def _notes(golden: TensorInfo, target: TensorInfo) -> tuple[str, ...]:
+    """What is odd about a pair that can be compared; `ItemError` for one that cannot."""
+    if golden.element_count != target.element_count:
+        raise ItemError("E_SHAPE", "", f"golden has shape {golden.shape} but target has shape {target.shape}")
+    # Blocked layouts are brought into logical order while reading, so there the codes may differ.
+    if golden.format_code != target.format_code and golden.layout == target.layout == "plain":
+        codes = f"{golden.format_code} and {target.format_code}"
+        return (f"W_FORMAT_DIFFERS: memory formats {codes} differ; compared in the order the elements lie",)
+    return ()
+
+
+def _piece_range(item: WorkItem, golden: TensorInfo, target: TensorInfo, piece_count: int) -> tuple[int, int]:
+    """The half-open range of pieces to fold; `ItemError` if the planned range was that of another file."""
+    if item.first_piece is None or item.stop_piece is None:
+        return 0, piece_count
+    for info, planned, side in ((golden, item.golden_identity, "golden"), (target, item.target_identity, "target")):
+        if item.stop_piece > piece_count or (planned is not None and info.identity != planned):
+            raise ItemError("E_CHANGED", side, f"{info.path}: the file is not as it was when the run was planned")
+    return item.first_piece, item.stop_piece
+
+
+def _fold_pieces(
+    item: WorkItem, golden: TensorInfo, target: TensorInfo, edges: list[int], opening: _Opening, beacon: Beacon
+) -> list[np.ndarray]:
+    """Sums of each piece between neighbouring ``edges``."""
+    records: list[np.ndarray] = []
+    narrow = narrower(_true_dtype(golden, item.golden_dtype), _true_dtype(target, item.target_dtype))
+    count, row = golden.element_count, row_length(golden)
+    with opening.of(golden) as golden_payload, opening.of(target) as target_payload:
+        for start, stop in zip(edges, edges[1:], strict=False):
+            record = fold.fold_piece(
+                golden_payload.piece(start, stop),
+                golden.dtype,
+                target_payload.piece(start, stop),
+                target.dtype,
+                start=start,
+                element_count=count,
+                row_length=row,
+                options=item.fold,
+                narrower=narrow,
+            )
+            records.append(record.reshape(1))
+            beacon.on_bytes(_bytes_between(golden, start, stop) + _bytes_between(target, start, stop))
+    return records
+
+
+def _bytes_between(info: TensorInfo, start: int, stop: int) -> int:
+    """Payload bytes of a run of elements; they add up to ``nbytes``, packed or not."""
+    count = info.element_count
+    return info.nbytes * stop // count - info.nbytes * start // count if count else 0
+
+
+def _scan_failure(item: WorkItem, golden: TensorInfo | Exception, target: TensorInfo | Exception) -> ItemError:
+    """The error row of a pair of which one or both headers could not be read."""
+    if not isinstance(golden, Exception):
+        assert isinstance(target, Exception)
+        return as_item_error(target, item, "target")
+    failure = as_item_error(golden, item, "golden")
+    return both_sides(failure, as_item_error(target, item, "target")) if isinstance(target, Exception) else failure

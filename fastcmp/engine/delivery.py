@@ -1,0 +1,101 @@
+"""Results in the order of the plan, with split pairs put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastcmp.engine.pieces import merge_pieces
+from fastcmp.kernels.sums import SUMS_DTYPE
+from fastcmp.outcome import TaskResult
+from fastcmp.plan import Plan, Task
+
+
+class Delivery:
+    """Holds results back until all earlier tasks have theirs, and the ranges of a split pair until they are all there.
+
+    Parameters
+    ----------
+    plan : Plan
+    on_result : callable
+        Gets results that hold whole pairs only, each with one record of sums per compared pair.
+    """
+
+    def __init__(self, plan: Plan, on_result: Callable[[TaskResult], None]) -> None:
+        self._tasks = plan.tasks
+        self._on_result = on_result
+        self._waiting: dict[int, TaskResult] = {}
+        self._next = 0
+
+    @property
+    def waiting_count(self) -> int:
+        """Results that are held back."""
+        return len(self._waiting)
+
+    @property
+    def next_index(self) -> int:
+        """Index of the first task that has not been delivered."""
+        return self._next
+
+    def add(self, result: TaskResult) -> None:
+        """Take a result, and deliver all that can be."""
+        self._waiting[result.task] = result
+        while self._next < len(self._tasks):
+            group = self._group(self._next)
+            if any(index not in self._waiting for index in group):
+                return
+            self._next = group.stop
+            self._deliver(group)
+
+    def flush(self) -> None:
+        """Deliver whatever is whole, gaps or not: the run ends early."""
+        for index in sorted(self._waiting):
+            group = self._group(index)
+            if index == group.start and all(part in self._waiting for part in group):
+                self._deliver(group)
+
+    def _group(self, start: int) -> range:
+        """Indices of the tasks that are delivered together: one, or all ranges of a split pair."""
+        row = _split_row(self._tasks[start])
+        stop = start + 1
+        if row is not None:
+            while stop < len(self._tasks) and _split_row(self._tasks[stop]) == row:
+                stop += 1
+        return range(start, stop)
+
+    def _deliver(self, group: range) -> None:
+        parts = [self._waiting.pop(index) for index in group]
+        if _split_row(self._tasks[group.start]) is None:
+            self._on_result(parts[0])
+        else:
+            self._on_result(join_ranges(parts))
+
+
+def join_ranges(parts: list[TaskResult]) -> TaskResult:
+    """The result of one whole pair from those of its ranges of pieces, in order; the first error among them is the pair's."""
+    failed = [part for part in parts if part.error_codes[0]]
+    first = (failed or parts)[0]
+    whole = TaskResult(
+        parts[-1].task,
+        rows=list(first.rows),
+        golden=list(first.golden),
+        target=list(first.target),
+        error_codes=list(first.error_codes),
+        error_sides=list(first.error_sides),
+        error_details=list(first.error_details),
+        notes=list(first.notes),
+        busy_s=sum(part.busy_s for part in parts),
+    )
+    if failed:
+        whole.sums, whole.sums_counts = np.empty(0, SUMS_DTYPE), [0]
+        return whole
+    records = [part.sums[i : i + 1] for part in parts if part.sums is not None for i in range(len(part.sums))]
+    whole.sums, whole.sums_counts = merge_pieces(records), [1]
+    whole.bytes_compared = sum(part.bytes_compared for part in parts)
+    return whole
+
+
+def _split_row(task: Task) -> int | None:
+    item = task.items[0]
+    return None if item.first_piece is None else item.row
