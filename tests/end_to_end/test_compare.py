@@ -1,0 +1,290 @@
+"""The main job from two metadata.json files to the report, as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from dumps import LAYERS, TOKENS, bin_bytes, path_of, write_side
+
+import fastcmp
+from fastcmp import CompareOptions
+
+OPTIONS = CompareOptions(executor="serial")
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Path, Path]:
+    return write_side(tmp_path / "g", "golden", 1, 0.0), write_side(tmp_path / "t", "acl", 2, 1e-6, binary=True)
+
+
+def run(sides: tuple[Path, Path], output: Path, **changes: object) -> fastcmp.Result:
+    return fastcmp.compare(str(sides[0]), str(sides[1]), options=replace(OPTIONS, output=str(output), **changes))
+
+
+def csv_rows(output: Path) -> list[dict[str, str]]:
+    with open(output / "cmp_report.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def command(*arguments: object, **extra: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fastcmp", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False, **extra
+    )
+
+
+def test_equal_but_for_noise_passes(sides, tmp_path):
+    result = run(sides, tmp_path / "r")
+    assert result.ok and result.exit_code == 0 and result.first_divergence is None
+    assert result.totals.pairs == LAYERS * TOKENS == result.totals.passed
+    rows = csv_rows(tmp_path / "r")
+    assert [(row["data_id"], row["token_id"]) for row in rows] == [(str(d), str(t)) for d in range(LAYERS) for t in range(TOKENS)]
+    assert all(row["cmp_flag"] == "True" and row["cmp_fail_reason"] == "" for row in rows)
+
+
+def test_the_report_holds_what_numpy_says(sides, tmp_path):
+    run(sides, tmp_path / "r")
+    for row in csv_rows(tmp_path / "r"):
+        golden = np.load(path_of(sides[0], int(row["data_id"]), int(row["token_id"]))).astype(np.float64)
+        target_file = path_of(sides[1], int(row["data_id"]), int(row["token_id"]))
+        target = np.frombuffer(target_file.read_bytes()[-golden.size * 4 :], np.float32).astype(np.float64).reshape(golden.shape)
+        assert float(row["max_absolute_error"]) == np.abs(target - golden).max()
+        distance = np.sqrt(((target - golden) ** 2).sum() / (golden**2).sum())
+        assert float(row["relative_euclidean_distance"]) == pytest.approx(distance, rel=1e-9)
+        assert float(row["golden_mean_value"]) == pytest.approx(golden.mean(), rel=1e-9)
+        assert row["golden_shape"] == "(3, 129)" and row["acl_dtype"] == "float32"
+
+
+def test_every_executor_and_worker_count_writes_the_same_bytes(sides, tmp_path):
+    values = np.load(path_of(sides[0], 2, 1))
+    values[1] = np.nan
+    np.save(path_of(sides[0], 2, 1), values)
+    path_of(sides[1], 3, 0).unlink()
+    reports = {}
+    for name, changes in {
+        "serial": {"executor": "serial"},
+        "threads": {"executor": "threads", "workers": 3},
+        "-j1": {"executor": "local", "workers": 1},
+        "-j2": {"executor": "local", "workers": 2},
+        "-j7": {"executor": "local", "workers": 7},
+    }.items():
+        run(sides, tmp_path / name, **changes)
+        reports[name] = (tmp_path / name / "cmp_report.csv").read_bytes()
+    assert len(set(reports.values())) == 1, {name: len(report) for name, report in reports.items()}
+
+
+class Bomb:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def truncate(path: Path, tmp_path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def lie_about_dims(path: Path, tmp_path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"dims=3,129", b"dims=4294967296,4294967296"))
+
+
+def pickle_bomb(path: Path, tmp_path: Path) -> None:
+    header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"
+    header += b" " * (118 - 1 - len(header)) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + pickle.dumps([Bomb(tmp_path / "marker")]))
+
+
+def become_a_fifo(path: Path, tmp_path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def remove(path: Path, tmp_path: Path) -> None:
+    path.unlink()
+
+
+def other_count(path: Path, tmp_path: Path) -> None:
+    path.write_bytes(bin_bytes(np.zeros((3, 128), np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("side", "damage", "code", "exit_code", "reason"),
+    [
+        (1, truncate, "E_TRUNCATED", 2, ""),
+        (1, lie_about_dims, "E_BAD_DIMS", 2, ""),
+        (0, pickle_bomb, "E_NPY_PICKLE", 2, ""),
+        (1, become_a_fifo, "E_NOT_REGULAR", 2, ""),
+        (0, remove, "E_MISSING", 2, "golden_data_path is not exist. "),
+        (1, remove, "E_MISSING", 2, "acl_data_path is not exist. "),
+        (1, other_count, "E_SHAPE", 1, "data shape doesn't match. "),
+    ],
+)
+def test_a_bad_tensor_costs_its_row_and_no_other(sides, tmp_path, side, damage, code, exit_code, reason):
+    clean = run(sides, tmp_path / "clean")
+    assert clean.exit_code == 0
+    damage(path_of(sides[side], 4, 2), tmp_path)
+    result = run(sides, tmp_path / "r")
+    assert result.exit_code == exit_code
+    assert not (tmp_path / "marker").exists()
+    before = (tmp_path / "clean" / "cmp_report.csv").read_bytes().splitlines()
+    after = (tmp_path / "r" / "cmp_report.csv").read_bytes().splitlines()
+    changed = [number for number, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+    assert changed == [1 + 4 * TOKENS + 2]
+    row = csv_rows(tmp_path / "r")[4 * TOKENS + 2]
+    assert row["cmp_flag"] == "False" and row["cosine_similarity"] == ""
+    assert row["cmp_fail_reason"].startswith(reason) and f"[{code}]" in row["cmp_fail_reason"]
+
+
+def test_a_key_on_one_side_is_a_row(sides, tmp_path):
+    metadata = json.loads(sides[1].read_text())
+    metadata["only here"] = {"0": "./nowhere.bin"}
+    del metadata["1"]["2"]
+    sides[1].write_text(json.dumps(metadata))
+    result = run(sides, tmp_path / "r")
+    assert result.exit_code == 1 and result.totals.unpaired == 2
+    rows = {(row["data_id"], row["token_id"]): row for row in csv_rows(tmp_path / "r")}
+    assert len(rows) == LAYERS * TOKENS + 1
+    assert "[E_UNPAIRED]" in rows["1", "2"]["cmp_fail_reason"] and "[E_UNPAIRED]" in rows["only here", "0"]["cmp_fail_reason"]
+    assert run(sides, tmp_path / "r2", allow_unpaired="both").exit_code == 0
+
+
+def test_the_first_divergence_is_by_token_then_layer(sides, tmp_path):
+    for layer, token in ((1, 3), (4, 2), (5, 2)):
+        path_of(sides[1], layer, token).write_bytes(bin_bytes(np.ones((3, 129), np.float32)))
+    result = run(sides, tmp_path / "r")
+    assert result.exit_code == 1
+    assert (result.first_divergence["data_id"], result.first_divergence["token_id"]) == ("4", "2")
+
+
+def test_the_arrow_report_is_the_csv_typed(sides, tmp_path):
+    run(sides, tmp_path / "r")
+    table = pa.ipc.open_file(tmp_path / "r" / "cmp_report.arrow").read_all()
+    rows = csv_rows(tmp_path / "r")
+    assert table.column_names == list(rows[0])
+    for name in ("cosine_similarity", "max_absolute_error", "worst_row_distance"):
+        assert [repr(value) for value in table[name].to_pylist()] == [repr(float(row[name])) for row in rows]
+
+
+def test_large_pairs_are_split_and_merge_to_the_same_bytes(tmp_path):
+    sides = []
+    for role, noise in (("g", 0.0), ("t", 1e-3)):
+        random = np.random.default_rng(3)
+        values = random.standard_normal((330, 65537), dtype=np.float32)
+        values += noise * np.random.default_rng(4).standard_normal(values.shape, dtype=np.float32)
+        sides.append(tmp_path / f"{role}.npy")
+        np.save(sides[-1], values)
+    reports = set()
+    for name, changes in {"serial": {}, "threads": {"executor": "threads", "workers": 2}, "-j2": {"executor": "local", "workers": 2}}.items():
+        run((sides[0], sides[1]), tmp_path / name, **changes)
+        reports.add((tmp_path / name / "cmp_report.csv").read_bytes())
+    assert len(reports) == 1
+
+
+def worker_pids(parent: int) -> list[int]:
+    """All live descendants of a process."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if stat[0] != "Z":
+                children.setdefault(int(stat[1]), []).append(int(entry.name))
+    found, queue = [], [parent]
+    while queue:
+        new = children.get(queue.pop(), [])
+        found += new
+        queue += new
+    return found
+
+
+def test_killed_workers_change_nothing(tmp_path):
+    sides = tuple(write_side(tmp_path / role, role, seed, 1e-6 * seed, rows=700, columns=4096) for role, seed in (("golden", 0), ("acl", 2)))
+    clean = command("compare", *sides, "-o", tmp_path / "clean", "-j2")
+    assert clean.returncode == 0, clean.stderr
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastcmp", "compare", *map(str, sides), "-o", str(tmp_path / "killed"), "-j2", "-q"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    kills = 0
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline and kills < 4:
+        victims = [pid for pid in worker_pids(process.pid) if pid not in (process.pid,)]
+        if len(victims) >= 3:  # the nursery and both workers
+            try:
+                os.kill(max(victims), signal.SIGKILL)
+                kills += 1
+            except ProcessLookupError:
+                pass
+        time.sleep(0.03)
+    _, stderr = process.communicate(timeout=60)
+    assert kills >= 1
+    assert process.returncode in (0, 2), stderr
+    killed = (tmp_path / "killed" / "cmp_report.csv").read_bytes()
+    if process.returncode == 0:
+        assert killed == (tmp_path / "clean" / "cmp_report.csv").read_bytes()
+    else:  # the same pair was hit twice: an error row that says so
+        assert b"[E_WORKER_DIED]" in killed
+        assert killed.count(b"\n") == (tmp_path / "clean" / "cmp_report.csv").read_bytes().count(b"\n")
+    assert worker_pids(process.pid) == []
+
+
+def test_ctrl_c_ends_with_130_and_leaves_no_process(tmp_path):
+    sides = tuple(write_side(tmp_path / role, role, seed, 0.0, rows=700, columns=4096) for role, seed in (("golden", 0), ("acl", 2)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastcmp", "compare", *map(str, sides), "-o", str(tmp_path / "r"), "-j2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    threading.Timer(1.2, process.send_signal, (signal.SIGINT,)).start()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode in (0, 130), stderr
+    assert b"Traceback" not in stderr
+    assert worker_pids(process.pid) == []
+
+
+def test_the_original_command_line_works_word_for_word(sides, tmp_path):
+    program = "import sys; from fastcmp.cli.ait import main; sys.exit(main())"
+    path_of(sides[1], 0, 0).unlink()
+    for option in ("--my-path", "--acl-path"):
+        arguments = ["debug", "compare", "aclcmp", "--golden-path", sides[0], option, sides[1], "--output", tmp_path / "out"]
+        done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert len(list(csv.DictReader(io.StringIO((tmp_path / "out" / "cmp_report.csv").read_text())))) == LAYERS * TOKENS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "nowhere.json", "nowhere.json"], "nowhere.json"),
+        (["compare", "{golden}", "{target}", "--threshold", "cosine_similarity !! 1"], "cosine_similarity !! 1"),
+        (["compare", "{golden}", "{target}", "--threshold", "cosin >= 1"], "cosine_similarity"),
+        (["compare", "{golden}", "{target}", "-o", "/proc/version/x"], "/proc/version/x"),
+        (["compare", "{broken}", "{target}"], "line 1"),
+        (["compare", "{golden}", "{target}", "--include", "none of them"], "no pair"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(sides, tmp_path, arguments, message):
+    (tmp_path / "broken.json").write_text('{"0": {"0": "./a')
+    names = {"golden": sides[0], "target": sides[1], "broken": tmp_path / "broken.json"}
+    done = command(*(argument.format(**names) for argument in arguments), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
