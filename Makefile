@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 CPP_SOURCES := $(shell find cpp -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
+CMAKE_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH;
+FUZZ_SECONDS ?= 60
 CHECKED := fastcmp compat tests examples bench docs
 
 # Another environment's settings must not leak into this one.
@@ -18,7 +20,7 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cpp lint types format bench bench-short bench-large dev clean ci
+.PHONY: help demo test test-slow test-cpp lint types format fuzz bench bench-short bench-large dev clean ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +49,16 @@ format: $(VENV)/.installed ## rewrite the Python files as lint wants them
 	@$(RUN) -m ruff check --quiet --fix $(CHECKED)
 	@$(RUN) -m ruff format --quiet $(CHECKED)
 
+fuzz: $(VENV)/.requirements ## fuzz the C++ reader for FUZZ_SECONDS (60); installs clang
+	@command -v clang++ >/dev/null || { echo "make: installing clang"; apt-get -qq update && apt-get -qq install -y clang >/dev/null; } \
+	  || { echo "make: fuzzing needs clang++"; exit 1; }
+	@mkdir -p build/fuzz-corpus
+	@$(CMAKE_ENV) cmake -S cpp -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ \
+	    -DFASTCMP_PYTHON=OFF -DFASTCMP_FUZZ=ON -DFASTCMP_SANITIZE=ON \
+	    -DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link >build/fuzz.log 2>&1 \
+	  && cmake --build build/fuzz >>build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
+	@build/fuzz/fuzz_header -max_len=8192 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/fuzz-corpus cpp/fuzz/seeds
+
 bench: $(VENV)/.installed ## speed beside its yardstick, 3 minutes, 2.5 GB in bench/data
 	@$(RUN) bench/run.py
 
@@ -70,8 +82,7 @@ clean: ## remove everything that make made
 build/cpp/.tested: $(CPP_SOURCES) $(VENV)/.requirements
 	@echo "make: C++ tests"
 	@mkdir -p build
-	@PATH="$(CURDIR)/$(BIN):$$PATH" && export PATH && \
-	  cmake -S cpp -B build/cpp -G Ninja -DCMAKE_BUILD_TYPE=Debug -DFASTCMP_PYTHON=OFF -DFASTCMP_TESTS=ON -DFASTCMP_SANITIZE=ON >build/cpp.log 2>&1 \
+	@$(CMAKE_ENV) cmake -S cpp -B build/cpp -G Ninja -DCMAKE_BUILD_TYPE=Debug -DFASTCMP_PYTHON=OFF -DFASTCMP_TESTS=ON -DFASTCMP_SANITIZE=ON >build/cpp.log 2>&1 \
 	  && cmake --build build/cpp >>build/cpp.log 2>&1 && ctest --test-dir build/cpp --output-on-failure >>build/cpp.log 2>&1 \
 	  || { cat build/cpp.log; exit 1; }
 	@touch $@
