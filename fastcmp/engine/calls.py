@@ -1,4 +1,4 @@
-"""The two calls that the parent sends to workers. Naming them here must not import numba: that costs 0.3 s and the parent needs none of it."""
+"""The two calls that the parent sends to workers. Naming them must not import numba: 0.3 s, and the parent needs none of it."""
 
 from __future__ import annotations
 

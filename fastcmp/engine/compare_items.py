@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -161,7 +162,7 @@ def _fold_pieces(
     narrow = narrower(_true_dtype(golden, item.golden_dtype), _true_dtype(target, item.target_dtype))
     count, row = golden.element_count, row_length(golden)
     with opening.of(golden) as golden_payload, opening.of(target) as target_payload:
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in pairwise(edges):
             record = fold.fold_piece(
                 golden_payload.piece(start, stop),
                 golden.dtype,

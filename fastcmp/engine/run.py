@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
+from types import FrameType
 from typing import Final
 
 from fastcmp.engine import calls
@@ -106,12 +109,32 @@ def run(
         If the executor cannot start.
     """
     own = make_executor(options) if executor is None else executor
-    state = _Run(plan, own, on_result, on_progress, stop or threading.Event())
+    stop = stop or threading.Event()
     try:
-        state.go()
+        with _first_interrupt_sets(stop):
+            _Run(plan, own, on_result, on_progress, stop).go()
     finally:
         if executor is None:
             _end(own)
+
+
+@contextlib.contextmanager
+def _first_interrupt_sets(stop: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C only ask to stop: an exception out of the blue could cut a record in half that is being written."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def ask_then_insist(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            signal.default_int_handler(number, frame)
+        stop.set()
+
+    signal.signal(signal.SIGINT, ask_then_insist)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(executor: Executor) -> None:

@@ -112,7 +112,7 @@ def _search_path() -> list[str]:
 
     In front it would let a ``queue.py`` beside somebody's script replace the module that our children need.
     """
-    entries = [os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]
+    entries = [os.path.abspath(entry) for entry in sys.path]
     main_file = getattr(sys.modules.get("__main__"), "__file__", None)
     own = {os.getcwd()} if "" in sys.path else set()
     if main_file:
