@@ -76,7 +76,8 @@ def _of_array(array: np.ndarray[Any, Any]) -> Storable:
         return Storable(array.view("V2"), "<V2", "bfloat16")
     wider = wider_dtype(dtype.name)
     if wider:
-        array = array.astype(wider)
+        with np.errstate(all="ignore"):  # a signalling NaN would warn, and under -W error raise
+            array = array.astype(wider)
         return Storable(array, array.dtype.str, dtype.name, wider)
     if not is_plain_number:
         raise TypeError(f"found an array of {dtype}, expected plain numbers of at most 64 bits")
