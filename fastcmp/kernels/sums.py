@@ -283,49 +283,45 @@ KLState = tuple[int, float, float, float]
 
 
 def join_kl_states(a: KLState, b: KLState) -> KLState:
-    """Chain rule: divergence of the union of two runs of elements, every term of it >= 0.
+    """Chain rule: divergence of the union of two runs of elements; every term of it is >= 0.
 
     A state is (elements, log-sum-exp of golden, that minus the one of target, divergence of the softmaxes of the run).
+    The divergence is the mean of both, weighted by golden's softmax over the two runs, plus the divergence of those two weights.
+    Plain arithmetic and no helper, because the kernels compile this very function.
     """
     if a[0] == 0:
         return b
     if b[0] == 0:
         return a
-    if b[1] > a[1]:
-        a, b = b, a
-    weight = math.exp(b[1] - a[1])
-    delta = b[2] - a[2]
-    total = 1.0 + weight
-    excess = weight * excess_term(delta, b[1] - a[1])
-    x = (excess - weight * delta) / total
-    divergence = (a[3] + weight * b[3]) / total + max(excess / total - x_minus_log1p(x), 0.0)
-    return a[0] + b[0], a[1] + math.log1p(weight), a[2] - math.log1p(x), divergence
-
-
-def excess_term(delta: float, log_weight: float) -> float:
-    """``exp(-delta) - 1 + delta`` without cancellation; inf only where ``exp(log_weight - delta)`` is."""
-    if abs(delta) < 0.1:
-        term, total, k = delta * delta / 2, 0.0, 3
-        while abs(term) > 1e-18 * abs(total):
-            total += term
-            term *= -delta / k
-            k += 1
-        return total
-    if -delta > 700.0:
-        return math.exp(min(log_weight - delta, 709.0)) / max(math.exp(log_weight), 5e-324) - 1.0 + delta
-    return math.expm1(-delta) + delta
-
-
-def x_minus_log1p(x: float) -> float:
-    """``x - log(1 + x)`` without cancellation."""
-    if abs(x) >= 0.1:
-        return x - math.log1p(x)
-    total, power, k = 0.0, x * x, 2
-    while abs(power) > 1e-18 * abs(total) * k:
-        total += power / k if k % 2 == 0 else -power / k
-        power *= x
-        k += 1
-    return total
+    first_target, second_target = a[1] - a[2], b[1] - b[2]
+    golden_max, target_max = max(a[1], b[1]), max(first_target, second_target)
+    shift = golden_max - target_max
+    if a[1] >= b[1] and first_target >= second_target:
+        shift = a[2]
+    elif b[1] >= a[1] and second_target >= first_target:
+        shift = b[2]
+    p, q = math.exp(a[1] - golden_max), math.exp(b[1] - golden_max)
+    first, second = a[2] - shift, b[2] - shift
+    # p * (exp(-first) - 1 + first), without cancellation where first is small and without overflow where it is not.
+    if abs(first) < 0.015625:
+        excess = p * first * first * (0.5 - first * (1 / 6 - first * (1 / 24 - first * (1 / 120 - first / 720))))
+    else:
+        excess = math.exp(first_target - target_max) - p + p * first
+    if abs(second) < 0.015625:
+        excess += q * second * second * (0.5 - second * (1 / 6 - second * (1 / 24 - second * (1 / 120 - second / 720))))
+    else:
+        excess += math.exp(second_target - target_max) - q + q * second
+    total = p + q
+    x = (excess - p * first - q * second) / total
+    # x - log1p(x), by its series where that would cancel.
+    gap = x - math.log1p(x)
+    if abs(x) < 0.05:
+        gap = 0.0
+        for k in range(14, 1, -1):
+            gap = 1.0 / k - x * gap
+        gap *= x * x
+    divergence = (p * a[3] + q * b[3]) / total + max(excess / total - gap, 0.0)
+    return a[0] + b[0], golden_max + math.log(total), shift - math.log1p(x), divergence
 
 
 def _state(record: dict[str, Any], name: str) -> KLState:

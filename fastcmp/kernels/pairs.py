@@ -1,0 +1,422 @@
+"""The fused kernel: one pass over both sides of a piece, every sum of the report.
+
+A block whose elements are all finite goes through `block_stats`, which may reorder additions and is vectorised; any other
+block is first prepared element by element into a scratch of finite positions, and folded from there. Compensation is
+between blocks, in functions without fast-math flags (with them it would be optimised away: error 4e-16 becomes 2e-1).
+
+Callers see to it that ``f`` and ``c`` are float64 and int64 views of one `SUMS_DTYPE` record, that payloads are read-only
+one-dimensional uint8 arrays of enough bytes, and that ``scratch`` and ``index`` hold a block.
+"""
+
+# ruff: noqa: ANN001, ANN201, ANN202
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastcmp.kernels import divergence
+from fastcmp.kernels.prepare import DIFFERENCE, GOLDEN, PLAIN_GOLDEN, PLAIN_TARGET, PRODUCT, RATIO, TARGET, prepare
+from fastcmp.kernels.sums import BLOCK_ELEMENTS, slot
+from fastcmp.kernels.vector import (
+    abs_bits,
+    advance,
+    choose,
+    is_nonfinite,
+    larger,
+    larger_bits,
+    load,
+    one_if,
+    plain_add,
+    plain_subtract,
+    pointer,
+    power_of_two_below,
+    smaller,
+    smaller_index,
+)
+
+from numba import njit, types  # isort: skip
+
+FAST = {"reassoc", "nsz", "contract"}
+# From this row length on a block never crosses a row, so its sums are the row's; shorter rows take a second pass
+# over the block while it is in L1. A pass costs a quarter of the block, the end of a block about 150 elements.
+ROW_BLOCKS = 512
+WITHIN_FLOOR = 2.0**-23
+
+SUM_GOLDEN, SUM_TARGET = slot("sum_golden"), slot("sum_target")
+SUM_GOLDEN_SQUARED, SUM_TARGET_SQUARED = slot("sum_golden_squared"), slot("sum_target_squared")
+SUM_PRODUCT, SUM_DIFFERENCE_SQUARED = slot("sum_product"), slot("sum_difference_squared")
+SUM_ABSOLUTE, SUM_RELATIVE, SUM_ROUNDING_SQUARED = slot("sum_absolute"), slot("sum_relative"), slot("sum_rounding_squared")
+GOLDEN_MAX, GOLDEN_MIN, TARGET_MAX, TARGET_MIN = slot("golden_max"), slot("golden_min"), slot("target_max"), slot("target_min")
+MAX_ABSOLUTE, MAX_RELATIVE, MAX_ABSOLUTE_INDEX = slot("max_absolute"), slot("max_relative"), slot("max_absolute_index")
+MAX_ABSOLUTE_GOLDEN, MAX_ABSOLUTE_TARGET = slot("max_absolute_golden"), slot("max_absolute_target")
+WORST_ROW_DISTANCE, WORST_ROW = slot("worst_row_distance"), slot("worst_row")
+ROW_HEAD_DIFFERENCE, ROW_HEAD_GOLDEN, ROW_HEAD_NONFINITE = (
+    slot("row_head_difference"),
+    slot("row_head_golden"),
+    slot("row_head_nonfinite"),
+)
+ROW_TAIL_DIFFERENCE, ROW_TAIL_GOLDEN, ROW_TAIL_NONFINITE = (
+    slot("row_tail_difference"),
+    slot("row_tail_golden"),
+    slot("row_tail_nonfinite"),
+)
+ROWS_NONFINITE, ROWS_ZERO = slot("rows_nonfinite"), slot("rows_zero")
+START, STOP, ELEMENT_COUNT, ROW_LENGTH = slot("start"), slot("stop"), slot("element_count"), slot("row_length")
+GOLDEN_EXPONENT, TARGET_EXPONENT = slot("golden_exponent"), slot("target_exponent")
+FINITE_COUNT = slot("finite_count")
+GOLDEN_FINITE_COUNT, TARGET_FINITE_COUNT = slot("golden_finite_count"), slot("target_finite_count")
+MISMATCH_COUNT, NEAR_ZERO = slot("mismatch_count"), slot("near_zero_golden_count")
+WITHIN_ONE, WITHIN_FIVE = slot("within_one_thousandth_count"), slot("within_five_thousandths_count")
+HAS_KL, HAS_ROUNDING = slot("has_kl"), slot("has_rounding")
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def block_stats(g, t, n, floor):
+    """Sums, extrema and counts of n >= 1 elements, trusted only where ``bad`` comes back 0.
+
+    Without nnan and ninf among its flags; only the extrema assume finite values. Squares stay in range for any
+    dtype but float64.
+    """
+    golden_max = golden_min = load(g, 0)
+    target_max = target_min = load(t, 0)
+    bad = near_zero = mismatch = within_one = within_five = 0
+    golden_sum = target_sum = golden_squared = target_squared = product = 0.0
+    difference_squared = absolute = relative = max_absolute = max_relative = 0.0
+    for i in range(n):
+        x = load(g, i)
+        y = load(t, i)
+        bad += one_if(is_nonfinite(larger_bits(abs_bits(x), abs_bits(y))))
+        golden_max = larger(x, golden_max)
+        golden_min = smaller(x, golden_min)
+        target_max = larger(y, target_max)
+        target_min = smaller(y, target_min)
+        a = np.float64(x)
+        b = np.float64(y)
+        difference = abs(b - a)
+        size = abs(a)
+        golden_sum += a
+        target_sum += b
+        golden_squared += a * a
+        target_squared += b * b
+        product += a * b
+        difference_squared += difference * difference
+        absolute += difference
+        max_absolute = larger(difference, max_absolute)
+        # An infinite divisor where golden is too small: choosing the quotient instead keeps the loop scalar.
+        ratio = difference / choose(size > floor, size, np.inf)
+        relative += ratio
+        max_relative = larger(ratio, max_relative)
+        near_zero += one_if(not (size > floor))
+        mismatch += one_if(a != b)
+        reference = larger(size, WITHIN_FLOOR)
+        within_one += one_if(difference < 0.001 * reference)
+        within_five += one_if(difference < 0.005 * reference)
+    return (
+        golden_sum,
+        target_sum,
+        golden_squared,
+        target_squared,
+        product,
+        difference_squared,
+        absolute,
+        relative,
+        np.float64(golden_max),
+        np.float64(golden_min),
+        np.float64(target_max),
+        np.float64(target_min),
+        max_absolute,
+        max_relative,
+        near_zero,
+        mismatch,
+        within_one,
+        within_five,
+        bad,
+    )
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def first_position(g, t, n, value):
+    """Index of the first element whose absolute difference is ``value``; n if there is none."""
+    position = np.int64(n)
+    for i in range(n):
+        difference = abs(np.float64(load(t, i)) - np.float64(load(g, i)))
+        position = smaller_index(choose(difference == value, np.int64(i), np.int64(n)), position)
+    return position
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def row_sums(g, t, n):
+    """Sum of squared differences, sum of squared golden values, and how many elements are not finite."""
+    difference_squared = golden_squared = 0.0
+    bad = 0
+    for i in range(n):
+        x = load(g, i)
+        y = load(t, i)
+        bad += one_if(is_nonfinite(larger_bits(abs_bits(x), abs_bits(y))))
+        a = np.float64(x)
+        difference = np.float64(y) - a
+        difference_squared += difference * difference
+        golden_squared += a * a
+    return difference_squared, golden_squared, bad
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def rounding_squared(g, n, grid, smallest, largest, factor):
+    """Sum of the squared errors that rounding n finite values to a narrower float would make, times factor squared.
+
+    ``grid`` is ``1.5 * 2**(53 - significand bits)``, ``smallest`` the smallest normal value. Adding and subtracting grid times
+    the value's power of two rounds half to even. Values that would leave the range (above ``largest``) add nothing.
+    """
+    total = 0.0
+    for i in range(n):
+        a = np.float64(load(g, i))
+        magic = grid * larger(power_of_two_below(a), smallest)
+        rounded = plain_subtract(plain_add(a, magic), magic)
+        error = choose(abs(rounded) <= largest, plain_subtract(rounded, a), 0.0) * factor
+        total += error * error
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def add_compensated(f, place, value):
+    """Add to a (hi, lo) pair without losing what the sum rounds away."""
+    before = f[place]
+    total = before + value
+    f[place] = total
+    if math.isfinite(total):
+        rest = total - before
+        f[place + 1] += (before - (total - rest)) + (value - rest)
+
+
+@njit(cache=True, error_model="numpy")
+def add_row_part(f, c, end, group, difference_squared, golden_squared, nonfinite):
+    """Add a run that ends before element ``end`` of the tensor to the open row, and close the row where it ends."""
+    f[ROW_TAIL_DIFFERENCE] += difference_squared
+    f[ROW_TAIL_GOLDEN] += golden_squared
+    c[ROW_TAIL_NONFINITE] += nonfinite
+    if end % group != 0 and end != c[ELEMENT_COUNT]:
+        return
+    row = (end - 1) // group
+    if row * group < c[START]:
+        f[ROW_HEAD_DIFFERENCE] = f[ROW_TAIL_DIFFERENCE]
+        f[ROW_HEAD_GOLDEN] = f[ROW_TAIL_GOLDEN]
+        c[ROW_HEAD_NONFINITE] = c[ROW_TAIL_NONFINITE]
+    elif c[ROW_TAIL_NONFINITE] > 0:
+        c[ROWS_NONFINITE] += 1
+    elif f[ROW_TAIL_GOLDEN] == 0.0:
+        c[ROWS_ZERO] += 1
+    else:
+        exponent = max(c[GOLDEN_EXPONENT], c[TARGET_EXPONENT]) - c[GOLDEN_EXPONENT]
+        distance = math.ldexp(math.sqrt(f[ROW_TAIL_DIFFERENCE] / f[ROW_TAIL_GOLDEN]), exponent)
+        if distance > f[WORST_ROW_DISTANCE]:
+            f[WORST_ROW_DISTANCE] = distance
+            c[WORST_ROW] = row
+    f[ROW_TAIL_DIFFERENCE] = 0.0
+    f[ROW_TAIL_GOLDEN] = 0.0
+    c[ROW_TAIL_NONFINITE] = 0
+
+
+@njit(cache=True, error_model="numpy")
+def settle_open_row(f, c, group):
+    """At the end of a piece: an open row that began in an earlier piece belongs to the head."""
+    stop = c[STOP]
+    if stop % group != 0 and stop != c[ELEMENT_COUNT] and (stop // group) * group < c[START]:
+        f[ROW_HEAD_DIFFERENCE] = f[ROW_TAIL_DIFFERENCE]
+        f[ROW_HEAD_GOLDEN] = f[ROW_TAIL_GOLDEN]
+        c[ROW_HEAD_NONFINITE] = c[ROW_TAIL_NONFINITE]
+        f[ROW_TAIL_DIFFERENCE] = 0.0
+        f[ROW_TAIL_GOLDEN] = 0.0
+        c[ROW_TAIL_NONFINITE] = 0
+
+
+@njit(cache=True, error_model="numpy")
+def add_block(f, c, g, t, n, begin, stats):
+    """Add what `block_stats` found about a block that is finite; ``begin`` is its first element in the tensor."""
+    add_compensated(f, SUM_GOLDEN, stats[0])
+    add_compensated(f, SUM_TARGET, stats[1])
+    add_compensated(f, SUM_GOLDEN_SQUARED, stats[2])
+    add_compensated(f, SUM_TARGET_SQUARED, stats[3])
+    add_compensated(f, SUM_PRODUCT, stats[4])
+    add_compensated(f, SUM_DIFFERENCE_SQUARED, stats[5])
+    add_compensated(f, SUM_ABSOLUTE, stats[6])
+    add_compensated(f, SUM_RELATIVE, stats[7])
+    f[GOLDEN_MAX] = max(f[GOLDEN_MAX], stats[8])
+    f[GOLDEN_MIN] = min(f[GOLDEN_MIN], stats[9])
+    f[TARGET_MAX] = max(f[TARGET_MAX], stats[10])
+    f[TARGET_MIN] = min(f[TARGET_MIN], stats[11])
+    f[MAX_RELATIVE] = max(f[MAX_RELATIVE], stats[13])
+    c[NEAR_ZERO] += stats[14]
+    c[MISMATCH_COUNT] += stats[15]
+    c[WITHIN_ONE] += stats[16]
+    c[WITHIN_FIVE] += stats[17]
+    c[FINITE_COUNT] += n
+    c[GOLDEN_FINITE_COUNT] += n
+    c[TARGET_FINITE_COUNT] += n
+    if stats[12] > f[MAX_ABSOLUTE]:
+        first = first_position(g, t, n, stats[12])
+        f[MAX_ABSOLUTE] = stats[12]
+        c[MAX_ABSOLUTE_INDEX] = begin + first
+        f[MAX_ABSOLUTE_GOLDEN] = load(g, first)
+        f[MAX_ABSOLUTE_TARGET] = load(t, first)
+
+
+@njit(cache=True, error_model="numpy")
+def add_prepared(f, c, scratch, index, m, begin):
+    """Add the m finite positions that `prepare` put into the scratch; counts and each side's own values are in already."""
+    if m == 0:
+        return
+    worst = 0
+    golden_squared = target_squared = product = difference_squared = absolute = relative = 0.0
+    lost = 0.0
+    for i in range(m):
+        golden_squared += scratch[GOLDEN, i] * scratch[GOLDEN, i]
+        target_squared += scratch[TARGET, i] * scratch[TARGET, i]
+        product += scratch[PRODUCT, i]
+        difference_squared += scratch[DIFFERENCE, i] * scratch[DIFFERENCE, i]
+        absolute += scratch[DIFFERENCE, i]
+        relative += scratch[RATIO, i]
+        if scratch[DIFFERENCE, i] > scratch[DIFFERENCE, worst]:
+            worst = i
+        lost = max(lost, scratch[RATIO, i])
+    add_compensated(f, SUM_GOLDEN_SQUARED, golden_squared)
+    add_compensated(f, SUM_TARGET_SQUARED, target_squared)
+    add_compensated(f, SUM_PRODUCT, product)
+    add_compensated(f, SUM_DIFFERENCE_SQUARED, difference_squared)
+    add_compensated(f, SUM_ABSOLUTE, absolute)
+    add_compensated(f, SUM_RELATIVE, relative)
+    f[MAX_RELATIVE] = max(f[MAX_RELATIVE], lost)
+    c[FINITE_COUNT] += m
+    difference = math.ldexp(scratch[DIFFERENCE, worst], max(c[GOLDEN_EXPONENT], c[TARGET_EXPONENT]))
+    if difference > f[MAX_ABSOLUTE]:
+        f[MAX_ABSOLUTE] = difference
+        c[MAX_ABSOLUTE_INDEX] = begin + index[worst]
+        f[MAX_ABSOLUTE_GOLDEN] = scratch[PLAIN_GOLDEN, worst]
+        f[MAX_ABSOLUTE_TARGET] = scratch[PLAIN_TARGET, worst]
+
+
+@njit(cache=True, error_model="numpy")
+def add_prepared_runs(f, c, scratch, index, m, begin, n, group, kl):
+    """Rows, and KL runs, of a prepared block: positions that are not finite are missing from it."""
+    first = 0
+    at = 0
+    while at < n:
+        end = min(n, ((begin + at) // group + 1) * group - begin)
+        difference_squared = golden_squared = 0.0
+        stop = first
+        while stop < m and index[stop] < end:
+            difference_squared += scratch[DIFFERENCE, stop] * scratch[DIFFERENCE, stop]
+            golden_squared += scratch[GOLDEN, stop] * scratch[GOLDEN, stop]
+            stop += 1
+        add_row_part(f, c, begin + end, group, difference_squared, golden_squared, (end - at) - (stop - first))
+        first = stop
+        at = end
+    if not kl:
+        return
+    golden = pointer(scratch[PLAIN_GOLDEN].view(np.uint8), np.float64(0))
+    target = pointer(scratch[PLAIN_TARGET].view(np.uint8), np.float64(0))
+    first = 0
+    at = 0
+    while at < n:
+        end = min(n, ((begin + at) // c[ROW_LENGTH] + 1) * c[ROW_LENGTH] - begin)
+        stop = first
+        while stop < m and index[stop] < end:
+            stop += 1
+        divergence.add_run(f, c, begin + end, divergence.run_state(advance(golden, first), advance(target, first), stop - first))
+        first = stop
+        at = end
+
+
+@njit(cache=True, error_model="numpy")
+def add_runs(f, c, g, t, n, begin, group):
+    """Rows shorter than `ROW_BLOCKS` of a finite block."""
+    at = 0
+    while at < n:
+        end = min(n, ((begin + at) // group + 1) * group - begin)
+        sums = row_sums(advance(g, at), advance(t, at), end - at)
+        add_row_part(f, c, begin + end, group, sums[0], sums[1], sums[2])
+        at = end
+
+
+@njit(cache=True, error_model="numpy")
+def add_kl_runs(f, c, g, t, n, begin):
+    """Softmax sums of a finite block, row by row."""
+    length = c[ROW_LENGTH]
+    at = 0
+    while at < n:
+        end = min(n, ((begin + at) // length + 1) * length - begin)
+        divergence.add_run(f, c, begin + end, divergence.run_state(advance(g, at), advance(t, at), end - at))
+        at = end
+
+
+@njit(cache=True, error_model="numpy")
+def block_end(position, begin, n, group):
+    """Where the block that starts at ``position`` of the piece ends; long rows end their block."""
+    end = min(n, position + BLOCK_ELEMENTS)
+    if group >= ROW_BLOCKS:
+        end = min(end, position + group - begin % group)
+    return end
+
+
+@njit(cache=True, error_model="numpy")
+def fold_finite(f, c, golden, target, golden_tag, target_tag, n, group, floor, rounding, scratch, index):
+    """Fold a piece of n elements, block by block, the fast way wherever a block is finite."""
+    g_base = pointer(golden, golden_tag)
+    t_base = pointer(target, target_tag)
+    position = 0
+    while position < n:
+        begin = c[START] + position
+        end = block_end(position, begin, n, group)
+        count = end - position
+        g = advance(g_base, position)
+        t = advance(t_base, position)
+        stats = block_stats(g, t, count, floor)
+        if stats[18] == 0:
+            add_block(f, c, g, t, count, begin, stats)
+            if group >= ROW_BLOCKS:
+                add_row_part(f, c, begin + count, group, stats[5], stats[2], 0)
+            else:
+                add_runs(f, c, g, t, count, begin, group)
+            if c[HAS_KL]:
+                add_kl_runs(f, c, g, t, count, begin)
+            if c[HAS_ROUNDING]:
+                add_compensated(f, SUM_ROUNDING_SQUARED, rounding_squared(g, count, rounding[0], rounding[1], rounding[2], 1.0))
+        else:
+            fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratch, index)
+        position = end
+    settle_open_row(f, c, group)
+    if c[HAS_KL]:
+        divergence.settle_open_row(f, c, c[STOP])
+
+
+@njit(cache=True, error_model="numpy")
+def fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratch, index):
+    """Fold one block element by element."""
+    m = prepare(f, c, g, t, count, floor, scratch, index)
+    add_prepared(f, c, scratch, index, m, begin)
+    add_prepared_runs(f, c, scratch, index, m, begin, count, group, c[HAS_KL] != 0)
+    if c[HAS_ROUNDING]:
+        plain = pointer(scratch[PLAIN_GOLDEN].view(np.uint8), np.float64(0))
+        factor = math.ldexp(1.0, -c[GOLDEN_EXPONENT])
+        error = rounding_squared(plain, m, rounding[0], rounding[1], rounding[2], factor)
+        add_compensated(f, SUM_ROUNDING_SQUARED, error)
+
+
+@njit(cache=True, error_model="numpy")
+def fold_prepared(f, c, golden, target, golden_tag, target_tag, n, group, floor, rounding, scratch, index):
+    """Fold a piece of n elements element by element: 64-bit integers, complex, and float64 whose squares leave the range."""
+    g_base = pointer(golden, golden_tag)
+    t_base = pointer(target, target_tag)
+    position = 0
+    while position < n:
+        begin = c[START] + position
+        end = block_end(position, begin, n, group)
+        fold_prepared_block(
+            f, c, advance(g_base, position), advance(t_base, position), end - position, begin, group, floor, rounding, scratch, index
+        )
+        position = end
+    settle_open_row(f, c, group)
+    if c[HAS_KL]:
+        divergence.settle_open_row(f, c, c[STOP])

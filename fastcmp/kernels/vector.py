@@ -1,0 +1,230 @@
+"""LLVM instructions that numba does not offer, each chosen because a loop does not vectorise (or is not correct) without it.
+
+A *carrier* is the numba type that stands for a storage dtype while it is loaded: float64, float32, uint16 for float16
+and int16 for bfloat16. Payloads come as uint8 arrays and a carrier tag, because an unaligned or a writable array would each
+be another numba type, and so another compilation; loads are emitted with alignment 1, which costs nothing on x86-64.
+"""
+
+# ruff: noqa: ANN001, ANN201, ANN202
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
+# numba reads these signatures itself and knows no annotations in them.
+
+from __future__ import annotations
+
+from fastcmp.kernels.cache_dir import use_cache_dir
+
+use_cache_dir()
+
+from llvmlite import ir  # noqa: E402
+from numba import types  # noqa: E402
+from numba.extending import intrinsic  # noqa: E402
+
+_HALF = (types.uint16, types.int16)
+
+
+@intrinsic
+def pointer(typingctx, payload, tag):
+    """Address of the first element of a uint8 array, read as the carrier of ``tag``."""
+
+    def codegen(context, builder, signature, args):
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        return builder.bitcast(array.data, context.get_value_type(signature.return_type))
+
+    return types.CPointer(tag)(payload, tag), codegen
+
+
+@intrinsic
+def advance(typingctx, base, count):
+    """Address ``count`` elements further on."""
+
+    def codegen(context, builder, signature, args):
+        return builder.gep(args[0], [args[1]])
+
+    return base(base, types.int64), codegen
+
+
+@intrinsic
+def load(typingctx, base, index):
+    """One element, exactly: float64 for a float64 carrier, float32 for the others."""
+    carrier = base.dtype
+    result = types.float32 if carrier in _HALF else carrier
+
+    def codegen(context, builder, signature, args):
+        raw = builder.load(builder.gep(args[0], [args[1]]), align=1)
+        if carrier == types.uint16:
+            # Becomes vcvtph2ps where the CPU has F16C.
+            return builder.fpext(builder.bitcast(raw, ir.HalfType()), ir.FloatType())
+        if carrier == types.int16:
+            wide = builder.shl(builder.zext(raw, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
+            return builder.bitcast(wide, ir.FloatType())
+        return raw
+
+    return result(base, types.int64), codegen
+
+
+@intrinsic
+def abs_bits(typingctx, x):
+    """Bits of ``|x|`` as an unsigned integer; they order as magnitudes do, NaN above infinity."""
+    width = x.bitwidth
+
+    def codegen(context, builder, signature, args):
+        kind = ir.IntType(width)
+        return builder.and_(builder.bitcast(args[0], kind), ir.Constant(kind, (1 << (width - 1)) - 1))
+
+    return (types.uint32 if width == 32 else types.uint64)(x), codegen
+
+
+@intrinsic
+def is_nonfinite(typingctx, bits):
+    """True if `abs_bits` came from NaN or an infinity. An integer compare: no fast-math flag can remove it."""
+    infinity = 0x7F800000 if bits.bitwidth == 32 else 0x7FF << 52
+
+    def codegen(context, builder, signature, args):
+        return builder.icmp_unsigned(">=", args[0], ir.Constant(args[0].type, infinity))
+
+    return types.boolean(bits), codegen
+
+
+@intrinsic
+def is_nan(typingctx, bits):
+    """True if `abs_bits` came from NaN."""
+    infinity = 0x7F800000 if bits.bitwidth == 32 else 0x7FF << 52
+
+    def codegen(context, builder, signature, args):
+        return builder.icmp_unsigned(">", args[0], ir.Constant(args[0].type, infinity))
+
+    return types.boolean(bits), codegen
+
+
+@intrinsic
+def is_negative(typingctx, x):
+    """The sign bit."""
+    width = x.bitwidth
+
+    def codegen(context, builder, signature, args):
+        kind = ir.IntType(width)
+        return builder.icmp_signed("<", builder.bitcast(args[0], kind), ir.Constant(kind, 0))
+
+    return types.boolean(x), codegen
+
+
+@intrinsic
+def larger_bits(typingctx, a, b):
+    """Unsigned maximum."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.icmp_unsigned(">", args[0], args[1]), args[0], args[1])
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def smaller_index(typingctx, a, b):
+    """Signed minimum of two int64."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.icmp_signed("<", args[0], args[1]), args[0], args[1])
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+def _float_select(operator):
+    # Only a compare and a select that both carry the flag are recognised as a vectorisable float reduction;
+    # max() and `x if x > s else s` keep the whole loop scalar (4.8 instead of 31 GB/s).
+    def codegen(context, builder, signature, args):
+        chosen = builder.fcmp_ordered(operator, args[0], args[1], flags=("fast",))
+        return builder.select(chosen, args[0], args[1], flags=("fast",))
+
+    return codegen
+
+
+@intrinsic
+def larger(typingctx, a, b):
+    """Maximum of two finite floats of one type. Undefined for NaN: blocks that have any take another path."""
+    return a(a, a), _float_select(">")
+
+
+@intrinsic
+def smaller(typingctx, a, b):
+    """Minimum of two finite floats of one type. Undefined for NaN."""
+    return a(a, a), _float_select("<")
+
+
+@intrinsic
+def plain_add(typingctx, a, b):
+    """A sum that no flag of the surrounding function may reorder."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fadd(args[0], args[1])
+
+    return types.float64(types.float64, types.float64), codegen
+
+
+@intrinsic
+def plain_subtract(typingctx, a, b):
+    """A difference that no flag of the surrounding function may reorder."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fsub(args[0], args[1])
+
+    return types.float64(types.float64, types.float64), codegen
+
+
+@intrinsic
+def power_of_two_below(typingctx, x):
+    """``2**floor(log2(|x|))`` for a normal float64: its exponent bits alone; 0.0 for zero and subnormals."""
+
+    def codegen(context, builder, signature, args):
+        kind = ir.IntType(64)
+        bits = builder.and_(builder.bitcast(args[0], kind), ir.Constant(kind, 0x7FF << 52))
+        return builder.bitcast(bits, ir.DoubleType())
+
+    return types.float64(types.float64), codegen
+
+
+@intrinsic
+def scale_by_magic(typingctx, value, shifted):
+    """``value * 2**n`` where ``shifted`` is ``n + 1.5 * 2**52``: n is added to the exponent bits.
+
+    No conversion of a float to int64, which AVX2 cannot vectorise. The result must be a normal number.
+    """
+
+    def codegen(context, builder, signature, args):
+        kind = ir.IntType(64)
+        exponent = builder.shl(builder.bitcast(args[1], kind), ir.Constant(kind, 52))
+        return builder.bitcast(builder.add(builder.bitcast(args[0], kind), exponent), ir.DoubleType())
+
+    return types.float64(types.float64, types.float64), codegen
+
+
+@intrinsic
+def one_if(typingctx, condition):
+    """1 if true: an int64 without a branch, for counting. With branches LLVM threads jumps and the loop stays scalar."""
+
+    def codegen(context, builder, signature, args):
+        return builder.zext(args[0], ir.IntType(64))
+
+    return types.int64(types.boolean), codegen
+
+
+@intrinsic
+def choose(typingctx, condition, a, b):
+    """``a`` if true, else ``b``; both are computed."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(args[0], args[1], args[2])
+
+    return a(types.boolean, a, a), codegen
+
+
+@intrinsic
+def load_complex(typingctx, base, index):
+    """Real and imaginary part of one complex128 element."""
+
+    def codegen(context, builder, signature, args):
+        doubles = builder.bitcast(args[0], ir.DoubleType().as_pointer())
+        first = builder.mul(args[1], ir.Constant(ir.IntType(64), 2))
+        parts = [builder.load(builder.gep(doubles, [builder.add(first, ir.Constant(ir.IntType(64), k))]), align=1) for k in (0, 1)]
+        return context.make_tuple(builder, signature.return_type, parts)
+
+    return types.UniTuple(types.float64, 2)(base, types.int64), codegen
