@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fastcmp.api import Result
 
 
-def _comma_separated(kind: object, text: str) -> list[str]:
+def _comma_separated(kind: object, text: str, *, delimiter: str | None = None) -> list[str]:
     """A list in an environment variable; thresholds hold spaces, so only commas part them."""
     return [part.strip() for part in text.split(",") if part.strip()]
 

@@ -112,4 +112,13 @@ def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
 
 
 def _json_bytes(facts: Mapping[str, Any]) -> bytes:
-    return valid_unicode(json.dumps(facts, indent=2, ensure_ascii=False, default=list)).encode() + b"\n"
+    return json.dumps(_valid(facts), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _valid(value: Any) -> Any:
+    """Plain JSON data without lone surrogates."""
+    if isinstance(value, str):
+        return valid_unicode(value)
+    if isinstance(value, Mapping):
+        return {_valid(name): _valid(item) for name, item in value.items()}
+    return [_valid(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,204 @@
+"""The commands as a user runs them, as far as no tensor has to be compared."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastcmp.cli.app import build
+from fastcmp.cli.help_page import HELP_PAGE
+from fastcmp.cli.main import COMMANDS, main
+from fastcmp.errors import CODES
+
+
+def fastcmp(*arguments: str, module: str = "fastcmp.cli", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+        timeout=60,
+    )
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom fastcmp.cli.main import main\nassert main(['--help']) == 0\n"
+        "heavy = {'numpy', 'numba', 'pyarrow', 'torch', 'rich', 'cyclopts'} & set(sys.modules)\nassert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == HELP_PAGE
+
+
+def test_help_page_fits_a_terminal_and_names_every_command() -> None:
+    assert max(map(len, HELP_PAGE.splitlines())) <= 83
+    for command in COMMANDS:
+        assert f"\n  {command} " in HELP_PAGE
+    assert [name for name in build() if not name.startswith("-")] == list(COMMANDS)
+
+
+def test_help_page_knows_only_real_options_of_compare(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--help"]) == 0
+    real = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", capsys.readouterr().out))
+    named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", HELP_PAGE)) - {"--debug", "--help", "-h", "--version"}
+    assert named <= real, named - real
+    assert {
+        "--csv-raw",
+        "--stall",
+        "--scale",
+        "--relative-floor",
+        "--compat-euclid",
+        "--multi-record",
+        "--format-policy",
+        "--executor",
+    } <= real
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope", "there"], "fastcmp: nope: GOLDEN does not exist; name a metadata.json, a directory of dumps or a tensor file"),
+        (["compare", ".", "nope"], "fastcmp: nope: TARGET does not exist; name a metadata.json, a directory of dumps or a tensor file"),
+        (["nope\nmore", "x"], "fastcmp: nope more: GOLDEN does not exist; name a metadata.json, a directory of dumps or a tensor file"),
+        ([".", ".", "-j", "-3"], "fastcmp: -j -3: expected a number of workers, 1 or more, or 0 for one per core"),
+        ([".", ".", "--stall", "0"], "fastcmp: --stall 0: expected seconds, more than 0"),
+        ([".", ".", "--scale", "0"], "fastcmp: --scale 0: expected what one integer step is worth, not 0"),
+        ([".", ".", "--relative-floor", "nan"], "fastcmp: --relative-floor nan: expected a number, 0 or more"),
+        ([".", ".", "-o", ""], "fastcmp: -o '': expected the name of a directory"),
+        (
+            [".", ".", "--threshold", "cosine >= 1"],
+            "fastcmp: --threshold 'cosine >= 1': no metric is called 'cosine'; did you mean cosine_similarity",
+        ),
+        (["inspect", "nope"], "fastcmp: nope: does not exist; name a tensor file, a metadata.json or a directory"),
+        (["explain", "E_TRUNCATE"], "fastcmp: no error code is called 'E_TRUNCATE'; did you mean E_TRUNCATED"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line_and_exit_two(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(message) and shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["compare", "--foo"], ["compare", "a", "b", "c"], ["compare", "a"], [".", ".", "--kl", "some"], [".", ".", "-j", "x"]]
+)
+def test_wrong_arguments_are_one_line_and_exit_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("fastcmp: ") and shown.count("\n") == 1 and "fastcmp --help" in shown
+
+
+def test_nothing_to_do_shows_the_help_and_exits_two(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().out == HELP_PAGE
+
+
+def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert re.fullmatch(r"fastcmp \S+\n", capsys.readouterr().out)
+
+
+def test_debug_shows_the_traceback() -> None:
+    assert "Traceback" in fastcmp("nope", "there", "--debug").stderr
+    assert "Traceback" not in fastcmp("nope", "there").stderr
+
+
+@pytest.mark.parametrize("word", ["E_MISSING", "e_missing", "[E_MISSING]"])
+def test_explain_says_what_and_what_to_do(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", word]) == 0
+    info = CODES["E_MISSING"]
+    assert capsys.readouterr().out == f"E_MISSING: {info.meaning}\nWhat to do: {info.advice}\n"
+
+
+def test_explain_alone_lists_every_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} >= set(CODES)
+
+
+def test_environment_and_project_file_set_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[tool.fastcmp]\njobs = -7\n")
+    assert main([".", "."]) == 2
+    assert "-j -7: expected" in capsys.readouterr().err
+    monkeypatch.setenv("FASTCMP_JOBS", "-8")
+    assert main([".", "."]) == 2
+    assert "-j -8: expected" in capsys.readouterr().err
+    assert main([".", ".", "-j", "-9"]) == 2
+    assert "-j -9: expected" in capsys.readouterr().err
+    assert main(["explain", "E_MISSING"]) == 0
+
+
+def test_thresholds_in_the_environment_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FASTCMP_THRESHOLD", "cosine_similarity >= 0.9, bogus_metric < 1")
+    assert main([".", "."]) == 2
+    assert "--threshold 'bogus_metric < 1': no metric is called 'bogus_metric'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--golden-path", "nope", "--my-path", "."], "ait: nope: GOLDEN does not exist"),
+        (["--golden-path", ".", "--acl-path", "nope"], "ait: nope: TARGET does not exist"),
+        (["-gp", ".", "-mp", "nope", "-o", "x"], "ait: nope: TARGET does not exist"),
+        (["--golden-path", "."], "ait: "),
+    ],
+)
+def test_ait_takes_the_originals_flags(arguments: list[str], message: str) -> None:
+    done = fastcmp("debug", "compare", "aclcmp", *arguments, module="fastcmp.cli.ait")
+    assert done.returncode == 2
+    assert done.stderr.startswith(message) and done.stderr.count("\n") == 1
+
+
+def test_ait_knows_no_other_command() -> None:
+    done = fastcmp("debug", "dump", module="fastcmp.cli.ait")
+    assert (done.returncode, done.stderr) == (2, "ait: ait debug dump: this ait knows only: ait debug compare aclcmp\n")
+    assert fastcmp("--help", module="fastcmp.cli.ait").stdout.startswith("Usage: ait debug compare aclcmp --golden-path GOLDEN")
+
+
+def npy(path: Path, shape: tuple[int, ...]) -> Path:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(shape, np.float32))
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def test_inspect_shows_one_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = npy(tmp_path / "x.npy", (2, 3))
+    assert main(["inspect", str(path)]) == 0
+    assert capsys.readouterr().out == (
+        f"file      {path}\ndtype     float32\nshape     (2, 3)\nelements  6\npayload   24 bytes at byte 128\n"
+        "layout    C-contiguous, native byte order\n"
+    )
+    assert main(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["shape"] == [2, 3]
+
+
+def test_inspect_lists_a_directory_and_counts_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    npy(tmp_path / "a.npy", (4,))
+    (tmp_path / "b\x1b[31m.npy").write_bytes(b"")
+    assert main(["inspect", str(tmp_path)]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "a.npy  float32  (4,)  16 B"
+    assert lines[1].startswith("b\\x1b[31m.npy  ") and lines[1].endswith("[E_EMPTY_FILE]")
+    assert lines[2] == "2 tensors, 1 cannot be read"
+
+
+def test_a_closed_pipe_is_quiet_and_the_exit_code_honest() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "fastcmp.cli", "explain"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,235 @@
+"""What a user reads while a comparison runs and when it ends; names come from files and are hostile."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from fastcmp.cli import progress as progress_module
+from fastcmp.cli.endings import Terminated, run_guarded
+from fastcmp.cli.progress import PlainProgress, TerminalProgress, progress_for
+from fastcmp.cli.shown import bytes_text, grouped, one_line, seconds_text, shortened, visible
+from fastcmp.cli.summary import divergence_text, json_facts, print_summary, summary_lines
+from fastcmp.errors import OutputError
+from fastcmp.results.findings import Finding
+from fastcmp.results.totals import Totals
+
+HOSTILE = "\x1b[31m[bold red]x\u202e\r\ntail[/]"
+
+
+def make_finding(**values: Any) -> Finding:
+    given: dict[str, Any] = {
+        "row": 7, "rank": "", "token_id": "2", "data_id": "14", "verdict": "fail",
+        "verdict_reason": "relative_euclidean_distance 0.21 > 0.05 (rule: default bfloat16)",
+        "golden_data_path": "/g/14.npy", "acl_data_path": "/a/14.npy", "golden_dtype": "float32", "acl_dtype": "bfloat16",
+        "cosine_similarity": 0.9, "relative_euclidean_distance": 0.21, "max_absolute_error": float("inf"), "mismatch_count": 3,
+        "rounding_floor": None,
+    }  # fmt: skip
+    return Finding(**{**given, **values})
+
+
+@dataclass
+class FakeTable:
+    rows: list[tuple[str, str]]
+
+    def column(self, name: str) -> FakeTable:
+        return FakeTable([row[("verdict", "verdict_reason").index(name)] for row in self.rows])  # type: ignore[misc]
+
+    def to_pylist(self) -> list[Any]:
+        return self.rows
+
+
+@dataclass
+class FakeResult:
+    totals: Totals
+    first_divergence: Finding | None = None
+    found: list[Finding] = field(default_factory=list)
+    table: FakeTable = field(default_factory=lambda: FakeTable([]))
+    output: str = "./fastcmp_report"
+    exit_code: int = 1
+
+    def worst(self, number: int = 10) -> list[Finding]:
+        return self.found[:number]
+
+
+def make_totals(**values: Any) -> Totals:
+    given = {
+        "rows": 10, "pairs": 8, "passed": 5, "failed": 2, "errors": 1, "unpaired_golden": 1, "unpaired_target": 1, "unpaired_allowed": 0,
+        "bytes": 2_500_000_000, "elapsed_s": 2.0,
+    }  # fmt: skip
+    return Totals(**{**given, **values})  # type: ignore[arg-type]
+
+
+def text_of(result: Any) -> list[str]:
+    return ["".join(part for part, _ in line) for line in summary_lines(result)]
+
+
+def test_summary_says_it_all() -> None:
+    table = FakeTable([("error", "not compared [E_TRUNCATED]"), ("pass", "")])
+    first = make_finding()
+    assert text_of(FakeResult(make_totals(), first, [first], table)) == [
+        "report in ./fastcmp_report",
+        "8 pairs, 2.5 GB in 2.00 s (1.2 GB/s)",
+        "  passed                         5",
+        "  failed                         2",
+        "  could not be compared          1  E_TRUNCATED 1",
+        "  stood alone                    2  only golden 1, only target 1",
+        "worst:",
+        "  token 2, data_id 14: relative_euclidean_distance 0.21 > 0.05 (bfloat16)",
+        "first divergence: token 2, data_id 14 (/a/14.npy): relative_euclidean_distance 0.21 > 0.05 (bfloat16)",
+        "report: ./fastcmp_report/cmp_report.csv",
+    ]
+
+
+def test_summary_of_a_clean_run_names_no_divergence() -> None:
+    lines = text_of(FakeResult(make_totals(failed=0, errors=0, passed=8, unpaired_golden=0, unpaired_target=0), exit_code=0))
+    assert "no pair diverges" in lines and not any("worst" in line for line in lines)
+
+
+def test_hostile_names_move_no_cursor_and_draw_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
+    first = make_finding(data_id=HOSTILE, token_id=HOSTILE, rank=HOSTILE, acl_data_path=HOSTILE, verdict_reason=HOSTILE)
+    print_summary(FakeResult(make_totals(), first, [first], output=HOSTILE))  # type: ignore[arg-type]
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and "\u202e" not in shown and "\r" not in shown
+    assert "[bold red]" in shown and "\\x1b[31m" in shown
+
+
+def test_a_terminal_shows_hostile_markup_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    first = make_finding(data_id="[bold]x[/bold]")
+    print_summary(FakeResult(make_totals(), first, [first]))  # type: ignore[arg-type]
+    assert "data_id [bold]x[/bold]" in terminal.getvalue()
+    assert "\x1b[3" not in terminal.getvalue()
+
+
+def test_long_names_are_shortened_in_the_middle() -> None:
+    text = divergence_text(make_finding(data_id="a" * 500, acl_data_path="/run/" + "d/" * 300 + "outTensor0.bin"))
+    assert len(text) < 220 and "outTensor0.bin)" in text
+    assert shortened("abcdefghijklmnop", 10) == "ab...lmnop"
+    assert len(shortened("\x1b" * 50, 20)) == 20
+
+
+def test_json_is_one_valid_object_without_nan() -> None:
+    first = make_finding()
+    facts = json_facts(FakeResult(make_totals(), first, [first]))  # type: ignore[arg-type]
+    again = json.loads(json.dumps(facts, allow_nan=False))
+    assert again["first_divergence"]["max_absolute_error"] == "inf"
+    assert (again["exit_code"], again["totals"]["failed"], again["totals"]["unpaired"]) == (1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("é 中", "é 中"),
+        ("a\tb", "a\\x09b"),
+        ("\udcff", "\\xff"),
+        ("\u202e", "\\u202e"),
+        ("\ud800", "\\ud800"),
+        ("\U000e0041", "\\U000e0041"),
+    ],
+)
+def test_visible(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_numbers_for_people() -> None:
+    assert [bytes_text(count) for count in (0, 999, 1000, 999_999, 1_250_000_000)] == ["0 B", "999 B", "1 kB", "1000 kB", "1.25 GB"]
+    assert [seconds_text(seconds) for seconds in (0.4, 12.3, 200.0, 7500.0)] == ["0.40 s", "12 s", "3 min 20 s", "2 h 5 min"]
+    assert grouped(1234567) == "1 234 567"
+    assert one_line("a\nb\n") == "a b"
+
+
+def test_plain_progress_speaks_every_ten_seconds_or_five_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.5, 2.0, 3.5, 12.5])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    progress = PlainProgress(stream)
+    progress.start(1_000_000, 10)
+    progress.advance(900_000, 1, 0, "")  # 0.5 s: too soon
+    progress.advance(60_000, 2, 0, "")  # 6 % more
+    progress.advance(70_000, 3, 1, "x")  # 1 % more
+    progress.advance(80_000, 4, 1, HOSTILE)  # 10 s later
+    progress.stop()
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "comparing 10 pairs, 1 MB"
+    assert lines[1] == "6 %, 2 of 10 pairs, 60 kB, 0.03 MB/s, 31 s left, 0 failed"
+    assert lines[2].startswith("8 %, 4 of 10 pairs, 80 kB") and "1 failed, worst \\x1b[31m" in lines[2]
+    assert len(lines) == 3
+
+
+def test_plain_progress_survives_a_closed_stream() -> None:
+    stream = io.StringIO()
+    stream.close()
+    PlainProgress(stream).start(1, 1)
+
+
+def test_the_terminal_gets_bars_and_a_file_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(progress_for(Terminal()), TerminalProgress)
+    assert isinstance(progress_for(io.StringIO()), PlainProgress)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress_for(Terminal()), PlainProgress)
+
+
+def test_terminal_progress_draws_hostile_names_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    progress = TerminalProgress()
+    progress.start(100, 4)
+    progress.advance(50, 2, 1, "[bold]\x1b]0;title\x07")
+    progress.stop()
+    assert "[bold]\\x1b]0;title\\x07" in stream.getvalue()
+
+
+def fail_with(error: BaseException) -> Any:
+    def command() -> int:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OutputError("/d: locked by pid 7"), 2, "fastcmp: /d: locked by pid 7\n"),
+        (KeyboardInterrupt(), 130, "fastcmp: interrupted\n"),
+        (Terminated(), 143, "fastcmp: terminated\n"),
+        (
+            ZeroDivisionError("x\ny"),
+            2,
+            "fastcmp: internal error: ZeroDivisionError: x y; run again with --debug and report what it shows\n",
+        ),
+    ],
+)
+def test_every_end_is_one_line_and_its_own_exit_code(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_guarded(fail_with(error), program="fastcmp", debug=False) == code
+    assert capsys.readouterr().err == line
+
+
+def test_sigterm_unwinds_and_ends_with_143(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_guarded(lambda: os.kill(os.getpid(), signal.SIGTERM) or 0, program="fastcmp", debug=False) == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert capsys.readouterr().err == "fastcmp: terminated\n"
