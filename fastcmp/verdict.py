@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -62,7 +63,7 @@ class Rules:
 def numbers(values: Any) -> np.ndarray:
     """A metric column as float64, NaN where it is empty (None, masked or NaN)."""
     if isinstance(values, np.ma.MaskedArray):
-        return values.astype(np.float64).filled(np.nan)
+        return np.ma.filled(values.astype(np.float64), np.nan)
     array = np.asarray(values)
     if array.dtype == object:
         array = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
@@ -94,7 +95,7 @@ def judge(
         ``pass`` or ``fail``; the reason names every broken rule and is empty for a pass.
     """
     count = len(golden_dtypes)
-    reasons: list[list[str]] = [[] for _ in range(count)]
+    reasons: defaultdict[int, list[str]] = defaultdict(list)
     _judge_shapes(golden_shapes, target_shapes, reasons)
     mismatches = numbers(metrics["nonfinite_mismatch_count"])
     for position in np.flatnonzero(mismatches > 0):
@@ -115,10 +116,13 @@ def judge(
             values = columns[threshold.metric]
             for position in judged[~threshold.holds(values[judged])]:
                 reasons[position].append(threshold.broken_by(float(values[position])))
-    return [FAIL if broken else PASS for broken in reasons], ["; ".join(broken) for broken in reasons]
+    verdicts, texts = [PASS] * count, [""] * count
+    for position, broken in reasons.items():
+        verdicts[position], texts[position] = FAIL, "; ".join(broken)
+    return verdicts, texts
 
 
-def _judge_shapes(golden_shapes: Sequence[Shape], target_shapes: Sequence[Shape], reasons: list[list[str]]) -> None:
+def _judge_shapes(golden_shapes: Sequence[Shape], target_shapes: Sequence[Shape], reasons: defaultdict[int, list[str]]) -> None:
     for position, (golden, target) in enumerate(zip(golden_shapes, target_shapes, strict=True)):
         if golden != target and not same_but_for_ones(golden, target):
             reasons[position].append(f"golden has shape {golden} but target has shape {target} [E_SHAPE]")

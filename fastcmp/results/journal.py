@@ -75,7 +75,7 @@ class JournalWriter:
         self._run = run_fingerprint.encode("ascii")
         self._synced_at = time.monotonic()
         try:
-            self._file: BinaryIO = open(path, "wb", buffering=0)  # type: ignore[assignment]  # noqa: SIM115
+            self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise write_error(path, 0, error) from error
         self._buffer = io.BytesIO()
