@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcmp.dtypes import DTYPES, narrower
+from fastcmp.dtypes import DTYPES
 from fastcmp.engine.beacon import NO_ROW, Beacon, present_beacon
 from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
 from fastcmp.engine.pieces import edges_of, merge_pieces, row_length
@@ -159,7 +159,7 @@ def _fold_pieces(
 ) -> list[np.ndarray]:
     """Sums of each piece between neighbouring ``edges``."""
     records: list[np.ndarray] = []
-    narrow = narrower(_true_dtype(golden, item.golden_dtype), _true_dtype(target, item.target_dtype))
+    rounding = fold.rounding_dtype(_true_dtype(golden, item.golden_dtype), _true_dtype(target, item.target_dtype))
     count, row = golden.element_count, row_length(golden)
     with opening.of(golden) as golden_payload, opening.of(target) as target_payload:
         for start, stop in pairwise(edges):
@@ -172,7 +172,7 @@ def _fold_pieces(
                 element_count=count,
                 row_length=row,
                 options=item.fold,
-                narrower=narrow,
+                rounding_dtype=rounding,
             )
             records.append(record.reshape(1))
             beacon.on_bytes(_bytes_between(golden, start, stop) + _bytes_between(target, start, stop))

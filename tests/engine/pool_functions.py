@@ -7,6 +7,8 @@ import signal
 import time
 
 from fastcmp.engine.beacon import present_beacon
+from fastcmp.outcome import TaskResult
+from fastcmp.plan import Task
 
 
 class NeedsTwo(Exception):
@@ -67,3 +69,56 @@ def set_mark(name: str) -> None:
 
 def mark() -> tuple[str, int]:
     return globals()["MARK"]
+
+
+class DeadlyBeacon:
+    """Acts when work on a certain row begins; passes all else on."""
+
+    def __init__(self, row: int, action: str, path: str) -> None:
+        self.row, self.action, self.path = row, action, path
+        self.inner = present_beacon()
+
+    def on_row(self, row: int) -> None:
+        self.inner.on_row(row)
+        if row == self.row:
+            if self.action == "once":
+                if os.path.exists(self.path):
+                    return
+                with open(self.path, "x"):
+                    pass
+            os.kill(os.getpid(), signal.SIGSTOP if self.action == "stop" else signal.SIGKILL)
+
+    def on_bytes(self, nbytes: int) -> None:
+        self.inner.on_bytes(nbytes)
+
+
+def compare_or_die(task: Task, mapped: bool, row: int, action: str, path: str) -> TaskResult:
+    from fastcmp.engine.compare_items import run_task
+
+    if action == "unseen" and any(item.row == row for item in task.items):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_task(task, mapped=mapped, beacon=DeadlyBeacon(row if action != "unseen" else -2, action, path))
+
+
+def compare_while_shrinking(task: Task, mapped: bool, row: int, action: str, path: str) -> TaskResult:
+    """The file at ``path`` is cut just before a kernel touches the map of it."""
+    from fastcmp.engine import compare_items
+
+    original = compare_items.fold.fold_piece
+
+    def cut_first(*args: object, **kwargs: object) -> object:
+        os.truncate(path, 4096)
+        return original(*args, **kwargs)
+
+    compare_items.fold.fold_piece = cut_first if any(item.row == row for item in task.items) and len(task.items) == 1 else original
+    try:
+        return compare_items.run_task(task, mapped=mapped)
+    finally:
+        compare_items.fold.fold_piece = original
+
+
+def compare_slowly(task: Task, mapped: bool, row: int, action: str, path: str) -> TaskResult:
+    from fastcmp.engine.compare_items import run_task
+
+    time.sleep(0.2 if action == "slow" else 60)
+    return run_task(task, mapped=mapped)
