@@ -98,7 +98,7 @@ def judge(
     reasons: defaultdict[int, list[str]] = defaultdict(list)
     _judge_shapes(golden_shapes, target_shapes, reasons)
     mismatches = numbers(metrics["nonfinite_mismatch_count"])
-    for position in np.flatnonzero(mismatches > 0):
+    for position in np.flatnonzero(mismatches > 0).tolist():
         reasons[position].append(f"nonfinite_mismatch_count {int(mismatches[position])} > 0 (rule: non-finite)")
 
     # Nothing to judge: no element, or none that is finite on both sides while NaN meets NaN everywhere.
@@ -108,13 +108,13 @@ def judge(
         judged = positions[~empty[positions]]
         thresholds = rules.for_dtypes(golden_dtype, target_dtype)
         if not thresholds:
-            for position in judged:
+            for position in judged.tolist():
                 reasons[position].append(f"{golden_dtype} against {target_dtype} and no scale is known; give --scale or a --threshold")
         for threshold in thresholds:
             if threshold.metric not in columns:
                 columns[threshold.metric] = numbers(metrics[threshold.metric])
             values = columns[threshold.metric]
-            for position in judged[~threshold.holds(values[judged])]:
+            for position in judged[~threshold.holds(values[judged])].tolist():
                 reasons[position].append(threshold.broken_by(float(values[position])))
     verdicts, texts = [PASS] * count, [""] * count
     for position, broken in reasons.items():
