@@ -124,10 +124,16 @@ def judge(rows: list[Row], where: Row | None, summary: str, golden: Path) -> int
     ordered = in_execution_order(rows, golden)
     before = ordered[: ordered.index(where)]
     worst = max(float(row["relative_euclidean_distance"]) for row in before)
-    failed = sum(row["verdict"] != "pass" for row in rows)
+    position = execution_order(golden)
+    failed = [row for row in rows if row["verdict"] != "pass"]
+    if any(position[row["data_id"]] < position[DEFECT.data_id] for row in failed):
+        say("\n5. WRONG: a module fails that runs before the broken one and cannot know of it")
+        return 1
     distance = float(where["relative_euclidean_distance"])
     say(f"\n5. found what was planted: {found[0]} at token {found[1]}, relative_euclidean_distance {distance:.3f};")
-    say(f"   the {len(before)} tensors that ran before it all pass (worst {worst:.3f}: bfloat16 rounding), {failed} fail downstream of it")
+    say(
+        f"   the {len(before)} tensors that ran before it all pass (worst {worst:.3f}: bfloat16 rounding), {len(failed)} fail: it and what is computed from it"
+    )
     return 0
 
 
