@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ import numpy as np
 import pool_functions
 import pytest
 
+from fastcmp.engine import calls
 from fastcmp.engine.compare_items import run_task
 from fastcmp.engine.delivery import join_ranges
 from fastcmp.engine.executors import make_executor
@@ -26,17 +28,19 @@ from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
 from fastcmp.outcome import TaskResult
 from fastcmp.pairing import Pair
-from fastcmp.plan import plan
+from fastcmp.plan import Plan, Task, plan
 
-OPTIONS = CompareOptions(workers=2, stall_s=1.0)
+OPTIONS = CompareOptions(workers=2, stall_s=60.0)
+DTYPES = [("float32", "float32"), ("float16", "float16")]
 
 
 class PoisonedPool(LocalPool):
     """A pool whose workers come to harm on one row."""
 
     def __init__(self, function: Callable[..., TaskResult], row: int, action: str, path: str = "") -> None:
-        super().__init__(2, stall_s=1.0)
+        super().__init__(2, stall_s=1.0 if action == "stop" else 60.0)
         self.harm = function, row, action, path
+        self.warm(calls.prepare, DTYPES)
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         function, *harm = self.harm
@@ -46,8 +50,21 @@ class PoisonedPool(LocalPool):
 def rows_of(pairs: list[Pair], options: CompareOptions = OPTIONS, executor: Executor | None = None) -> dict[int, tuple[Any, ...]]:
     results: list[TaskResult] = []
     planned = plan(pairs, measure(pairs, options.scan), options, worker_count=options.workers or 1)
-    run(planned, options, results.append, executor=executor)
+    if executor is not None:
+        run(planned, options, results.append, executor=executor)
+        return engine_dumps.by_row(results)
+    with make_executor(options) as made:
+        if isinstance(made, LocalPool):
+            made.warm(calls.prepare, DTYPES)
+        run(planned, options, results.append, executor=made)
     return engine_dumps.by_row(results)
+
+
+def one_by_one(pairs: list[Pair]) -> Plan:
+    """Every pair in a task of its own."""
+    whole = plan(pairs, measure(pairs, OPTIONS.scan), OPTIONS)
+    items = [item for task in whole.tasks for item in task.items]
+    return Plan(tuple(Task(index, (item,), OPTIONS.scan) for index, item in enumerate(items)), (0,) * len(items), len(items))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +99,7 @@ def test_all_pairs_are_compared(expected: dict[int, tuple[Any, ...]]) -> None:
 def test_executor_and_worker_count_never_change_a_byte(
     dump: list[Pair], large: Pair, expected: dict[int, tuple[Any, ...]], executor: str, workers: int
 ) -> None:
-    options = dataclasses.replace(OPTIONS, executor=executor, workers=workers, stall_s=60.0)
+    options = dataclasses.replace(OPTIONS, executor=executor, workers=workers)
     rows = rows_of([*dump, large], options)
     whole = rows_of([large], CompareOptions(executor="serial"))
     assert rows == {**expected, **whole}
@@ -167,7 +184,7 @@ def test_a_stop_delivers_what_is_finished_and_raises(dump: list[Pair]) -> None:
         results.append(result)
         stop.set()
 
-    planned = plan(dump, measure(dump, OPTIONS.scan), OPTIONS, worker_count=2)
+    planned = one_by_one(dump)
     with PoisonedPool(pool_functions.compare_slowly, 0, "slow") as pool:
         with pytest.raises(KeyboardInterrupt):
             run(planned, OPTIONS, on_result, executor=pool, stop=stop)
@@ -177,16 +194,27 @@ def test_a_stop_delivers_what_is_finished_and_raises(dump: list[Pair]) -> None:
 
 
 def test_the_first_interrupt_stops_gently_and_the_second_at_once(dump: list[Pair]) -> None:
-    planned = plan(dump, measure(dump, OPTIONS.scan), OPTIONS, worker_count=2)
+    planned = one_by_one(dump)
+    ended = threading.Event()
+
+    def press_twice() -> None:
+        while len(pool.worker_pids()) < 2:
+            time.sleep(0.02)
+        for _ in range(2):
+            if not ended.wait(0.5):
+                os.kill(os.getpid(), signal.SIGINT)
+
     with PoisonedPool(pool_functions.compare_slowly, 0, "for a minute") as pool:
-        pool._supervisor._stall_s = 60.0
-        timers = [threading.Timer(delay, signal.raise_signal, [signal.SIGINT]) for delay in (0.3, 0.9)]
-        for timer in timers:
-            timer.start()
+        presser = threading.Thread(target=press_twice)
+        presser.start()
         began = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            run(planned, OPTIONS, lambda result: None, executor=pool)
-        assert 0.5 < time.monotonic() - began < 4
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                run(planned, OPTIONS, lambda result: None, executor=pool)
+        finally:
+            ended.set()
+            presser.join()
+        assert time.monotonic() - began < 20
         pool.kill()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
