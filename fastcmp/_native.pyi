@@ -12,8 +12,8 @@ def scan_bin(paths: list[str], multi_record: str, roots: list[str]) -> list[_Ten
 def open_regular(path: str, roots: list[str]) -> tuple[int, _Identity] | _Failure:
     """A descriptor that the caller closes."""
 
-def read_head(path: str, limit: int, roots: list[str]) -> tuple[bytes, _Identity] | _Failure:
-    """The first bytes of a file, at most ``limit``."""
+def read_heads(paths: list[str], limit: int, roots: list[str]) -> list[tuple[bytes, _Identity] | _Failure]:
+    """The first bytes of each file, at most ``limit``, or a failure, in order."""
 
 def read_range(path: str, identity: _Identity, offset: int, count: int) -> bytes | _Failure:
     """Bytes of a file that is still the one of ``identity``, before and after."""

@@ -56,23 +56,36 @@ nb::object to_python(const BinTensor& tensor) {
                           to_tuple(tensor.warnings), to_python(tensor.identity));
 }
 
-nb::list scan_bin(const nb::list& paths, const std::string& multi_record, const nb::list& roots) {
-    const auto policy = fastcmp::parse_multi_record(multi_record);
-    if (!policy) {
-        throw nb::value_error("multi_record: expected error, first or last");
-    }
+nb::object to_python(const fastcmp::Head& head) {
+    return nb::make_tuple(nb::bytes(head.bytes.data(), head.bytes.size()), to_python(head.identity));
+}
+
+/// Runs `work` over a batch without the GIL: a slow disk must not stop the other threads. `work` touches nothing of Python.
+template <typename Work>
+nb::list over_batch(const nb::list& paths, const nb::list& roots, Work work) {
     const auto names = all_path_bytes(paths);
     const auto allowed = all_path_bytes(roots);
-    std::vector<fastcmp::ScanResult> results;
-    {
-        const nb::gil_scoped_release unlocked;  // nothing below touches Python; a slow disk must not stop other threads
-        results = fastcmp::scan_files(names, *policy, allowed);
-    }
+    const auto results = [&] {
+        const nb::gil_scoped_release unlocked;
+        return work(names, allowed);
+    }();
     nb::list out;
     for (const auto& result : results) {
         out.append(std::visit([](const auto& value) { return to_python(value); }, result));
     }
     return out;
+}
+
+nb::list scan_bin(const nb::list& paths, const std::string& multi_record, const nb::list& roots) {
+    const auto policy = fastcmp::parse_multi_record(multi_record);
+    if (!policy) {
+        throw nb::value_error("multi_record: expected error, first or last");
+    }
+    return over_batch(paths, roots, [&](const auto& names, const auto& allowed) { return fastcmp::scan_files(names, *policy, allowed); });
+}
+
+nb::list read_heads(const nb::list& paths, std::size_t limit, const nb::list& roots) {
+    return over_batch(paths, roots, [&](const auto& names, const auto& allowed) { return fastcmp::read_heads(names, limit, allowed); });
 }
 
 /// Runs `work` without the GIL; its ReadError becomes an ordinary (code, offset, reason).
@@ -99,15 +112,6 @@ nb::object open_regular(const nb::str& path, const nb::list& roots) {
                    });
 }
 
-nb::object read_head(const nb::str& path, std::size_t limit, const nb::list& roots) {
-    const auto name = path_bytes(path);
-    const auto allowed = all_path_bytes(roots);
-    return guarded([&] { return fastcmp::read_head(name, limit, allowed); },
-                   [](const fastcmp::Head& head) -> nb::object {
-                       return nb::make_tuple(nb::bytes(head.bytes.data(), head.bytes.size()), to_python(head.identity));
-                   });
-}
-
 FileIdentity to_identity(const nb::tuple& identity) {
     return {nb::cast<std::uint64_t>(identity[0]), nb::cast<std::uint64_t>(identity[1]), nb::cast<std::uint64_t>(identity[2]),
             nb::cast<std::int64_t>(identity[3])};
@@ -121,8 +125,12 @@ nb::object check_unchanged(int descriptor, const nb::tuple& identity) {
 nb::object read_range(const nb::str& path, const nb::tuple& identity, std::uint64_t offset, std::size_t count) {
     const auto name = path_bytes(path);
     const auto expected = to_identity(identity);
-    return guarded([&] { return fastcmp::read_range(name, expected, offset, count); },
-                   [](const std::vector<std::byte>& bytes) -> nb::object { return nb::bytes(bytes.data(), bytes.size()); });
+    auto bytes = nb::steal<nb::bytes>(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(count)));
+    if (!bytes.is_valid()) {
+        throw nb::python_error();
+    }
+    const std::span into{reinterpret_cast<std::byte*>(PyBytes_AS_STRING(bytes.ptr())), count};  // ours alone until we return it
+    return guarded([&] { return fastcmp::read_range(name, expected, offset, into), true; }, [&](bool) -> nb::object { return bytes; });
 }
 
 }  // namespace
@@ -131,7 +139,7 @@ NB_MODULE(_native, module) {
     module.doc() = "Headers of .bin tensor files, and the opening of files that nobody vouches for.";
     module.def("scan_bin", &scan_bin, "paths"_a, "multi_record"_a, "roots"_a);
     module.def("open_regular", &open_regular, "path"_a, "roots"_a);
-    module.def("read_head", &read_head, "path"_a, "limit"_a, "roots"_a);
+    module.def("read_heads", &read_heads, "paths"_a, "limit"_a, "roots"_a);
     module.def("read_range", &read_range, "path"_a, "identity"_a, "offset"_a, "count"_a);
     module.def("check_unchanged", &check_unchanged, "descriptor"_a, "identity"_a);
     module.def("dtype_codes", [] {

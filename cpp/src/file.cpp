@@ -217,16 +217,15 @@ Head read_head(const std::string& path, std::size_t limit, const Roots& roots) {
     return head;
 }
 
-std::vector<std::byte> read_range(const std::string& path, const FileIdentity& expected, std::uint64_t offset, std::size_t count) {
+std::vector<HeadResult> read_heads(std::span<const std::string> paths, std::size_t limit, const Roots& roots) {
+    return for_each_file<Head>(paths, [&](const std::string& path) { return read_head(path, limit, roots); });
+}
+
+void read_range(const std::string& path, const FileIdentity& expected, std::uint64_t offset, std::span<std::byte> into) {
     const auto file = File::open(path, {});
     file.expect(expected);
-    if (offset > file.size() || count > file.size() - offset) {
-        throw ReadError("E_TRUNCATED", static_cast<std::int64_t>(file.size()), "the file ends before the bytes that its header promises");
-    }
-    std::vector<std::byte> bytes(count);
-    file.read_exactly(offset, bytes);
+    file.read_exactly(offset, into);
     file.expect(expected);
-    return bytes;
 }
 
 }  // namespace fastcmp

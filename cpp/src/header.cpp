@@ -1,10 +1,11 @@
 #include "fastcmp/header.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <limits>
 #include <string_view>
+#include <utility>
 
+#include "attributes.hpp"
 #include "fastcmp/error.hpp"
 
 namespace fastcmp {
@@ -16,71 +17,6 @@ constexpr std::uint64_t kMaxInt64 = static_cast<std::uint64_t>(std::numeric_limi
 // What Linux transfers in one write(2) at most; writers that ignore the short count leave exactly this much.
 constexpr std::uint64_t kOneWrite = 2147479552;
 
-struct Attribute {
-    string_view key;
-    string_view value;
-    std::size_t key_offset;
-
-    [[nodiscard]] std::int64_t at_key() const { return static_cast<std::int64_t>(key_offset); }
-    [[nodiscard]] std::int64_t at_value() const { return static_cast<std::int64_t>(key_offset + key.size() + 1); }
-};
-
-using Attributes = std::vector<Attribute>;
-
-string_view as_text(std::span<const std::byte> bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-/// `^-?[0-9]{1,19}$` and inside int64; no blanks, no plus sign.
-std::optional<std::int64_t> parse_integer(string_view text) {
-    const auto digits = text.starts_with('-') ? text.substr(1) : text;
-    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-    if (digits.empty() || digits.size() > 19 || !std::ranges::all_of(digits, is_digit)) {
-        return std::nullopt;
-    }
-    std::int64_t value = 0;
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (failure != std::errc{} || end != text.data() + text.size()) {
-        return std::nullopt;
-    }
-    return value;
-}
-
-bool is_key_character(char c, bool first) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$';
-    return letter || (!first && ((c >= '0' && c <= '9') || c == '.' || c == '-'));
-}
-
-/// A file of another kind fails here, on its first bytes; a cut first line does not.
-void check_magic(string_view head) {
-    std::size_t i = 0;
-    while (i < head.size() && is_key_character(head[i], i == 0)) {
-        ++i;
-    }
-    const bool ended = i == head.size() && i > 0;
-    if (!ended && (i == 0 || head[i] != '=')) {
-        throw ReadError("E_BAD_MAGIC", 0,
-                        "expected a header line such as '$Version=1.0', got " + quote(head.substr(0, head.find('\n'))));
-    }
-}
-
-Attributes split_lines(string_view header) {
-    Attributes attributes;
-    attributes.reserve(12);
-    std::size_t start = 0;
-    while (start < header.size()) {
-        const auto line = header.substr(start, header.find('\n', start) - start);
-        const auto split = line.find('=');
-        if (split == string_view::npos || split == 0) {
-            throw ReadError("E_BAD_MAGIC", static_cast<std::int64_t>(start), "expected key=value, got " + quote(line));
-        }
-        attributes.push_back({line.substr(0, split), line.substr(split + 1), start});
-        start += line.size() + 1;
-    }
-    attributes.pop_back();  // the $End line
-    return attributes;
-}
-
 void check_duplicates(const Attributes& attributes) {
     for (std::size_t i = 1; i < attributes.size(); ++i) {
         for (std::size_t j = 0; j < i; ++j) {
@@ -91,11 +27,6 @@ void check_duplicates(const Attributes& attributes) {
             }
         }
     }
-}
-
-const Attribute* find(const Attributes& attributes, string_view key) {
-    const auto found = std::ranges::find(attributes, key, &Attribute::key);
-    return found == attributes.end() ? nullptr : &*found;
 }
 
 void check_version(const Attributes& attributes) {
@@ -172,7 +103,7 @@ std::uint64_t parse_natural(const Attribute& attribute, string_view text) {
     const auto value = parse_integer(text);
     if (!value || *value < 0) {
         throw ReadError("E_OBJ_RANGE", attribute.at_value(),
-                        std::string{attribute.key} + ": expected an integer from 0 to 2^63-1, got " + quote(text));
+                        quote(attribute.key) + ": expected an integer from 0 to 2^63-1, got " + quote(text));
     }
     return static_cast<std::uint64_t>(*value);
 }
@@ -181,13 +112,13 @@ Object parse_object(const Attribute& attribute, std::uint64_t total) {
     const auto comma = attribute.value.find(',');
     if (comma == string_view::npos) {
         throw ReadError("E_OBJ_RANGE", attribute.at_value(),
-                        std::string{attribute.key} + ": expected offset,length, got " + quote(attribute.value));
+                        quote(attribute.key) + ": expected offset,length, got " + quote(attribute.value));
     }
     const auto offset = parse_natural(attribute, attribute.value.substr(0, comma));
     const auto length = parse_natural(attribute, attribute.value.substr(comma + 1));
     if (length > total || offset > total - length) {
         throw ReadError("E_OBJ_RANGE", attribute.at_value(),
-                        std::string{attribute.key} + ": offset " + std::to_string(offset) + " and length " + std::to_string(length) +
+                        quote(attribute.key) + ": offset " + std::to_string(offset) + " and length " + std::to_string(length) +
                             " lie outside $Object.Length " + std::to_string(total));
     }
     return {&attribute, offset, length};
@@ -201,7 +132,7 @@ void check_tiling(std::vector<Object> objects, std::uint64_t total, const Attrib
     for (const auto& object : objects) {
         if (object.length > 0 && object.offset < end) {
             throw ReadError("E_OBJ_RANGE", object.attribute->at_value(),
-                            std::string{object.attribute->key} + ": begins at " + std::to_string(object.offset) +
+                            quote(object.attribute->key) + ": begins at " + std::to_string(object.offset) +
                                 ", inside an object that ends at " + std::to_string(end));
         }
         end = std::max(end, object.offset + object.length);
@@ -334,46 +265,8 @@ void check_size(Header& header) {
 
 }  // namespace
 
-std::string quote(std::string_view text) {
-    constexpr std::size_t kShown = 60;
-    constexpr string_view kHex = "0123456789abcdef";
-    std::string out = "'";
-    for (const char c : text.substr(0, kShown)) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte < 0x7f) {
-            out += c;
-        } else {
-            out += "\\x";
-            out += kHex[byte >> 4U];
-            out += kHex[byte & 15U];
-        }
-    }
-    return out + (text.size() > kShown ? "...'" : "'");
-}
-
-std::optional<std::size_t> find_header_end(std::span<const std::byte> head, bool is_whole) {
-    const auto text = as_text(head.first(std::min(head.size(), kMaxHeader)));
-    check_magic(text.substr(0, kMaxLine));
-    std::size_t start = 0;
-    for (std::size_t line_count = 0; line_count < kMaxLines; ++line_count) {
-        const auto end = text.find('\n', start);
-        if (end == string_view::npos || end - start > kMaxLine) {
-            if (end == string_view::npos && !is_whole && text.size() < kMaxHeader && text.size() - start <= kMaxLine) {
-                return std::nullopt;
-            }
-            break;
-        }
-        const auto line = text.substr(start, end - start);
-        if (line_count > 0 && (line == "$End=1" || line == "$END=1")) {
-            return end + 1;
-        }
-        start = end + 1;
-    }
-    throw ReadError("E_NO_END", static_cast<std::int64_t>(start), "expected a header that ends in '$End=1', found no such line before or here");
-}
-
 Header parse_header(std::span<const std::byte> bytes, std::uint64_t available) {
-    const auto attributes = split_lines(as_text(bytes));
+    const auto attributes = split_lines(bytes);
     Header header;
     header.header_bytes = bytes.size();
     check_duplicates(attributes);

@@ -1,8 +1,6 @@
 #include "fastcmp/scan.hpp"
 
 #include <algorithm>
-#include <exception>
-#include <new>
 #include <utility>
 
 namespace fastcmp {
@@ -137,20 +135,7 @@ BinTensor scan_file(const std::string& path, MultiRecord policy, const Roots& ro
 }
 
 std::vector<ScanResult> scan_files(std::span<const std::string> paths, MultiRecord policy, const Roots& roots) {
-    std::vector<ScanResult> results;
-    results.reserve(paths.size());
-    for (const auto& path : paths) {
-        try {
-            results.emplace_back(scan_file(path, policy, roots));
-        } catch (const ReadError& error) {
-            results.emplace_back(error);
-        } catch (const std::bad_alloc&) {
-            results.emplace_back(ReadError{"E_MEMORY", ReadError::kNoOffset, "no memory to read the header"});
-        } catch (const std::exception& error) {
-            results.emplace_back(ReadError{"E_INTERNAL", ReadError::kNoOffset, quote(error.what())});
-        }
-    }
-    return results;
+    return for_each_file<BinTensor>(paths, [&](const std::string& path) { return scan_file(path, policy, roots); });
 }
 
 }  // namespace fastcmp

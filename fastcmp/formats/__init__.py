@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from fastcmp.errors import TensorError
 from fastcmp.formats import bin as bin_reader
 from fastcmp.formats import npy as npy_reader
-from fastcmp.formats.open_file import read_head, unencodable
+from fastcmp.formats.open_file import read_heads, unencodable
 from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
@@ -64,10 +64,10 @@ def scan_batch(paths: Sequence[str], options: ScanOptions) -> list[TensorInfo | 
 
 
 def _reader_by_content(path: str, options: ScanOptions) -> _Reader | TensorError:
-    try:
-        head, _ = read_head(path, 16, options.roots)
-    except TensorError as error:
-        return error
+    opened = read_heads((path,), 16, options.roots)[0]
+    if isinstance(opened, TensorError):
+        return opened
+    head = opened[0]
     for reader in _READERS:
         if head.startswith(reader.magics):
             return reader

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from fastcmp import _native
 from fastcmp.dtypes import BY_ACL_CODE
 from fastcmp.errors import TensorError
-from fastcmp.formats.layout import ND, place
+from fastcmp.formats.layout import ND, Layout, place
 from fastcmp.formats.open_file import real_roots, tensor_error
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
@@ -25,17 +25,18 @@ def scan_batch(paths: Sequence[str], options: ScanOptions) -> list[TensorInfo | 
     return [_to_info(path, entry, policy) for path, entry in zip(paths, found, strict=True)]
 
 
-def _to_info(path: str, entry: tuple[Any, ...], policy: Any) -> TensorInfo | TensorError:
+def _to_info(path: str, entry: tuple[Any, ...], policy: Literal["strict", "flat"]) -> TensorInfo | TensorError:
     if len(entry) == 3:
         return tensor_error(path, (entry[0], entry[1], entry[2]))
     code, format_code, dims, data_offset, nbytes, packed, warnings, identity = entry
     dtype = BY_ACL_CODE[code]
-    shape, layout, c0 = dims, "plain", 0
+    layout = Layout(dims, "plain", 0)
     if format_code != ND:
         try:
-            shape, layout, c0 = place(path, dtype, dims, format_code, policy)
+            layout = place(path, dtype, dims, format_code, policy)
         except TensorError as error:
             return error
     return TensorInfo(
-        path, data_offset, nbytes, dtype.name, shape, FileIdentity._make(identity), None, False, packed, layout, format_code, c0, warnings
+        path, data_offset, nbytes, dtype.name, layout.shape, FileIdentity._make(identity), None, False, packed, layout.layout, format_code,
+        layout.c0, warnings,
     )  # fmt: skip

@@ -92,9 +92,10 @@ def _copy_slab(out: NDArray[Any], base: int, strides: tuple[int, ...], stored: n
     if span * stored.itemsize > _WINDOW_BYTES and span > 1:
         axis = reach.index(max(reach))
         half = out.shape[axis] // 2
-        before = (slice(None),) * axis
-        _copy_slab(out[(*before, slice(None, half))], base, strides, stored, stored_bytes)
-        _copy_slab(out[(*before, slice(half, None))], base + half * strides[axis], strides, stored, stored_bytes)
+        lower, upper = [slice(None)] * out.ndim, [slice(None)] * out.ndim
+        lower[axis], upper[axis] = slice(None, half), slice(half, None)
+        _copy_slab(out[tuple(lower)], base, strides, stored, stored_bytes)
+        _copy_slab(out[tuple(upper)], base + half * strides[axis], strides, stored, stored_bytes)
         return
     window = stored_bytes(base * stored.itemsize, span * stored.itemsize)
     byte_strides = tuple(stride * stored.itemsize for stride in strides)

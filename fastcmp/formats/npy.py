@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import TensorError
-from fastcmp.formats.open_file import read_head
-from fastcmp.formats.tensor_info import TensorInfo
+from fastcmp.formats.open_file import read_heads
+from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
 
 SUFFIXES = (".npy",)
@@ -53,28 +53,28 @@ _known: dict[bytes, _Header] = {}
 
 def scan_batch(paths: Sequence[str], options: ScanOptions) -> list[TensorInfo | TensorError]:
     """What each header says, or why it cannot be used."""
-    found: list[TensorInfo | TensorError] = []
-    for path in paths:
-        try:
-            found.append(_scan(path, options.roots))
-        except TensorError as error:
-            found.append(error)
-    return found
+    heads = read_heads(paths, _FIRST_READ, options.roots)
+    return [
+        head if isinstance(head, TensorError) else _describe(path, head[0], head[1], options.roots)
+        for path, head in zip(paths, heads, strict=True)
+    ]
 
 
-def _scan(path: str, roots: tuple[str, ...]) -> TensorInfo:
-    head, identity = read_head(path, _FIRST_READ, roots)
+def _describe(path: str, head: bytes, identity: FileIdentity, roots: tuple[str, ...]) -> TensorInfo | TensorError:
     try:
         end = _header_end(head)
-        if end > len(head):
-            head, identity = read_head(path, end, roots)
+        if end > len(head):  # a long header, or one that is cut
+            opened = read_heads((path,), end, roots)[0]
+            if isinstance(opened, TensorError):
+                return opened
+            head, identity = opened
             end = _header_end(head)
         if end > len(head):
             raise _Malformed("E_TRUNCATED", f"byte {len(head)}: the file ends inside its header, expected {end} bytes")
         header = _known.get(head[:end]) or _remember(head[:end])
         warnings = _check_size(header, identity.size)
     except _Malformed as error:
-        raise TensorError(error.args[0], path, error.args[1]) from None
+        return TensorError(error.args[0], path, error.args[1])
     return TensorInfo(
         path, header.data_offset, header.nbytes, header.dtype, header.shape, identity, header.strides, header.big_endian, warnings=warnings
     )

@@ -6,6 +6,7 @@ The system calls and the meaning of their errors are in the C++ reader (`cpp/src
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 
 from fastcmp import _native
@@ -42,18 +43,12 @@ def unencodable(path: str) -> TensorError | None:
     return None
 
 
-def read_head(path: str, limit: int, roots: tuple[str, ...]) -> tuple[bytes, FileIdentity]:
-    """The first bytes of a file, at most ``limit``, and which file it was.
-
-    Raises
-    ------
-    TensorError
-        Anything from E_MISSING to E_EMPTY_FILE.
-    """
-    result = _native.read_head(path, limit, real_roots(roots))
-    if len(result) == 3:
-        raise tensor_error(path, result)
-    return result[0], FileIdentity._make(result[1])
+def read_heads(paths: Sequence[str], limit: int, roots: tuple[str, ...]) -> list[tuple[bytes, FileIdentity] | TensorError]:
+    """The first bytes of each file, at most ``limit``, and which file it was; or why it cannot be opened (E_MISSING ... E_EMPTY_FILE)."""
+    return [
+        tensor_error(path, result) if len(result) == 3 else (result[0], FileIdentity._make(result[1]))
+        for path, result in zip(paths, _native.read_heads(list(paths), limit, real_roots(roots)), strict=True)
+    ]
 
 
 def open_unchanged(path: str, identity: FileIdentity, roots: tuple[str, ...] = ()) -> int:
@@ -62,7 +57,7 @@ def open_unchanged(path: str, identity: FileIdentity, roots: tuple[str, ...] = (
     Raises
     ------
     TensorError
-        As `read_head`, or E_CHANGED or E_SHRUNK if it is no longer the file of ``identity``.
+        From opening it, or E_CHANGED or E_SHRUNK if it is no longer the file of ``identity``.
     """
     result = _native.open_regular(path, real_roots(roots))
     if len(result) == 3:

@@ -17,8 +17,9 @@ from fastcmp.formats.gather import gather
 from fastcmp.formats.open_file import check_unchanged, open_unchanged, read_unchanged
 from fastcmp.formats.tensor_info import TensorInfo
 
-# One read into memory below this, a map above.
-SMALL_BYTES: Final = 256 * 1024
+# One read into memory up to here, a map above. To open, get one piece and close, read against map, in us with a warm page cache
+# on 2 busy cores: 8 KiB 10 : 22, 128 KiB 33 : 52, 512 KiB 118 : 154, 1 MiB 161 : 158, 4 MiB 905 : 286.
+SMALL_BYTES: Final = 512 * 1024
 
 
 def open_payload(info: TensorInfo, *, mapped: bool = True, roots: tuple[str, ...] = ()) -> Payload:
@@ -120,7 +121,7 @@ class Payload:
 
     def _read(self, at: int, count: int) -> NDArray[np.uint8]:
         buffer = np.empty(count, np.uint8)
-        into = memoryview(buffer)
+        into = memoryview(buffer)  # type: ignore[arg-type]  # numpy < 2.3 has no __buffer__ in its types
         done = 0
         while done < count:
             try:

@@ -2,9 +2,13 @@
 
 #include <cstdint>
 #include <exception>
+#include <new>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
+#include <vector>
 
 namespace fastcmp {
 
@@ -35,5 +39,24 @@ private:
 
 /// Foreign bytes for a message: quoted, printable ASCII only, cut after 60 bytes.
 std::string quote(std::string_view text);
+
+/// One result per path, in order: what `work` returns or the error that it throws; of every kind, so that no file stops a batch.
+template <typename Value, typename Work>
+std::vector<std::variant<Value, ReadError>> for_each_file(std::span<const std::string> paths, Work work) {
+    std::vector<std::variant<Value, ReadError>> results;
+    results.reserve(paths.size());
+    for (const auto& path : paths) {
+        try {
+            results.emplace_back(work(path));
+        } catch (const ReadError& error) {
+            results.emplace_back(error);
+        } catch (const std::bad_alloc&) {
+            results.emplace_back(ReadError{"E_MEMORY", ReadError::kNoOffset, "no memory to read the header"});
+        } catch (const std::exception& error) {
+            results.emplace_back(ReadError{"E_INTERNAL", ReadError::kNoOffset, quote(error.what())});
+        }
+    }
+    return results;
+}
 
 }  // namespace fastcmp

@@ -4,7 +4,10 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
+
+#include "fastcmp/error.hpp"
 
 namespace fastcmp {
 
@@ -57,10 +60,15 @@ struct Head {
     FileIdentity identity;
 };
 
+using HeadResult = std::variant<Head, ReadError>;
+
 /// Opens, reads, closes. Throws ReadError; E_EMPTY_FILE if there is nothing to read.
 Head read_head(const std::string& path, std::size_t limit, const Roots& roots);
 
-/// Bytes [offset, offset + count) of a file that is still `expected`, before and after. Throws ReadError.
-std::vector<std::byte> read_range(const std::string& path, const FileIdentity& expected, std::uint64_t offset, std::size_t count);
+/// One result per path, in order. A fault of one file is its own result and never an exception.
+std::vector<HeadResult> read_heads(std::span<const std::string> paths, std::size_t limit, const Roots& roots);
+
+/// Fills `into` from `offset` of a file that is still `expected`, before and after. Throws ReadError.
+void read_range(const std::string& path, const FileIdentity& expected, std::uint64_t offset, std::span<std::byte> into);
 
 }  // namespace fastcmp

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fastcmp import _native
+from fastcmp.dtypes import BY_ACL_CODE
+from fastcmp.errors import CODES
+from fastcmp.formats import _READERS
+from fastcmp.formats.suffixes import SUFFIXES
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_stub_has_the_functions_and_arguments_of_the_module() -> None:
+    tree = ast.parse((ROOT / "fastcmp" / "_native.pyi").read_text())
+    stub = {node.name: [argument.arg for argument in node.args.args] for node in tree.body if isinstance(node, ast.FunctionDef)}
+    module = {}
+    for name in (name for name in dir(_native) if not name.startswith("_")):
+        signature = re.search(rf"^{name}\((.*?)\) ->", getattr(_native, name).__doc__, re.MULTILINE | re.DOTALL)
+        assert signature is not None
+        module[name] = re.findall(r"(\w+): ", signature[1])
+    assert stub == module
+
+
+def test_both_tables_of_dtypes_are_the_same() -> None:
+    assert {code: (bits, name) for code, bits, name in _native.dtype_codes()} == {
+        code: (row.bits, row.name) for code, row in BY_ACL_CODE.items()
+    }
+
+
+def test_every_code_that_the_reader_gives_is_in_the_closed_list() -> None:
+    found = set()
+    for source in (ROOT / "cpp" / "src").glob("*.cpp"):
+        found |= set(re.findall(r'"([EW]_[A-Z_]+)"', source.read_text()))
+    assert {"E_MISSING", "E_BAD_MAGIC", "E_SIZE_LONG"} <= found <= set(CODES)
+
+
+def test_each_suffix_has_one_reader() -> None:
+    assert sorted(suffix for reader in _READERS for suffix in reader.suffixes) == sorted(SUFFIXES)
+
+
+def test_an_unknown_policy_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="multi_record: expected error, first or last"):
+        _native.scan_bin([], "all", [])
+
+
+@pytest.mark.slow
+def test_the_reader_passes_its_own_tests_under_sanitizers(tmp_path: Path) -> None:
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        pytest.skip("no cmake")
+    options = ["-DFASTCMP_PYTHON=OFF", "-DFASTCMP_TESTS=ON", "-DFASTCMP_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug"]
+    subprocess.run([cmake, "-S", ROOT / "cpp", "-B", tmp_path, *options], check=True, capture_output=True)
+    subprocess.run([cmake, "--build", tmp_path], check=True, capture_output=True)
+    done = subprocess.run([tmp_path / "test_reader"], capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"\d+ passed, 0 failed\n", done.stdout), done.stdout + done.stderr
+    assert done.returncode == 0
