@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastcmp.metrics import finish
-from fastcmp.options import CompareOptions
+from fastcmp.options import CompareOptions, check
 from fastcmp.outcome import TaskResult
 from fastcmp.pairing import Pair, pair
 from fastcmp.progress import Progress, Silent
@@ -17,10 +17,11 @@ from fastcmp.results.findings import Finding, find_first_divergence, find_worst
 from fastcmp.results.journal import JOURNAL_NAME, JournalWriter, fingerprint
 from fastcmp.results.output_dir import OutputDirectory, prepare
 from fastcmp.results.report_files import report_table, run_facts, write_report
+from fastcmp.results.schema import ROW_COLUMN
 from fastcmp.results.table import compared_positions, record_batch, unpaired_result
 from fastcmp.results.totals import Totals, count
 from fastcmp.sources import Dump, load
-from fastcmp.verdict import FAIL, PASS, Rules
+from fastcmp.verdict import FAIL, Rules
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,6 +98,7 @@ def compare(
         If the report cannot be written.
     """
     options = options or CompareOptions()
+    check(options)
     rules = Rules.from_options(options)
     dumps = load(os.fspath(golden), "golden", options), load(os.fspath(target), "target", options)
     pairs = pair(*dumps, options)
@@ -170,7 +172,7 @@ class _Run:
 
     def _metrics(self, result: TaskResult) -> dict[str, Any]:
         compared = compared_positions(result)
-        if not compared:
+        if not compared or result.sums is None:
             return {}
         golden, target = [result.golden[i] for i in compared], [result.target[i] for i in compared]
         return finish(
@@ -183,18 +185,25 @@ class _Run:
         )
 
     def _note_worst(self, batch: pa.RecordBatch) -> None:
-        verdicts = batch.column("verdict").to_pylist()
-        failed = [position for position, verdict in enumerate(verdicts) if verdict != PASS]
-        self.failed += len(failed)
-        for position in failed:
+        """Count what failed so far and remember the worst of it, for whoever watches."""
+        for position, verdict in enumerate(batch.column("verdict").to_pylist()):
+            if verdict != FAIL or not batch.column("cmp_flag")[position].as_py():
+                continue
+            self.failed += 1
             distance = batch.column("relative_euclidean_distance")[position].as_py()
-            if verdicts[position] == FAIL and distance is not None and distance > self.worst[0]:
-                key = self.pairs[batch.column(0)[position].as_py()].key
-                self.worst = distance, f"{key.data_id} at token {key.token_id}: {distance:.3g}"
+            if distance is not None and distance > self.worst[0]:
+                key = self.pairs[batch.column(ROW_COLUMN)[position].as_py()].key
+                token = f" at token {key.token_id}" if key.token_id else ""
+                self.worst = distance, f"{key.data_id}{token}: {distance:.3g}"
 
     def _identity(self) -> dict[str, Any]:
         """What must be unchanged for a journal to belong to this run."""
-        return {"golden": self.dumps[0].path, "target": self.dumps[1].path, "pairs": len(self.pairs), "thresholds": self.options.thresholds}
+        return {
+            "golden": os.path.realpath(self.dumps[0].path),
+            "target": os.path.realpath(self.dumps[1].path),
+            "pairs": len(self.pairs),
+            "options": asdict(self.options),
+        }
 
     def _warnings(self) -> tuple[str, ...]:
         return (*self.dumps[0].warnings, *self.dumps[1].warnings)

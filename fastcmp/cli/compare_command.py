@@ -126,8 +126,7 @@ def run_comparison(golden: str, target: str, options: CompareOptions, *, silent:
         return api.compare(golden, target, options=options, progress=Silent())
     from fastcmp.cli.progress import progress_for
 
-    complain("fastcmp", f"the report goes to {options.output}")
-    return api.compare(golden, target, options=options, progress=progress_for(sys.stderr))
+    return api.compare(golden, target, options=options, progress=progress_for(sys.stderr, options.output))
 
 
 def tell(result: Result, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, TextIO
 
 from fastcmp.cli.endings import close_quietly
-from fastcmp.cli.shown import bytes_text, grouped, seconds_text, shortened, throughput_text
+from fastcmp.cli.shown import bytes_text, grouped, seconds_text, shortened, throughput_text, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBars
@@ -18,17 +18,21 @@ _PLAIN_EVERY_PERCENT: Final = 5.0
 _PLAIN_LEAST_S: Final = 1.0
 
 
-def progress_for(stream: TextIO) -> PlainProgress | TerminalProgress:
-    """The progress that suits a stream."""
+def progress_for(stream: TextIO, output: str) -> PlainProgress | TerminalProgress:
+    """The progress that suits a stream; it first names the directory of the report."""
     is_terminal = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-    return TerminalProgress() if is_terminal else PlainProgress(stream)
+    return TerminalProgress(output) if is_terminal else PlainProgress(stream, output)
+
+
+def _opening(output: str) -> str:
+    return f"the report goes to {visible(output)}"
 
 
 class PlainProgress:
     """One line every 10 s or 5 %, for logs."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, output: str) -> None:
+        self._stream, self._output = stream, output
         self._total_bytes = self._total_pairs = 0
         self._started_at = self._spoke_at = 0.0
         self._spoke_percent = 0.0
@@ -37,6 +41,7 @@ class PlainProgress:
         """Say what there is to do."""
         self._total_bytes, self._total_pairs = total_bytes, total_pairs
         self._started_at = self._spoke_at = time.monotonic()
+        self._print(_opening(self._output))
         self._print(f"comparing {grouped(total_pairs)} pairs, {bytes_text(total_bytes)}")
 
     def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
@@ -77,7 +82,8 @@ class PlainProgress:
 class TerminalProgress:
     """A live bar: bytes, GB/s, time left by bytes, pairs, failures so far, worst pair so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: str) -> None:
+        self._output = output
         self._bars: RichBars | None = None
         self._total_pairs = 0
         self._started_at = 0.0
@@ -89,6 +95,8 @@ class TerminalProgress:
 
         self._total_pairs = total_pairs
         self._started_at = time.monotonic()
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        console.print(_opening(self._output), soft_wrap=True)
         # markup=False: the fields hold names from files.
         self._bars = Progress(
             BarColumn(bar_width=16),
@@ -96,7 +104,7 @@ class TerminalProgress:
             TextColumn("{task.fields[amount]}", markup=False),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[state]}", markup=False),
-            console=Console(stderr=True, highlight=False, markup=False, emoji=False),
+            console=console,
             transient=True,
         )
         self._bars.add_task("", total=max(total_bytes, 1), amount="", state="")

@@ -157,14 +157,15 @@ def test_plain_progress_speaks_every_ten_seconds_or_five_percent(monkeypatch: py
     clock = iter([0.0, 0.5, 2.0, 3.5, 12.5])
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
     stream = io.StringIO()
-    progress = PlainProgress(stream)
+    progress = PlainProgress(stream, "out")
     progress.start(1_000_000, 10)
     progress.advance(900_000, 1, 0, "")  # 0.5 s: too soon
     progress.advance(60_000, 2, 0, "")  # 6 % more
     progress.advance(70_000, 3, 1, "x")  # 1 % more
     progress.advance(80_000, 4, 1, HOSTILE)  # 10 s later
     progress.stop()
-    lines = stream.getvalue().splitlines()
+    first, *lines = stream.getvalue().splitlines()
+    assert first == "the report goes to out"
     assert lines[0] == "comparing 10 pairs, 1 MB"
     assert lines[1] == "6 %, 2 of 10 pairs, 60 kB, 0.03 MB/s, 31 s left, 0 failed"
     assert lines[2].startswith("8 %, 4 of 10 pairs, 80 kB") and "1 failed, worst \\x1b[31m" in lines[2]
@@ -174,7 +175,7 @@ def test_plain_progress_speaks_every_ten_seconds_or_five_percent(monkeypatch: py
 def test_plain_progress_survives_a_closed_stream() -> None:
     stream = io.StringIO()
     stream.close()
-    PlainProgress(stream).start(1, 1)
+    PlainProgress(stream, "out").start(1, 1)
 
 
 def test_the_terminal_gets_bars_and_a_file_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,10 +184,10 @@ def test_the_terminal_gets_bars_and_a_file_gets_lines(monkeypatch: pytest.Monkey
             return True
 
     monkeypatch.setenv("TERM", "xterm")
-    assert isinstance(progress_for(Terminal()), TerminalProgress)
-    assert isinstance(progress_for(io.StringIO()), PlainProgress)
+    assert isinstance(progress_for(Terminal(), "out"), TerminalProgress)
+    assert isinstance(progress_for(io.StringIO(), "out"), PlainProgress)
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(progress_for(Terminal()), PlainProgress)
+    assert isinstance(progress_for(Terminal(), "out"), PlainProgress)
 
 
 def test_terminal_progress_draws_hostile_names_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +195,7 @@ def test_terminal_progress_draws_hostile_names_as_text(monkeypatch: pytest.Monke
     monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
-    progress = TerminalProgress()
+    progress = TerminalProgress("out")
     progress.start(100, 4)
     progress.advance(50, 2, 1, "[bold]\x1b]0;title\x07")
     progress.stop()

@@ -167,7 +167,7 @@ def test_the_first_divergence_is_by_token_then_layer(sides, tmp_path):
         path_of(sides[1], layer, token).write_bytes(bin_bytes(np.ones((3, 129), np.float32)))
     result = run(sides, tmp_path / "r")
     assert result.exit_code == 1
-    assert (result.first_divergence["data_id"], result.first_divergence["token_id"]) == ("4", "2")
+    assert (result.first_divergence.data_id, result.first_divergence.token_id) == ("4", "2")
 
 
 def test_the_arrow_report_is_the_csv_typed(sides, tmp_path):
@@ -188,7 +188,11 @@ def test_large_pairs_are_split_and_merge_to_the_same_bytes(tmp_path):
         sides.append(tmp_path / f"{role}.npy")
         np.save(sides[-1], values)
     reports = set()
-    for name, changes in {"serial": {}, "threads": {"executor": "threads", "workers": 2}, "-j2": {"executor": "local", "workers": 2}}.items():
+    for name, changes in {
+        "serial": {},
+        "threads": {"executor": "threads", "workers": 2},
+        "-j2": {"executor": "local", "workers": 2},
+    }.items():
         run((sides[0], sides[1]), tmp_path / name, **changes)
         reports.add((tmp_path / name / "cmp_report.csv").read_bytes())
     assert len(reports) == 1
@@ -214,7 +218,9 @@ def worker_pids(parent: int) -> list[int]:
 
 
 def test_killed_workers_change_nothing(tmp_path):
-    sides = tuple(write_side(tmp_path / role, role, seed, 1e-6 * seed, rows=700, columns=4096) for role, seed in (("golden", 0), ("acl", 2)))
+    sides = tuple(
+        write_side(tmp_path / role, role, seed, 1e-6 * seed, rows=700, columns=4096) for role, seed in (("golden", 0), ("acl", 2))
+    )
     clean = command("compare", *sides, "-o", tmp_path / "clean", "-j2")
     assert clean.returncode == 0, clean.stderr
     process = subprocess.Popen(
@@ -264,7 +270,9 @@ def test_the_original_command_line_works_word_for_word(sides, tmp_path):
     path_of(sides[1], 0, 0).unlink()
     for option in ("--my-path", "--acl-path"):
         arguments = ["debug", "compare", "aclcmp", "--golden-path", sides[0], option, sides[1], "--output", tmp_path / "out"]
-        done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert len(list(csv.DictReader(io.StringIO((tmp_path / "out" / "cmp_report.csv").read_text())))) == LAYERS * TOKENS
 
