@@ -48,6 +48,8 @@ SIZES: Final = {
 
 # Storage dtypes of the large pairs, in turn.
 LARGE_DTYPES: Final = ("float32", "float16", "bfloat16", "float16")
+# A second comparison names every large file under so many tokens: what it takes longer is work without start.
+LARGE_REPEATS: Final = 4
 SMALL_ELEMENTS: Final = 4096
 SMALL_IDS_PER_TOKEN: Final = 200
 

@@ -70,6 +70,17 @@ def large(directory: Path, size: Size) -> BenchDump:
     return dump
 
 
+def repeated(dump: BenchDump, times: int) -> BenchDump:
+    """The same files, each named under ``times`` tokens: more work, no more disk."""
+    sides = [path.with_name(f"metadata_{times}.json") for path in (dump.golden, dump.target)]
+    for path, repeated_path in zip((dump.golden, dump.target), sides, strict=True):
+        names = json.loads(path.read_text(encoding="utf-8"))
+        more = {data_id: {str(token): file for file in tokens.values() for token in range(times)} for data_id, tokens in names.items()}
+        repeated_path.write_text(json.dumps(more), encoding="utf-8")
+    planted = tuple(Planted(one.data_id, str(token), one.index) for one in dump.planted for token in range(times))
+    return BenchDump(*sides, dump.pairs * times, planted)
+
+
 def small(directory: Path, size: Size) -> BenchDump:
     """Pairs of 8 KB float16 tensors, 200 to a token, as decoding leaves them; three have a planted difference."""
     last = size.small_pairs - 1

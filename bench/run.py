@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dumps
 from answers import WrongAnswer, check_report
-from cases import SIZES, Size, Target
+from cases import LARGE_REPEATS, SIZES, Size, Target
 from kernel_cases import kernel_cases
 from measure import Case, alternate, far_missed, run_command, save, table, timed
 from yardsticks import Readers
@@ -54,8 +54,7 @@ def measure_all(size: Size, data: Path) -> list[Case]:
     cases = kernel_cases(size)
     say("bench: comparisons from files")
     with Readers(len(os.sched_getaffinity(0))) as readers:
-        start = start_case(tiny, size, data)
-        cases += [start, *large_cases(large, readers, size, start.median_s, data), small_case(small, readers, size, data)]
+        cases += [start_case(tiny, size, data), *large_cases(large, readers, size, data), small_case(small, readers, size, data)]
     return [*cases, help_case(size)]
 
 
@@ -88,19 +87,24 @@ def start_case(tiny: dumps.BenchDump, size: Size, data: Path) -> Case:
     return alternate(case, size.rounds, 1, lambda: compare(tiny, report), lambda: timed(lambda: run_command(numpy_only())))
 
 
-def large_cases(large: dumps.BenchDump, readers: Readers, size: Size, start_s: float, data: Path) -> list[Case]:
-    """The whole command, and the same less its start, beside all cores scanning the freshly mapped files."""
+def large_cases(large: dumps.BenchDump, readers: Readers, size: Size, data: Path) -> list[Case]:
+    """The whole command; and what each further GB costs, from the same files compared once and several times over."""
     files = large.files()
-    total = sum(dumps.payload_bytes(files)) / 1e9
-    whole = Case("compare large tensors", "GB/s", "mapped scan", Target("for the record"))
-    alternate(whole, size.rounds, total, lambda: compare(large, data / "report-large"), lambda: readers.seconds("scan", files))
-    if whole.median_s < 1.5 * start_s:
-        return [whole]  # too little work to tell it from the start
-    steady = Case("compare large tensors, less start", "GB/s", "mapped scan", Target("ratio >= 0.3", at_least=0.3))
-    for seconds, (_, floor) in zip(whole.seconds, whole.rounds, strict=True):
-        steady.seconds.append(max(seconds - start_s, 1e-9))
-        steady.rounds.append((total / steady.seconds[-1], floor))
-    return [whole, steady]
+    once = sum(dumps.payload_bytes(files)) / 1e9
+    more = dumps.repeated(large, LARGE_REPEATS)
+    whole = Case(f"compare {once:.2g} GB of large tensors", "GB/s", "mapped scan", Target("for the record"))
+    slope = Case("compare, each further GB", "GB/s", "mapped scan", Target("ratio >= 0.3", at_least=0.3))
+    for number in range(size.rounds + 1):
+        once_s = compare(large, data / "report-large")
+        more_s = compare(more, data / "report-large")
+        floor = once / readers.seconds("scan", files)
+        if number == 0:
+            continue  # warms up
+        whole.seconds.append(once_s)
+        whole.rounds.append((once / once_s, floor))
+        slope.seconds.append(more_s - once_s)
+        slope.rounds.append((once * (LARGE_REPEATS - 1) / max(more_s - once_s, 1e-3), floor))
+    return [whole, slope]
 
 
 def small_case(small: dumps.BenchDump, readers: Readers, size: Size, data: Path) -> Case:

@@ -131,9 +131,8 @@ def judge(rows: list[Row], where: Row | None, summary: str, golden: Path) -> int
         return 1
     distance = float(where["relative_euclidean_distance"])
     say(f"\n5. found what was planted: {found[0]} at token {found[1]}, relative_euclidean_distance {distance:.3f};")
-    say(
-        f"   the {len(before)} tensors that ran before it all pass (worst {worst:.3f}: bfloat16 rounding), {len(failed)} fail: it and what is computed from it"
-    )
+    say(f"   the {len(before)} tensors that ran before it all pass (worst {worst:.3f}: bfloat16 rounding),")
+    say(f"   {len(failed)} fail: it, and what is computed from it")
     return 0
 
 
