@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastcmp.engine.item_errors import ItemError
+from fastcmp.engine.pieces import stack
 from fastcmp.errors import WorkerDied
 from fastcmp.kernels.sums import SUMS_DTYPE
 from fastcmp.outcome import TaskResult, TensorFacts
@@ -100,12 +101,12 @@ def _in_order(task: Task, parts: Sequence[TaskResult]) -> TaskResult:
         bytes_compared=sum(part.bytes_compared for part in parts),
         busy_s=sum(part.busy_s for part in parts),
     )
-    records = [np.empty(0, SUMS_DTYPE)]
+    records: list[np.ndarray] = []
     for item in task.items:
         part, position, at = entries[item.row]
         for name in ("rows", "golden", "target", "error_codes", "error_sides", "error_details", "notes", "sums_counts"):
             getattr(whole, name).append(getattr(part, name)[position])
         if part.sums is not None:
             records.append(part.sums[at : at + part.sums_counts[position]])
-    whole.sums = np.concatenate(records)
+    whole.sums = stack(records)
     return whole

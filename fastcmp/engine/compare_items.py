@@ -15,12 +15,11 @@ import numpy as np
 from fastcmp.dtypes import DTYPES
 from fastcmp.engine.beacon import NO_ROW, Beacon, present_beacon
 from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
-from fastcmp.engine.pieces import edges_of, merge_pieces, row_length
+from fastcmp.engine.pieces import edges_of, merge_pieces, row_length, stack
 from fastcmp.formats import scan_batch
 from fastcmp.formats.payload import Payload, open_payload
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.kernels import fold
-from fastcmp.kernels.sums import SUMS_DTYPE
 from fastcmp.options import ScanOptions
 from fastcmp.outcome import TaskResult, TensorFacts
 from fastcmp.plan import Task, WorkItem
@@ -69,7 +68,7 @@ def run_task(task: Task, *, mapped: bool = True, beacon: Beacon | None = None) -
         beacon.on_row(item.row)
         records += _compare_item(item, scanned[2 * number], scanned[2 * number + 1], opening, beacon, result)
     beacon.on_row(NO_ROW)
-    result.sums = np.concatenate(records) if records else np.empty(0, SUMS_DTYPE)
+    result.sums = stack(records)
     result.busy_s = time.perf_counter() - began
     return result
 
