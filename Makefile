@@ -102,5 +102,5 @@ $(VENV)/.requirements: pyproject.toml $(VENV)/.pip
 # Editable: an edited Python file needs no new installation, an edited C++ file does.
 $(VENV)/.installed: $(CPP_SOURCES) $(VENV)/.requirements
 	@echo "make: C++ reader and package into $(VENV)"
-	@$(PIP) --no-build-isolation --no-deps --editable .
+	@$(PIP) --no-build-isolation --editable .
 	@touch $@
