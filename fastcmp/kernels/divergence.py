@@ -43,7 +43,7 @@ TOTAL, HEAD, TAIL = slot("kl_total_lse"), slot("kl_head_lse"), slot("kl_tail_lse
 TOTAL_COUNT, HEAD_COUNT, TAIL_COUNT = slot("kl_total_count"), slot("kl_head_count"), slot("kl_tail_count")
 ROW_MAX, ROW_SUM, ROW_COUNT = slot("kl_row_max"), slot("kl_row_sum"), slot("kl_row_count")
 
-join = njit(cache=True, error_model="numpy")(join_kl_states)
+join = njit(cache=True, error_model="numpy", fastmath=False)(join_kl_states)
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
@@ -98,7 +98,7 @@ def softmax_sums(g, t, n, golden_max, target_max):
     return a_sum, b_sum, d_sum, e_sum
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def run_state(g, t, n):
     """KL state (see `join_kl_states`) of n finite elements of one row."""
     if n == 0:
@@ -118,7 +118,7 @@ def run_state(g, t, n):
     return n, golden_max + math.log(a_sum), (golden_max - target_max) - math.log1p(x), divergence
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def add_run(f, c, end, state):
     """Add the state of a run that ends before element ``end`` of the tensor to the tensor's and to its row's."""
     row_length = c[ROW_LENGTH]
@@ -138,7 +138,7 @@ def add_run(f, c, end, state):
         c[TAIL_COUNT], f[TAIL], f[TAIL + 1], f[TAIL + 2] = 0, 0.0, 0.0, 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def settle_open_row(f, c, stop):
     """At the end of a piece: an open row that began in an earlier piece belongs to the head."""
     if stop % c[ROW_LENGTH] != 0 and (stop // c[ROW_LENGTH]) * c[ROW_LENGTH] < c[START]:

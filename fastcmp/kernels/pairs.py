@@ -180,7 +180,7 @@ def rounding_squared(g, n, grid, smallest, largest, factor):
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def add_compensated(f, place, value):
     """Add to a (hi, lo) pair without losing what the sum rounds away."""
     before = f[place]
@@ -191,7 +191,7 @@ def add_compensated(f, place, value):
         f[place + 1] += (before - (total - rest)) + (value - rest)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def add_row_part(f, c, end, group, difference_squared, golden_squared, nonfinite):
     """Add a run that ends before element ``end`` of the tensor to the open row, and close the row where it ends."""
     f[ROW_TAIL_DIFFERENCE] += difference_squared
@@ -219,7 +219,7 @@ def add_row_part(f, c, end, group, difference_squared, golden_squared, nonfinite
     c[ROW_TAIL_NONFINITE] = 0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def settle_open_row(f, c, group):
     """At the end of a piece: an open row that began in an earlier piece belongs to the head."""
     stop = c[STOP]
@@ -232,7 +232,7 @@ def settle_open_row(f, c, group):
         c[ROW_TAIL_NONFINITE] = 0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def add_block(f, c, g, t, n, begin, stats):
     """Add what `block_stats` found about a block that is finite; ``begin`` is its first element in the tensor."""
     add_compensated(f, SUM_GOLDEN, stats[0])
@@ -263,7 +263,7 @@ def add_block(f, c, g, t, n, begin, stats):
         f[MAX_ABSOLUTE_TARGET] = load(t, first)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def add_prepared(f, c, scratch, index, m, begin):
     """Add the m finite positions that `prepare` put into the scratch; counts and each side's own values are in already."""
     if m == 0:
@@ -297,7 +297,7 @@ def add_prepared(f, c, scratch, index, m, begin):
         f[MAX_ABSOLUTE_TARGET] = scratch[PLAIN_TARGET, worst]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def add_prepared_runs(f, c, scratch, index, m, begin, n, group, kl):
     """Rows, and KL runs, of a prepared block: positions that are not finite are missing from it."""
     first = 0
@@ -329,7 +329,7 @@ def add_prepared_runs(f, c, scratch, index, m, begin, n, group, kl):
         at = end
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def add_runs(f, c, g, t, n, begin, group):
     """Rows shorter than `ROW_BLOCKS` of a finite block."""
     at = 0
@@ -340,7 +340,7 @@ def add_runs(f, c, g, t, n, begin, group):
         at = end
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def add_kl_runs(f, c, g, t, n, begin):
     """Softmax sums of a finite block, row by row."""
     length = c[ROW_LENGTH]
@@ -351,7 +351,7 @@ def add_kl_runs(f, c, g, t, n, begin):
         at = end
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def block_end(position, begin, n, group):
     """Where the block that starts at ``position`` of the piece ends; long rows end their block."""
     end = min(n, position + BLOCK_ELEMENTS)
@@ -360,7 +360,7 @@ def block_end(position, begin, n, group):
     return end
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def fold_finite(f, c, golden, target, golden_tag, target_tag, n, group, floor, rounding, scratch, index):
     """Fold a piece of n elements, block by block, the fast way wherever a block is finite."""
     g_base = pointer(golden, golden_tag)
@@ -391,7 +391,7 @@ def fold_finite(f, c, golden, target, golden_tag, target_tag, n, group, floor, r
         divergence.settle_open_row(f, c, c[STOP])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratch, index):
     """Fold one block element by element."""
     m = prepare(f, c, g, t, count, floor, scratch, index)
@@ -404,7 +404,7 @@ def fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratc
         add_compensated(f, SUM_ROUNDING_SQUARED, error)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def fold_prepared(f, c, golden, target, golden_tag, target_tag, n, group, floor, rounding, scratch, index):
     """Fold a piece of n elements element by element: 64-bit integers, complex, and float64 whose squares leave the range."""
     g_base = pointer(golden, golden_tag)

@@ -43,7 +43,7 @@ def prepare(f, c, g, t, n, floor, scratch, index):
     raise NotImplementedError
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def add_side(f, c, value, factor, place_sum, place_max, place_min, place_count):
     """Count one finite value of one side."""
     scaled = value * factor
@@ -57,7 +57,7 @@ def add_side(f, c, value, factor, place_sum, place_max, place_min, place_count):
     c[place_count] += 1
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def count_nonfinite(c, bits, place_nan, place_inf):
     """Count a NaN or an infinity of one side."""
     if is_nan(bits):
@@ -66,7 +66,7 @@ def count_nonfinite(c, bits, place_nan, place_inf):
         c[place_inf] += 1
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def relative_and_counts(c, difference, size, ratio, floor, equal):
     """Count one finite position; returns the ratio that takes part in the relative errors, or 0.0."""
     c[MISMATCH_COUNT] += 0 if equal else 1
@@ -79,7 +79,7 @@ def relative_and_counts(c, difference, size, ratio, floor, equal):
     return 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def prepare_floats(f, c, g, t, n, floor, scratch, index):
     """Floats of any carrier. NaN equals NaN, an infinity its like; any other pair with one of them is a mismatch."""
     golden_factor = math.ldexp(1.0, -c[GOLDEN_EXPONENT])
@@ -125,7 +125,7 @@ def prepare_floats(f, c, g, t, n, floor, scratch, index):
     return m
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def sum_of_magnitudes(a, b):
     """``a + b`` of two uint64 as the nearest float64, though the sum may need 65 bits."""
     total = a + b
@@ -136,7 +136,7 @@ def sum_of_magnitudes(a, b):
     return 2.0 * np.float64(half)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def magnitude(value):
     """``|value|`` of an int64 or uint64 as uint64."""
     if value < 0:
@@ -144,7 +144,7 @@ def magnitude(value):
     return np.uint64(value)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def integer_difference(x, y):
     """``|y - x|`` of two 64-bit integers, signed or not, as the nearest float64."""
     x_negative, y_negative = x < 0, y < 0
@@ -154,7 +154,7 @@ def integer_difference(x, y):
     return np.float64(p - q) if p > q else np.float64(q - p)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def is_same_integer(integer, real):
     """True if a finite float64 is exactly that 64-bit integer."""
     nearest = np.float64(integer)
@@ -166,7 +166,7 @@ def is_same_integer(integer, real):
     return real < TWO_64 and magnitude(integer) == np.uint64(real)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def prepare_integers(f, c, g, t, n, floor, scratch, index):
     """Two sides of 64-bit integers: differences and equality exact, values to the nearest float64."""
     for i in range(n):
@@ -184,7 +184,7 @@ def prepare_integers(f, c, g, t, n, floor, scratch, index):
     return n
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def prepare_integer_and_float(f, c, integers, reals, n, floor, scratch, index, integer_is_golden):
     """64-bit integers beside float64: values to the nearest float64, equality exact."""
     m = 0
@@ -221,7 +221,7 @@ def prepare_integer_and_float(f, c, integers, reals, n, floor, scratch, index, i
     return m
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def side_of_complex(f, c, bits, modulus, factor, place_sum, place_max, place_min, place_count, place_nan, place_inf):
     """Count one complex number of one side; True if it is finite. A NaN part makes it a NaN."""
     if is_nonfinite(bits):
@@ -231,13 +231,13 @@ def side_of_complex(f, c, bits, modulus, factor, place_sum, place_max, place_min
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def same_part(x, y):
     """NaN equals NaN; else plain equality."""
     return x == y or (x != x and y != y)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath=False)
 def prepare_complex(f, c, g, t, n, floor, scratch, index):
     """Complex numbers: modulus of the difference; values and extrema of a side are moduli."""
     golden_factor = math.ldexp(1.0, -c[GOLDEN_EXPONENT])
