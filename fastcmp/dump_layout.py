@@ -131,11 +131,6 @@ def tensor_file_name(data_id: str) -> str:
     return f"{safe_name(data_id)}_tensor.npy"
 
 
-def written_path(dump_directory: str, data_src: str, data_id: str, token_id: str) -> str:
-    """The path of a high-level tensor as metadata.json has it: relative to the place that holds ``dump_directory``."""
-    return f"./{dump_directory}/{source_directory_name(data_src)}/{safe_name(token_id)}/{tensor_file_name(data_id)}"
-
-
 def written_low_level_path(home: str, pid: int, token_id: str, tensor_path: str) -> str:
     """The path where the acceleration library will write a tensor; ``home`` is ACLTRANSFORMER_HOME_PATH, ``.`` where it is not set."""
     return f"{home}/tensors/thread_{pid}/{allow_list_line(token_id, tensor_path)}"

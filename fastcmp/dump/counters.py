@@ -31,6 +31,12 @@ class Counters:
         with self._lock:
             self._numbers[name] += amount
 
+    def add_saved(self, nbytes: int) -> None:
+        """Count one saved tensor."""
+        with self._lock:
+            self._numbers["saved"] += 1
+            self._numbers["tensor_bytes"] += nbytes
+
     def snapshot(self) -> dict[str, int]:
         """A copy of the numbers."""
         with self._lock:

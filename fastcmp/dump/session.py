@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import os
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from fastcmp.dump.allow_list import append_line, open_allow_list
 from fastcmp.dump.counters import Counters, log_warning
@@ -111,6 +112,11 @@ class Session:
         self._allow_list = -1
         for problem in self.settings.problems:
             self.counters.warn_once(problem, problem)
+        if self.settings.is_on:
+            # Here rather than at the first tensor: a fork cannot come between (`_before_fork`). A module that another thread was importing
+            # when a child was forked stays locked in the child for ever.
+            with contextlib.suppress(ImportError):
+                importlib.import_module("fastcmp.dump.side")
 
     def dump(self, data_src: object, data_id: object, value: object, tensor_path: object, token_id: object) -> None:
         """One `dump_data` call; raises `_NotSaved` where nothing was saved."""
@@ -149,21 +155,20 @@ class Session:
 
     def _store(self, data_src: str, data_id: str, token_id: str, tensor: Storable, ticket: Ticket | None) -> None:
         side = self._side(data_src)
-        temporary = side.write(token_id, tensor)
+        place = side.place(data_id, token_id)
+        temporary = side.write(place, tensor)
         try:
             if ticket is not None and not ticket.commit():
                 side.remove(temporary)
                 return
             # Renamed and registered in one go, so that of two threads with one key the same one is last in both places.
             with self._held():
-                side.publish(temporary, data_id, token_id)
-                path = side.written_path(data_id, token_id)
-                self._register(side, JournalEntry(data_id, token_id, path, tensor.dtype, tensor.stored))
+                side.publish(temporary, place)
+                self._register(side, JournalEntry(data_id, token_id, place.written_path, tensor.dtype, tensor.stored))
         except BaseException:
             side.remove(temporary)
             raise
-        self.counters.add("saved")
-        self.counters.add("tensor_bytes", tensor.array.nbytes)
+        self.counters.add_saved(tensor.array.nbytes)
 
     def _dump_path(self, data_src: str, data_id: str, token_id: str, tensor_path: object, where: str) -> None:
         path = _checked_tensor_path(tensor_path, where)
@@ -300,8 +305,23 @@ def _finish_with_multiprocessing() -> None:
 _inherited_base = ""
 
 
-def _forget_parent() -> None:
-    """In a forked child: its own locks, its own directory, and none of the parent's descriptors."""
+_is_held_for_fork = False
+# A fork waits for a session that is being opened, that is for the imports of its first call; not for ever.
+_MAX_FORK_WAIT_S: Final = 10.0
+
+
+def _before_fork() -> None:
+    global _is_held_for_fork
+    _is_held_for_fork = _opening.acquire(timeout=_MAX_FORK_WAIT_S)
+
+
+def _after_fork_in_parent() -> None:
+    if _is_held_for_fork:
+        _opening.release()
+
+
+def _after_fork_in_child() -> None:
+    """Its own locks, its own directory, and none of the parent's descriptors."""
     global _session, _opening, _inherited_base
     _opening = threading.Lock()
     if _session is not None:
@@ -310,7 +330,7 @@ def _forget_parent() -> None:
         _session = None
 
 
-os.register_at_fork(after_in_child=_forget_parent)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _checked_tensor_path(tensor_path: Any, where: str) -> str:

@@ -11,7 +11,7 @@ import errno
 import itertools
 import json
 import os
-from typing import Final
+from typing import Final, NamedTuple
 
 from fastcmp.dump.directory import DumpDirectory, open_directory
 from fastcmp.dump.npy_file import write_npy
@@ -28,7 +28,6 @@ from fastcmp.dump_layout import (
     safe_name,
     source_directory_name,
     tensor_file_name,
-    written_path,
 )
 
 # Up to here metadata.json is made anew at each call, so that a short run which is killed shows all its entries there too.
@@ -36,6 +35,14 @@ EAGER_ENTRIES: Final = 16
 # Then each time it has tripled: all its versions together take 2.5 times the last one at most, so a run of n calls writes O(n) bytes.
 GROWTH: Final = 3
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Place(NamedTuple):
+    """Of one tensor: its token's directory, its file below the side's directory, and its path as metadata.json has it."""
+
+    token_name: str
+    file: str
+    written_path: str
 
 
 class Side:
@@ -49,8 +56,7 @@ class Side:
     """
 
     def __init__(self, directory: DumpDirectory, data_src: str, header: JournalHeader) -> None:
-        self._dump_name = directory.name
-        self._data_src = data_src
+        self._written_prefix = f"./{directory.name}/{source_directory_name(data_src)}"
         self._descriptor = open_directory(source_directory_name(data_src), directory.descriptor)
         self._journal = os.open(JOURNAL_NAME, _CREATE | os.O_APPEND, 0o644, dir_fd=self._descriptor)
         self._identities = {descriptor: _identity(descriptor) for descriptor in (self._descriptor, self._journal)}
@@ -74,11 +80,12 @@ class Side:
         """True if the journal knows an entry that metadata.json does not."""
         return self._written_count != self._entry_count
 
-    def written_path(self, data_id: str, token_id: str) -> str:
-        """The path of a high-level tensor as metadata.json will have it."""
-        return written_path(self._dump_name, self._data_src, data_id, token_id)
+    def place(self, data_id: str, token_id: str) -> Place:
+        """Where a high-level tensor lies."""
+        token_name, file_name = safe_name(token_id), tensor_file_name(data_id)
+        return Place(token_name, f"{token_name}/{file_name}", f"{self._written_prefix}/{token_name}/{file_name}")
 
-    def write(self, token_id: str, value: Storable) -> str:
+    def write(self, place: Place, value: Storable) -> str:
         """Write a tensor under a temporary name; that name.
 
         Raises
@@ -86,14 +93,13 @@ class Side:
         OSError
         """
         self._check(self._descriptor)
-        token_name = safe_name(token_id)
-        if token_name not in self._token_names:
-            self._make_token_directory(token_name)
-        temporary = f"{token_name}/.{next(self._temporary_numbers)}.tmp"
+        if place.token_name not in self._token_names:
+            self._make_token_directory(place.token_name)
+        temporary = f"{place.token_name}/.{next(self._temporary_numbers)}.tmp"
         try:
             write_npy(temporary.encode(), value.array, value.descr, self._descriptor)
         except FileNotFoundError:  # somebody tidied the directory of this token away
-            self._make_token_directory(token_name)
+            self._make_token_directory(place.token_name)
             write_npy(temporary.encode(), value.array, value.descr, self._descriptor)
         return temporary
 
@@ -102,10 +108,9 @@ class Side:
         with contextlib.suppress(OSError):
             os.unlink(temporary.encode(), dir_fd=self._descriptor)
 
-    def publish(self, temporary: str, data_id: str, token_id: str) -> None:
+    def publish(self, temporary: str, place: Place) -> None:
         """Give a written tensor its own name; an earlier tensor of that name is replaced."""
-        final = f"{safe_name(token_id)}/{tensor_file_name(data_id)}".encode()
-        os.rename(temporary.encode(), final, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        os.rename(temporary.encode(), place.file.encode(), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
     def register(self, entry: JournalEntry) -> bool:
         """Append an entry to the journal; True if its key is new.

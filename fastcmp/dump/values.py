@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,20 +69,36 @@ def _by_protocol(value: Any) -> np.ndarray[Any, Any]:
     return np.asarray(value)
 
 
-def _of_array(array: np.ndarray[Any, Any]) -> Storable:
-    dtype = array.dtype
-    is_plain_number = dtype.kind in "biufc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8)
+class _Storage(NamedTuple):
+    """How arrays of one dtype are stored: the dtype's name, what it is widened to ("" not at all), and the header's word for it."""
+
+    dtype: str
+    wider: str
+    descr: str
+
+
+@lru_cache(maxsize=256)
+def _storage(dtype: np.dtype[Any]) -> _Storage:
+    # Remembered, since numpy puts the name of a dtype together anew each time: 12 us, a third of np.save.
     # Narrow dtypes of ml_dtypes call themselves "V" or "f" from one version to the next, so they are told by name first.
     if dtype.name == "bfloat16" or dtype == np.dtype("V2"):
-        return Storable(array.view("V2"), "<V2", "bfloat16")
+        return _Storage("bfloat16", "", "<V2")
     wider = wider_dtype(dtype.name)
+    if wider:
+        return _Storage(dtype.name, wider, np.dtype(wider).str)
+    if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
+        raise TypeError(f"found an array of {dtype}, expected plain numbers of at most 64 bits")
+    return _Storage(dtype.name, "", dtype.str)
+
+
+def _of_array(array: np.ndarray[Any, Any]) -> Storable:
+    dtype, wider, descr = _storage(array.dtype)
     if wider:
         with np.errstate(all="ignore"):  # a signalling NaN would warn, and under -W error raise
             array = array.astype(wider)
-        return Storable(array, array.dtype.str, dtype.name, wider)
-    if not is_plain_number:
-        raise TypeError(f"found an array of {dtype}, expected plain numbers of at most 64 bits")
-    return Storable(array, dtype.str, dtype.name)
+    elif descr == "<V2":
+        array = array.view("V2")
+    return Storable(array, descr, dtype, wider)
 
 
 def _of_torch(tensor: Any) -> Storable:
