@@ -25,11 +25,12 @@ def make_pair(row: int, data_id: str = "x", sides: str = "gt", path: str = "/d/x
     return Pair(row, key, golden, target, "name", row)
 
 
-sizes_of = st.one_of(
-    st.builds(PairSize, st.integers(0, 1 << 20), st.integers(0, 1 << 20)),
-    st.builds(PairSize, st.integers(0, 1 << 28), st.integers(0, 1 << 28)),
-    st.builds(PairSize, st.integers(1 << 26, 1 << 34), st.integers(1 << 26, 1 << 34), st.integers(1, 80)),
-)
+# Not st.builds: it also fills fields that have defaults, and a piece count of 10^11 takes all memory there is.
+def sizes_between(least: int, most: int, most_pieces: int = 1) -> st.SearchStrategy[PairSize]:
+    return st.tuples(st.integers(least, most), st.integers(least, most), st.integers(1, most_pieces)).map(lambda fields: PairSize(*fields))
+
+
+sizes_of = st.one_of(sizes_between(0, 1 << 20), sizes_between(0, 1 << 28), sizes_between(1 << 26, 1 << 34, most_pieces=80))
 
 
 @settings(max_examples=100, deadline=None)
