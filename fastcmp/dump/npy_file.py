@@ -15,6 +15,8 @@ from numpy.lib.format import write_array_header_1_0
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Scattered arrays up to this size are gathered in one copy, larger ones through a buffer of it.
 GATHER_BYTES: Final = 16 << 20
+# Above this numpy's own tofile asks the file system for the space beforehand, so that ext4 need not find it piece by piece.
+PREALLOCATE_BYTES: Final = 16 << 20
 
 
 @lru_cache(maxsize=1024)
@@ -40,7 +42,11 @@ def write_npy(name: str | bytes, array: np.ndarray[Any, Any], descr: str, direct
     file = os.open(name, _CREATE, 0o644, dir_fd=directory)
     try:
         try:
-            if memory.flags.c_contiguous:
+            if memory.flags.c_contiguous and memory.nbytes > PREALLOCATE_BYTES:
+                with open(file, "wb", buffering=0, closefd=False) as out:
+                    out.write(header)
+                    memory.tofile(out)
+            elif memory.flags.c_contiguous:
                 _write_all(file, header, memory)
             elif memory.nbytes <= GATHER_BYTES:
                 _write_all(file, header, np.ascontiguousarray(memory))

@@ -1,14 +1,14 @@
 """Bounds how long a stalled disk may hold up the program that dumps.
 
-A thread that is inside ``write`` cannot be called back, so only a second thread can bound it. Handing a job over costs 40 to 60 us, as
-much as a small tensor takes to write; a tensor of 4 MiB takes some 2 ms. So:
+A thread that is inside ``write`` cannot be called back, so only a second thread can bound it. Handing every store over would cost 40 to
+60 us, as much as a small tensor takes to write, and a third of the time of one of 32 MiB, whose memory another core then fetches. So:
 
 - stores of less than `HANDED_OVER_BYTES` run in the caller's thread, as long as the one before was quick;
-- larger ones, and all that follow one which took longer than `SLOW_STORE_S`, run in a thread of their own that the caller waits for up to
+- larger ones, and the one after any which took longer than `SLOW_STORE_S`, run in a thread of their own that the caller waits for up to
   ``FASTCMP_MAX_STALL_S``. A store that takes longer is abandoned: the caller goes on, and the file is removed instead of published;
 - while an abandoned store has not come back, every other is skipped at once.
 
-A disk that stops dead in the middle of one small write, without having been slow before, holds that one call up until the system
+A disk that stops dead in the middle of one write, without having been slow before, holds that one call up until the system
 gives it back. Whoever must exclude this as well dumps to a local file system.
 """
 
@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-HANDED_OVER_BYTES: Final = 4 << 20
-SLOW_STORE_S: Final = 1.0
+HANDED_OVER_BYTES: Final = 256 << 20
+SLOW_STORE_S: Final = 0.25
 
 
 class Stalled(Exception):

@@ -21,6 +21,10 @@ from fastcmp.dump_layout import read_journal
 PLAIN = ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", "c8", "c16", ">f4", ">i8", ">c8", ">f2"]
 
 
+def every_bfloat16() -> np.ndarray[Any, Any]:
+    return np.arange(65536, dtype=np.uint16).reshape(256, 256)
+
+
 def dtypes_file(base: Path) -> str:
     path = side_of(base) / "dtypes.json"
     return path.read_text() if path.exists() else ""
@@ -59,6 +63,17 @@ def test_a_scattered_array_larger_than_the_buffer_is_saved_whole(own_dump: Path,
     dump_data("golden", 1, array.astype(ml_dtypes.bfloat16)[::2])
     assert np.array_equal(saved(own_dump), array)
     assert saved(own_dump, 1).tobytes() == np.ascontiguousarray(array.astype(ml_dtypes.bfloat16)[::2]).tobytes()
+
+
+@pytest.mark.parametrize(
+    "array", [np.arange(30.0).reshape(5, 6), np.arange(30.0).reshape(5, 6).T, every_bfloat16().view("V2"), np.array(3.0)]
+)
+def test_a_large_array_has_the_bytes_of_a_small_one(own_dump: Path, monkeypatch: pytest.MonkeyPatch, array: Any) -> None:
+    dump_data("golden", "small", array)
+    monkeypatch.setattr(npy_file, "PREALLOCATE_BYTES", 1)
+    dump_data("golden", "large", array)
+    small, large = (own_dump / metadata_of(side_of(own_dump))[data_id]["0"] for data_id in ("small", "large"))
+    assert small.read_bytes() == large.read_bytes()
 
 
 def test_a_write_that_the_system_cuts_short_is_continued(own_dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,10 +195,6 @@ def test_lazy_torch_views_are_saved_as_their_value(own_dump: Path) -> None:
     assert saved(own_dump, 0).tolist() == [1 - 2j, 3 + 4j]
     assert saved(own_dump, 1).tolist() == [-2, 4]
     assert np.array_equal(saved(own_dump, 2), np.eye(3))
-
-
-def every_bfloat16() -> np.ndarray[Any, Any]:
-    return np.arange(65536, dtype=np.uint16).reshape(256, 256)
 
 
 @pytest.mark.parametrize(
