@@ -202,7 +202,7 @@ def test_a_program_without_a_main_guard_runs_once(tmp_path: Path, how: str) -> N
 
 
 def test_modules_beside_the_users_script_do_not_shadow_ours(tmp_path: Path) -> None:
-    for name in ("llvmlite", "resource", "ctypes"):
+    for name in ("resource", "llvmlite"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')")
     (tmp_path / "script.py").write_text(SCRIPT)
     done = run_python("", str(tmp_path / "script.py"), cwd=tmp_path)
