@@ -26,9 +26,7 @@ from fastcmp.kernels.vector import (
     choose,
     is_nonfinite,
     larger,
-    larger_bits,
     load,
-    one_if,
     plain_add,
     plain_subtract,
     pointer,
@@ -44,6 +42,8 @@ FAST = {"reassoc", "nsz", "contract"}
 # over the block while it is in L1. A pass costs a quarter of the block, the end of a block about 150 elements.
 ROW_BLOCKS = 512
 WITHIN_FLOOR = 2.0**-23
+# A count of up to BLOCK_ELEMENTS takes 13 bits.
+MISMATCH_UNIT, WITHIN_ONE_UNIT, WITHIN_FIVE_UNIT, COUNT_MASK = 1 << 13, 1 << 26, 1 << 39, (1 << 13) - 1
 
 SUM_GOLDEN, SUM_TARGET = slot("sum_golden"), slot("sum_target")
 SUM_GOLDEN_SQUARED, SUM_TARGET_SQUARED = slot("sum_golden_squared"), slot("sum_target_squared")
@@ -75,20 +75,18 @@ HAS_KL, HAS_ROUNDING = slot("has_kl"), slot("has_rounding")
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def block_stats(g, t, n, floor):
-    """Sums, extrema and counts of n >= 1 elements, trusted only where ``bad`` comes back 0.
+    """Sums, extrema and counts of n >= 1 elements, trusted only where ``bad`` comes back False.
 
-    Without nnan and ninf among its flags; only the extrema assume finite values. Squares stay in range for any
-    dtype but float64.
+    ``bad``: an element is not finite, or (float64 only) so large that its square is not.
     """
     golden_max = golden_min = load(g, 0)
     target_max = target_min = load(t, 0)
-    bad = near_zero = mismatch = within_one = within_five = 0
+    counts = 0
     golden_sum = target_sum = golden_squared = target_squared = product = 0.0
     difference_squared = absolute = relative = max_absolute = max_relative = 0.0
     for i in range(n):
         x = load(g, i)
         y = load(t, i)
-        bad += one_if(is_nonfinite(larger_bits(abs_bits(x), abs_bits(y))))
         golden_max = larger(x, golden_max)
         golden_min = smaller(x, golden_min)
         target_max = larger(y, target_max)
@@ -109,11 +107,14 @@ def block_stats(g, t, n, floor):
         ratio = difference / choose(size > floor, size, np.inf)
         relative += ratio
         max_relative = larger(ratio, max_relative)
-        near_zero += one_if(not (size > floor))
-        mismatch += one_if(a != b)
         reference = larger(size, WITHIN_FLOOR)
-        within_one += one_if(difference < 0.001 * reference)
-        within_five += one_if(difference < 0.005 * reference)
+        # Four counts of at most BLOCK_ELEMENTS share one integer: a masked addition each (1.52 instead of 1.41 G pairs/s).
+        counts += choose(size > floor, 0, 1)
+        counts += choose(difference == 0.0, 0, MISMATCH_UNIT)
+        counts += choose(difference < 0.001 * reference, WITHIN_ONE_UNIT, 0)
+        counts += choose(difference < 0.005 * reference, WITHIN_FIVE_UNIT, 0)
+    # NaN and infinity survive in sums of squares, and neither nnan nor ninf is among the flags that could forget them.
+    bad = is_nonfinite(abs_bits(golden_squared)) or is_nonfinite(abs_bits(target_squared))
     return (
         golden_sum,
         target_sum,
@@ -129,10 +130,10 @@ def block_stats(g, t, n, floor):
         np.float64(target_min),
         max_absolute,
         max_relative,
-        near_zero,
-        mismatch,
-        within_one,
-        within_five,
+        counts & COUNT_MASK,
+        (counts // MISMATCH_UNIT) & COUNT_MASK,
+        (counts // WITHIN_ONE_UNIT) & COUNT_MASK,
+        counts // WITHIN_FIVE_UNIT,
         bad,
     )
 
@@ -149,18 +150,14 @@ def first_position(g, t, n, value):
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def row_sums(g, t, n):
-    """Sum of squared differences, sum of squared golden values, and how many elements are not finite."""
+    """Sum of squared differences and sum of squared golden values of n finite elements."""
     difference_squared = golden_squared = 0.0
-    bad = 0
     for i in range(n):
-        x = load(g, i)
-        y = load(t, i)
-        bad += one_if(is_nonfinite(larger_bits(abs_bits(x), abs_bits(y))))
-        a = np.float64(x)
-        difference = np.float64(y) - a
+        a = np.float64(load(g, i))
+        difference = np.float64(load(t, i)) - a
         difference_squared += difference * difference
         golden_squared += a * a
-    return difference_squared, golden_squared, bad
+    return difference_squared, golden_squared
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
@@ -324,7 +321,7 @@ def add_prepared_runs(f, c, scratch, index, m, begin, n, group, kl):
         stop = first
         while stop < m and index[stop] < end:
             stop += 1
-        divergence.add_run(f, c, begin + end, divergence.run_state(advance(golden, first), advance(target, first), stop - first))
+        divergence.add_run(f, c, begin + end, divergence.run_state(advance(golden, first), advance(target, first), stop - first, np.inf))
         first = stop
         at = end
 
@@ -336,18 +333,18 @@ def add_runs(f, c, g, t, n, begin, group):
     while at < n:
         end = min(n, ((begin + at) // group + 1) * group - begin)
         sums = row_sums(advance(g, at), advance(t, at), end - at)
-        add_row_part(f, c, begin + end, group, sums[0], sums[1], sums[2])
+        add_row_part(f, c, begin + end, group, sums[0], sums[1], 0)
         at = end
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
-def add_kl_runs(f, c, g, t, n, begin):
+def add_kl_runs(f, c, g, t, n, begin, max_absolute):
     """Softmax sums of a finite block, row by row."""
     length = c[ROW_LENGTH]
     at = 0
     while at < n:
         end = min(n, ((begin + at) // length + 1) * length - begin)
-        divergence.add_run(f, c, begin + end, divergence.run_state(advance(g, at), advance(t, at), end - at))
+        divergence.add_run(f, c, begin + end, divergence.run_state(advance(g, at), advance(t, at), end - at, max_absolute))
         at = end
 
 
@@ -373,14 +370,14 @@ def fold_finite(f, c, golden, target, golden_tag, target_tag, n, group, floor, r
         g = advance(g_base, position)
         t = advance(t_base, position)
         stats = block_stats(g, t, count, floor)
-        if stats[18] == 0:
+        if not stats[18]:
             add_block(f, c, g, t, count, begin, stats)
             if group >= ROW_BLOCKS:
                 add_row_part(f, c, begin + count, group, stats[5], stats[2], 0)
             else:
                 add_runs(f, c, g, t, count, begin, group)
             if c[HAS_KL]:
-                add_kl_runs(f, c, g, t, count, begin)
+                add_kl_runs(f, c, g, t, count, begin, stats[12])
             if c[HAS_ROUNDING]:
                 add_compensated(f, SUM_ROUNDING_SQUARED, rounding_squared(g, count, rounding[0], rounding[1], rounding[2], 1.0))
         else:

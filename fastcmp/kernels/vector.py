@@ -109,16 +109,6 @@ def is_negative(typingctx, x):
 
 
 @intrinsic
-def larger_bits(typingctx, a, b):
-    """Unsigned maximum."""
-
-    def codegen(context, builder, signature, args):
-        return builder.select(builder.icmp_unsigned(">", args[0], args[1]), args[0], args[1])
-
-    return a(a, a), codegen
-
-
-@intrinsic
 def smaller_index(typingctx, a, b):
     """Signed minimum of two int64."""
 
@@ -167,6 +157,12 @@ def plain_subtract(a, b):
     return a - b
 
 
+@njit(cache=True, fastmath={"contract"})
+def subtract_multiple(x, count, high, low):
+    """``x - count * (high + low)``, the parts in this order."""
+    return (x - count * high) - count * low
+
+
 @intrinsic
 def power_of_two_below(typingctx, x):
     """``2**floor(log2(|x|))`` for a normal float64: its exponent bits alone; 0.0 for zero and subnormals."""
@@ -192,16 +188,6 @@ def scale_by_magic(typingctx, value, shifted):
         return builder.bitcast(builder.add(builder.bitcast(args[0], kind), exponent), ir.DoubleType())
 
     return types.float64(types.float64, types.float64), codegen
-
-
-@intrinsic
-def one_if(typingctx, condition):
-    """1 if true: an int64 without a branch, for counting. With branches LLVM threads jumps and the loop stays scalar."""
-
-    def codegen(context, builder, signature, args):
-        return builder.zext(args[0], ir.IntType(64))
-
-    return types.int64(types.boolean), codegen
 
 
 @intrinsic
