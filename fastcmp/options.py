@@ -8,13 +8,15 @@ from typing import Literal
 
 from fastcmp.errors import UsageError
 
+FormatPolicy = Literal["strict", "flat"]
+
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
     """How headers are read and which files may be opened."""
 
     multi_record: Literal["error", "first", "last"] = "error"
-    format_policy: Literal["strict", "flat"] = "strict"
+    format_policy: FormatPolicy = "strict"
     roots: tuple[str, ...] = ()
 
 

@@ -17,10 +17,11 @@ from fastcmp.engine.beacon import NO_ROW, Beacon, present_beacon
 from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
 from fastcmp.engine.pieces import edges_of, merge_pieces, row_length, stack
 from fastcmp.formats import scan_batch
+from fastcmp.formats.layout import reconcile
 from fastcmp.formats.payload import Payload, open_payload
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.kernels import fold
-from fastcmp.options import ScanOptions
+from fastcmp.options import FormatPolicy, ScanOptions
 from fastcmp.outcome import TaskResult, TensorFacts
 from fastcmp.plan import Task, WorkItem
 
@@ -30,6 +31,7 @@ class _Opening(NamedTuple):
 
     mapped: bool
     roots: tuple[str, ...]
+    format_policy: FormatPolicy
 
     def of(self, info: TensorInfo) -> Payload:
         return open_payload(info, mapped=self.mapped, roots=self.roots)
@@ -55,15 +57,15 @@ def run_task(task: Task, *, mapped: bool = True, beacon: Beacon | None = None) -
     Returns
     -------
     TaskResult
-        One entry per item, whatever happened. Notes hold what the readers warned of and ``W_FORMAT_DIFFERS``; that
-        shapes or dtypes differ is seen from the facts of both sides.
+        One entry per item, whatever happened. Notes hold what the readers and `reconcile` warned of; that shapes
+        or dtypes differ is seen from the facts of both sides.
     """
     began = time.perf_counter()
     beacon = beacon if beacon is not None else present_beacon()
     result = TaskResult(task.index)
     records: list[np.ndarray] = []
     scanned = _scan(task)
-    opening = _Opening(mapped, task.scan.roots)
+    opening = _Opening(mapped, task.scan.roots, task.scan.format_policy)
     for number, item in enumerate(task.items):
         beacon.on_row(item.row)
         records += _compare_item(item, scanned[2 * number], scanned[2 * number + 1], opening, beacon, result)
@@ -99,7 +101,8 @@ def _compare_item(
     try:
         if isinstance(golden, Exception) or isinstance(target, Exception):
             raise _scan_failure(item, golden, target)
-        notes = (*golden.warnings, *target.warnings, *_notes(golden, target))
+        golden, target, format_notes = _comparable(golden, target, opening.format_policy)
+        notes = (*golden.warnings, *target.warnings, *format_notes)
         edges = edges_of(golden, target)
         first, stop = _piece_range(item, golden, target, len(edges) - 1)
         sums = _fold_pieces(item, golden, target, edges[first : stop + 1], opening, beacon)
@@ -132,15 +135,12 @@ def _true_dtype(info: TensorInfo, true_dtype: str) -> str:
     return true_dtype if true_dtype in DTYPES else info.dtype
 
 
-def _notes(golden: TensorInfo, target: TensorInfo) -> tuple[str, ...]:
-    """What is odd about a pair that can be compared; `ItemError` for one that cannot."""
+def _comparable(golden: TensorInfo, target: TensorInfo, policy: FormatPolicy) -> tuple[TensorInfo, TensorInfo, tuple[str, ...]]:
+    """Both sides in an order in which they can be compared, and what is odd about that; an error for a pair without one."""
+    golden, target, notes = reconcile(golden, target, policy)
     if golden.element_count != target.element_count:
         raise ItemError("E_SHAPE", "", f"golden has shape {golden.shape} but target has shape {target.shape}")
-    # Blocked layouts are brought into logical order while reading, so there the codes may differ.
-    if golden.format_code != target.format_code and golden.layout == target.layout == "plain":
-        codes = f"{golden.format_code} and {target.format_code}"
-        return (f"W_FORMAT_DIFFERS: memory formats {codes} differ; compared in the order the elements lie",)
-    return ()
+    return golden, target, notes
 
 
 def _piece_range(item: WorkItem, golden: TensorInfo, target: TensorInfo, piece_count: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import Final
 from fastcmp.engine.pieces import edges_of
 from fastcmp.errors import TensorError
 from fastcmp.formats import scan_batch
+from fastcmp.formats.layout import reconcile
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import ScanOptions
 from fastcmp.pairing import Pair
@@ -46,7 +47,13 @@ def _pair_size(pair: Pair, options: ScanOptions) -> PairSize:
     if max(golden_bytes, target_bytes) <= PIECE_BYTES:
         return PairSize(golden_bytes, target_bytes)
     golden, target = scan_batch([pair.golden.path, pair.target.path], options)
-    if isinstance(golden, TensorError) or isinstance(target, TensorError) or golden.element_count != target.element_count:
+    try:
+        if isinstance(golden, TensorError) or isinstance(target, TensorError):
+            return PairSize(golden_bytes, target_bytes)
+        golden, target, _ = reconcile(golden, target, options.format_policy)
+    except TensorError:
+        return PairSize(golden_bytes, target_bytes)
+    if golden.element_count != target.element_count:
         return PairSize(golden_bytes, target_bytes)
     pieces = len(edges_of(golden, target)) - 1
     return PairSize(golden_bytes, target_bytes, pieces, golden.identity, target.identity)

@@ -20,6 +20,7 @@ from typing import Final, Literal, NamedTuple
 from fastcmp.dtypes import DType
 from fastcmp.errors import TensorError
 from fastcmp.formats.tensor_info import TensorInfo
+from fastcmp.options import FormatPolicy
 
 ND: Final = 2
 FRACTAL_ROWS: Final = 16
@@ -46,7 +47,7 @@ def format_name(code: int) -> str:
     return f"{NAMES.get(code, 'unknown')} ({code})"
 
 
-def place(path: str, dtype: DType, dims: tuple[int, ...], format_code: int, policy: Literal["strict", "flat"]) -> Layout:
+def place(path: str, dtype: DType, dims: tuple[int, ...], format_code: int, policy: FormatPolicy) -> Layout:
     """How a payload of ``dims`` in this memory format lies.
 
     Formats whose order is not known (FRACTAL_Z and its like) come back as plain: whether they may be compared is a question
@@ -83,7 +84,7 @@ def _logical_shape(path: str, dims: tuple[int, ...], c0: int) -> tuple[int, ...]
     )
 
 
-def reconcile(golden: TensorInfo, target: TensorInfo, policy: Literal["strict", "flat"]) -> tuple[TensorInfo, TensorInfo, tuple[str, ...]]:
+def reconcile(golden: TensorInfo, target: TensorInfo, policy: FormatPolicy) -> tuple[TensorInfo, TensorInfo, tuple[str, ...]]:
     """Both sides of a pair as they may be compared, with the notes that the memory formats call for.
 
     A FRACTAL_NZ side whose shape is the other's, padded to whole blocks, is cropped to it.

@@ -11,12 +11,12 @@ LAYERS = 6
 TOKENS = 4
 
 
-def bin_bytes(values: np.ndarray, code: int = 0) -> bytes:
+def bin_bytes(values: np.ndarray, code: int = 0, memory_format: int = 2, shape: tuple[int, ...] | None = None) -> bytes:
     """One well-formed `.bin` record of ``values``."""
     payload = values.tobytes()
-    dims = ",".join(str(extent) for extent in values.shape)
+    dims = ",".join(str(extent) for extent in shape or values.shape)
     return (
-        f"$Version=1.0\n$Object.Count=1\n$Object.Length={len(payload)}\nformat=2\ndtype={code}\ndims={dims}\n"
+        f"$Version=1.0\n$Object.Count=1\n$Object.Length={len(payload)}\nformat={memory_format}\ndtype={code}\ndims={dims}\n"
         f"$Object.data=0,{len(payload)}\n$End=1\n"
     ).encode() + payload
 

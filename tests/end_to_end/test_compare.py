@@ -179,6 +179,29 @@ def test_the_arrow_report_is_the_csv_typed(sides, tmp_path):
         assert [repr(value) for value in table[name].to_pylist()] == [repr(float(row[name])) for row in rows]
 
 
+def one_row(golden: Path, target: Path, output: Path, **changes: object) -> dict[str, str]:
+    run((golden, target), output, **changes)
+    (row,) = csv_rows(output)
+    return row
+
+
+def test_memory_formats_are_reordered_or_refused(tmp_path):
+    values = np.random.default_rng(1).standard_normal((20, 40)).astype(np.float32)
+    padded = np.zeros((32, 48), np.float32)
+    padded[:20, :40] = values
+    np.save(tmp_path / "g.npy", values)
+    fractal = padded.reshape(32, 3, 16).transpose(1, 0, 2)[None]
+    (tmp_path / "t.bin").write_bytes(bin_bytes(np.ascontiguousarray(fractal), memory_format=29))
+    row = one_row(tmp_path / "g.npy", tmp_path / "t.bin", tmp_path / "nz")
+    assert (row["mismatch_count"], row["acl_shape"], row["verdict"]) == ("0", "(20, 40)", "pass")
+
+    (tmp_path / "t.bin").write_bytes(bin_bytes(values.reshape(1, 1, 20, 40), memory_format=3))
+    row = one_row(tmp_path / "g.npy", tmp_path / "t.bin", tmp_path / "blocked")
+    assert row["cmp_flag"] == "False" and "[E_FORMAT]" in row["cmp_fail_reason"]
+    row = one_row(tmp_path / "g.npy", tmp_path / "t.bin", tmp_path / "flat", scan=fastcmp.ScanOptions(format_policy="flat"))
+    assert row["mismatch_count"] == "0" and "W_FORMAT_DIFFERS" in row["notes"]
+
+
 def test_large_pairs_are_split_and_merge_to_the_same_bytes(tmp_path):
     sides = []
     for role, noise in (("g", 0.0), ("t", 1e-3)):
