@@ -18,7 +18,7 @@ def main() -> int:
     text = README.read_text(encoding="utf-8")
     before, after = text[: text.index(BEGIN)], text[text.index(END) :]
     # Process numbers differ from run to run.
-    printed = re.sub(r"\b\d+_cmp_dump_data", "PID_cmp_dump_data", printed)
+    printed = re.sub(r"\b\d+_cmp_dump", "PID_cmp_dump", printed)
     README.write_text(f"{before}{BEGIN}\n```\n{printed}\n```\n{after}", encoding="utf-8")
     return 0
 
