@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastcmp.dtypes import DTYPES
-from fastcmp.kernels.sums import SHORTEST_ROW, row_group
+from fastcmp.kernels.sums import SHORTEST_ROW
 from fastcmp.options import CompareOptions
 
 # Shares of Sigma g^2 below which the cosine is computed from the difference: there 1 - cos keeps all its digits.
@@ -49,7 +49,7 @@ def finish(
     golden_dtypes, target_dtypes : sequence of str, n
         Storage dtypes.
     golden_shapes, target_shapes : sequence of tuple of int, n
-        Logical shapes. Indices are of golden's.
+        Logical shapes. Indices are of golden's; target's are taken so that callers need not choose.
     options : CompareOptions
 
     Returns
@@ -69,7 +69,7 @@ def finish(
     columns["max_absolute_error_index"] = [
         _index_text(int(index), shape) for index, shape in zip(sums["max_absolute_index"], golden_shapes, strict=True)
     ]
-    columns["notes"] = _notes(sums, golden_dtypes, target_dtypes, golden_shapes, target_shapes, options)
+    columns["notes"] = _notes(sums, golden_dtypes, target_dtypes)
     return columns
 
 
@@ -164,7 +164,8 @@ def _mean(sums: np.ndarray, name: str) -> np.ndarray:
 def _row_columns(sums: np.ndarray) -> dict[str, Any]:
     """The worst row, or the first row of the worst run of short rows."""
     present = sums["worst_row"] >= 0
-    rows_per_group = np.array([row_group(int(length)) // max(int(length), 1) for length in sums["row_length"]], dtype=np.int64)
+    length = np.maximum(sums["row_length"], 1)
+    rows_per_group = -(-SHORTEST_ROW // length)
     return {
         "worst_row_distance": _masked(sums["worst_row_distance"], present),
         "worst_row": _masked(sums["worst_row"] * rows_per_group, present),
@@ -197,21 +198,31 @@ def _notes(
     sums: np.ndarray,
     golden_dtypes: Sequence[str],
     target_dtypes: Sequence[str],
-    golden_shapes: Sequence[tuple[int, ...]],
-    target_shapes: Sequence[tuple[int, ...]],
-    options: CompareOptions,
 ) -> list[tuple[str, ...]]:
-    notes: list[tuple[str, ...]] = []
-    for record, golden, target in zip(sums, golden_dtypes, target_dtypes, strict=True):
-        said: list[str] = []
-        unit = "rows" if record["row_length"] >= SHORTEST_ROW else "runs of rows"
-        if record["rows_nonfinite"]:
-            said.append(f"worst_row_distance leaves out {record['rows_nonfinite']} {unit} that are not finite")
-        if record["rows_zero"]:
-            said.append(f"worst_row_distance leaves out {record['rows_zero']} {unit} that are all zero in golden")
-        if "complex" in (DTYPES[golden].kind, DTYPES[target].kind):
+    """Sentences about what a number leaves out or means otherwise; for most pairs none."""
+    notes: list[tuple[str, ...]] = [()] * len(sums)
+    is_complex = np.array(
+        [DTYPES[g].kind == "complex" or DTYPES[t].kind == "complex" for g, t in zip(golden_dtypes, target_dtypes, strict=True)]
+    )
+    noted = ["rows_nonfinite", "rows_zero", "golden_exponent", "target_exponent"]
+    worth = np.logical_or.reduce([sums[name] != 0 for name in noted]) | is_complex.astype(bool)
+    for position in np.flatnonzero(worth):
+        record, said = sums[position], []
+        unit = "row" if record["row_length"] >= SHORTEST_ROW else "run of rows"
+        for name, fault in (("rows_nonfinite", "not finite"), ("rows_zero", "all zero in golden")):
+            if record[name]:
+                said.append(f"worst_row_distance leaves out {_counted(int(record[name]), unit)} {fault}")
+        if is_complex[position]:
             said.append("complex: values are moduli")
         if record["golden_exponent"] or record["target_exponent"]:
-            said.append("values beyond the squares of float64 were scaled while summed")
-        notes.append(tuple(said))
+            said.append("values whose squares leave the range of float64 were scaled while summed")
+        notes[position] = tuple(said)
     return notes
+
+
+def _counted(count: int, unit: str) -> str:
+    """``1 row that is``, ``3 runs of rows that are``."""
+    if count == 1:
+        return f"1 {unit} that is"
+    first, *rest = unit.split(" ", 1)
+    return " ".join([f"{count} {first}s", *rest, "that are"])

@@ -14,7 +14,7 @@ import numpy as np
 from fastcmp.dtypes import DTYPES
 from fastcmp.kernels.pairs import fold_finite, fold_prepared
 from fastcmp.kernels.prepare import SCRATCH_ROWS
-from fastcmp.kernels.sums import BLOCK_ELEMENTS, SUMS_DTYPE, empty, merge, row_group, slot
+from fastcmp.kernels.sums import BLOCK_ELEMENTS, SUMS_DTYPE, as_record, empty_words, merge, row_group, slot
 from fastcmp.kernels.widen import largest_finite, widen
 from fastcmp.options import FoldOptions
 
@@ -65,7 +65,8 @@ def _route(golden: str, target: str, scaled: bool) -> _Route:
     has_wide = any(name in ("int64", "uint64") for name in (golden, target))
     if has_wide and not (scaled and "float" in kinds):
         buffers = ["u8" if name == "uint64" else "f8" if DTYPES[name].kind == "float" else "i8" for name in (golden, target)]
-        return _Route(fold_prepared, *(_WIDE_TAGS[buffer] for buffer in buffers), *buffers, takes_kl=False)
+        tags = [_WIDE_TAGS[buffer] for buffer in buffers]
+        return _Route(fold_prepared, tags[0], tags[1], buffers[0], buffers[1], takes_kl=False)
     return _Route(fold_finite, np.float64(0), np.float64(0), "f8", "f8", may_scale=True, takes_kl=takes_kl)
 
 
@@ -185,8 +186,7 @@ def _run(
     piece: _Piece,
     exponents: tuple[int, int],
 ) -> np.ndarray:
-    sums = empty()
-    floats, counts = sums.view(np.float64), sums.view(np.int64)
+    counts = empty_words()
     counts[_START] = piece.start
     counts[_STOP] = piece.start + count
     counts[_ELEMENT_COUNT] = piece.element_count
@@ -196,7 +196,7 @@ def _run(
     counts[_GOLDEN_EXPONENT], counts[_TARGET_EXPONENT] = exponents
     scratch, index = _scratch()
     kernel(
-        floats,
+        counts.view(np.float64),
         counts,
         golden,
         target,
@@ -209,23 +209,26 @@ def _run(
         scratch,
         index,
     )
-    return sums
+    return as_record(counts)
 
 
 def _exponents(sums: np.void) -> tuple[int, int]:
     """Powers of two to divide the sides by so that their squares stay in range; (0, 0) nearly always."""
-    sides = []
-    for side in ("golden", "target"):
-        largest = max(abs(sums[f"{side}_max"]), abs(sums[f"{side}_min"])) if sums[f"{side}_finite_count"] else 0.0
-        if largest == 0.0:
-            sides.append(None)
-        elif _SMALLEST_PLAIN <= largest <= _LARGEST_PLAIN:
-            sides.append(0)
-        else:
-            sides.append(1000 if math.isinf(largest) else max(-1000, min(1000, math.frexp(largest)[1])))
-    golden, target = sides
+    golden, target = _side_exponent(sums, "golden"), _side_exponent(sums, "target")
     # A side that is all zero follows the other, and so does not spoil the differences' exponent.
-    return (golden if golden is not None else target or 0), (target if target is not None else golden or 0)
+    if golden is None:
+        golden = target or 0
+    return golden, golden if target is None else target
+
+
+def _side_exponent(sums: np.void, side: str) -> int | None:
+    """0 for ordinary magnitudes; None for a side without a value other than zero."""
+    largest = max(abs(sums[f"{side}_max"]), abs(sums[f"{side}_min"])) if sums[f"{side}_finite_count"] else 0.0
+    if largest == 0.0:
+        return None
+    if _SMALLEST_PLAIN <= largest <= _LARGEST_PLAIN:
+        return 0
+    return 1000 if math.isinf(largest) else max(-1000, min(1000, math.frexp(largest)[1]))
 
 
 def _fold_widened(

@@ -8,7 +8,6 @@ Callers see to it that ``f`` and ``c`` are float64 and int64 views of one `SUMS_
 one-dimensional uint8 arrays of enough bytes, and that ``scratch`` and ``index`` hold a block.
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from fastcmp.kernels.vector import (
     smaller_index,
 )
 
-from numba import njit, types  # isort: skip
+from numba import njit  # isort: skip
 
 FAST = {"reassoc", "nsz", "contract"}
 # From this row length on a block never crosses a row, so its sums are the row's; shorter rows take a second pass
@@ -374,9 +373,12 @@ def fold_finite(f, c, golden, target, golden_tag, target_tag, n, group, floor, r
             add_block(f, c, g, t, count, begin, stats)
             if group >= ROW_BLOCKS:
                 add_row_part(f, c, begin + count, group, stats[5], stats[2], 0)
+                if c[HAS_KL]:
+                    state = divergence.state_below(g, t, count, stats[8], stats[10], stats[12])
+                    divergence.add_run(f, c, begin + count, state)
             else:
                 add_runs(f, c, g, t, count, begin, group)
-            if c[HAS_KL]:
+            if c[HAS_KL] and group < ROW_BLOCKS:
                 add_kl_runs(f, c, g, t, count, begin, stats[12])
             if c[HAS_ROUNDING]:
                 add_compensated(f, SUM_ROUNDING_SQUARED, rounding_squared(g, count, rounding[0], rounding[1], rounding[2], 1.0))

@@ -6,7 +6,6 @@ depends on the carriers: floats (NaN and infinities, and float64 whose squares l
 anything (differences formed exactly), complex (moduli).
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def row_group(row_length: int) -> int:
     return row_length * -(-SHORTEST_ROW // row_length) if row_length < SHORTEST_ROW else row_length
 
 
-def _make_empty() -> np.ndarray:
+def _make_empty_words() -> np.ndarray:
     record = np.zeros(1, SUMS_DTYPE)
     for name in ("golden_max", "target_max", "max_absolute", "max_relative", "worst_row_distance", "kl_row_max"):
         record[name] = -math.inf
@@ -116,15 +116,26 @@ def _make_empty() -> np.ndarray:
         record[name] = math.inf
     for name in ("max_absolute_index", "worst_row"):
         record[name] = -1
+    return record.view(np.int64).copy()
+
+
+_EMPTY_WORDS: Final = _make_empty_words()
+
+
+def empty_words() -> np.ndarray:
+    """The words of an empty record, int64, to be seen as floats too. numpy takes 15 us to copy the record itself, 0.2 us for these."""
+    return _EMPTY_WORDS.copy()
+
+
+def as_record(words: np.ndarray) -> np.ndarray:
+    """The record, shape (1,), over the same words."""
+    record: np.ndarray = np.ndarray((1,), SUMS_DTYPE, words)
     return record
-
-
-_EMPTY: Final = _make_empty()
 
 
 def empty() -> np.ndarray:
     """Sums of no element at all, shape (1,): the left neutral element of `merge`."""
-    return _EMPTY.copy()
+    return as_record(empty_words())
 
 
 def merge(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ and int16 for bfloat16. Payloads come as uint8 arrays and a carrier tag, because
 be another numba type, and so another compilation; loads are emitted with alignment 1, which costs nothing on x86-64.
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 # numba reads these signatures itself and knows no annotations in them.
 

@@ -244,8 +244,8 @@ def test_rows_that_say_nothing_are_skipped_and_noted() -> None:
     found = check(golden.ravel(), "float32", target.ravel(), "float32", (6, 100))
     assert (found["worst_row"], found["worst_row_distance"]) == (4, pytest.approx(0.05))
     assert found["notes"] == (
-        "worst_row_distance leaves out 1 rows that are not finite",
-        "worst_row_distance leaves out 1 rows that are all zero in golden",
+        "worst_row_distance leaves out 1 row that is not finite",
+        "worst_row_distance leaves out 1 row that is all zero in golden",
     )
 
 
