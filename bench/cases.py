@@ -41,8 +41,8 @@ SIZES: Final = {
     size.name: size
     for size in (
         Size("short", large_pairs=12, large_tensor_bytes=8 * MiB, small_pairs=2_000, kernel_bytes=32 * MiB, rounds=3),
-        Size("normal", large_pairs=64, large_tensor_bytes=16 * MiB, small_pairs=20_000, kernel_bytes=128 * MiB, rounds=5),
-        Size("large", large_pairs=256, large_tensor_bytes=16 * MiB, small_pairs=100_000, kernel_bytes=256 * MiB, rounds=5),
+        Size("normal", large_pairs=64, large_tensor_bytes=16 * MiB, small_pairs=20_000, kernel_bytes=128 * MiB, rounds=4),
+        Size("large", large_pairs=256, large_tensor_bytes=16 * MiB, small_pairs=100_000, kernel_bytes=256 * MiB, rounds=4),
     )
 }
 
