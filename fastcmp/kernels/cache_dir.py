@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -68,3 +71,20 @@ def use_cache_dir() -> str:
 
         config.CACHE_DIR = chosen
     return chosen
+
+
+@contextlib.contextmanager
+def cache_lock() -> Iterator[None]:
+    """Held while kernels are compiled or loaded, by one process of this user at a time.
+
+    Several processes that fill one cache at the same moment have crashed (numba #4807, #10128); the nursery compiles what a
+    sample of the pairs needs, a dtype that only shows later is compiled in the worker that meets it. Where nothing can be
+    locked, the work goes on without.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, KeyError):
+            path = os.path.join(os.environ["NUMBA_CACHE_DIR"], ".compiling")
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            stack.callback(os.close, lock)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

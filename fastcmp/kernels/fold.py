@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import threading
@@ -12,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastcmp.dtypes import DTYPES
+from fastcmp.kernels.cache_dir import cache_lock
 from fastcmp.kernels.pairs import fold_finite, fold_prepared
 from fastcmp.kernels.prepare import SCRATCH_ROWS
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, SUMS_DTYPE, as_record, empty_words, merge, row_group, slot
@@ -177,6 +179,19 @@ def _fold_arrays(route: _Route, golden: np.ndarray, target: np.ndarray, count: i
     return sums
 
 
+_made: set[tuple[object, type, type]] = set()
+_NOTHING: Final = contextlib.nullcontext()
+
+
+def _made_once(kernel: Callable[..., None], route: _Route) -> contextlib.AbstractContextManager[None]:
+    """Around a call that may compile: the first of each specialisation holds the lock of the kernel cache."""
+    specialisation = (kernel, type(route.golden_tag), type(route.target_tag))
+    if specialisation in _made:
+        return _NOTHING
+    _made.add(specialisation)
+    return cache_lock()
+
+
 def _run(
     route: _Route,
     kernel: Callable[..., None],
@@ -195,20 +210,21 @@ def _run(
     counts[_HAS_ROUNDING] = piece.rounding_dtype != ""
     counts[_GOLDEN_EXPONENT], counts[_TARGET_EXPONENT] = exponents
     scratch, index = _scratch()
-    kernel(
-        counts.view(np.float64),
-        counts,
-        golden,
-        target,
-        route.golden_tag,
-        route.target_tag,
-        count,
-        row_group(piece.row_length),
-        float(piece.options.relative_floor),
-        _rounding_parameters(piece.rounding_dtype),
-        scratch,
-        index,
-    )
+    with _made_once(kernel, route):
+        kernel(
+            counts.view(np.float64),
+            counts,
+            golden,
+            target,
+            route.golden_tag,
+            route.target_tag,
+            count,
+            row_group(piece.row_length),
+            float(piece.options.relative_floor),
+            _rounding_parameters(piece.rounding_dtype),
+            scratch,
+            index,
+        )
     return as_record(counts)
 
 

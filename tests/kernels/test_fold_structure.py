@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import math
+import os
 import subprocess
 import sys
 from functools import reduce
@@ -296,3 +298,19 @@ def test_many_pairs_are_finished_at_once() -> None:
     for name, column in columns.items():
         values = column.tolist() if isinstance(column, np.ndarray) else column
         assert values == [single[name] for single in singles], name
+
+
+def test_one_process_at_a_time_fills_the_kernel_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    with cache_dir.cache_lock():
+        lock = os.open(tmp_path / ".compiling", os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(lock)
+
+
+def test_a_cache_that_cannot_be_locked_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "nowhere"))
+    with cache_dir.cache_lock():
+        pass
