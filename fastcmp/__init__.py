@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastcmp.api import Result, compare
+    from fastcmp.api import compare
+    from fastcmp.comparison import Result
     from fastcmp.dump import dump_data
     from fastcmp.formats.whole import read_tensor
     from fastcmp.options import CompareOptions, ScanOptions
@@ -18,7 +19,7 @@ __all__ = ["CompareOptions", "Result", "ScanOptions", "__version__", "compare", 
 
 _HOMES = {
     "CompareOptions": "fastcmp.options",
-    "Result": "fastcmp.api",
+    "Result": "fastcmp.comparison",
     "ScanOptions": "fastcmp.options",
     "compare": "fastcmp.api",
     "dump_data": "fastcmp.dump",

@@ -18,7 +18,7 @@ def read_heads(paths: list[str], limit: int, roots: list[str]) -> list[tuple[byt
 def read_range(path: str, identity: _Identity, offset: int, count: int) -> bytes | _Failure:
     """Bytes of a file that is still the one of ``identity``, before and after."""
 
-def check_unchanged(descriptor: int, identity: _Identity) -> None | _Failure:
+def check_unchanged(descriptor: int, identity: _Identity) -> _Failure | None:
     """E_SHRUNK or E_CHANGED if the open file is no longer the one of ``identity``."""
 
 def dtype_codes() -> list[tuple[int, int, str]]:

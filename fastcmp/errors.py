@@ -51,7 +51,7 @@ CODES: Final[dict[str, CodeInfo]] = {
     "E_NO_DATA": CodeInfo("the file describes a tensor but holds no data", "dump with data (ATB_SAVE_TENSOR=1)"),
     "E_STATS_ONLY": CodeInfo("the file holds statistics only", "dump with data, statistics off"),
     "E_ALIAS": CodeInfo("the file names another tensor instead of holding data", "compare the tensor that it names"),
-    "E_NZ_LOGICAL": CodeInfo("a FRACTAL_NZ payload was saved under its logical shape and cannot be reordered", "convert to ND before dumping"),
+    "E_NZ_LOGICAL": CodeInfo("a FRACTAL_NZ payload under its logical shape cannot be reordered", "convert to ND before dumping"),
     "E_FORMAT": CodeInfo("the memory format cannot be reordered", "convert to ND before dumping, or --format-policy flat"),
     # .npy headers
     "E_NPY_PICKLE": CodeInfo("the .npy file holds pickled Python objects, which are never loaded", "save a numeric array"),

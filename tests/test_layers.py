@@ -39,11 +39,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "verdict": PLANNING,
     "engine": PLANNING,
     "results": PLANNING,
-    "api": WORKING,
-    "cli": WORKING | {"api"},
+    "comparison": WORKING,
+    "api": WORKING | {"comparison"},
+    "cli": WORKING | {"comparison", "api"},
     "__main__": {"cli"},
     # The package itself loads its public names on first use; type checkers may see where they live.
-    "fastcmp": WORKING | {"api"},
+    "fastcmp": WORKING | {"comparison", "api"},
 }
 
 # Third parties beside numpy, by unit. dump runs inside somebody's inference process, dump_layout and errors are read everywhere.
@@ -52,7 +53,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "formats": {"ml_dtypes"},
     "results": {"pyarrow"},
     "verdict": {"pyarrow"},
-    "api": {"pyarrow", "pandas"},
+    "comparison": {"pyarrow", "pandas"},
     "cli": {"pyarrow", "rich", "cyclopts"},
     "metrics": {"ml_dtypes"},
 }

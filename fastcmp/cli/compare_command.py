@@ -14,7 +14,7 @@ from fastcmp.options import CompareOptions, ScanOptions, check
 from fastcmp.thresholds import parse_threshold
 
 if TYPE_CHECKING:
-    from fastcmp.api import Result
+    from fastcmp.comparison import Result
 
 
 def _comma_separated(kind: object, text: str, *, delimiter: str | None = None) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -47,19 +48,37 @@ def worker_count(options: CompareOptions) -> int:
     return options.workers or len(os.sched_getaffinity(0))
 
 
-def make_executor(options: CompareOptions) -> Executor:
-    """The executor that the options name.
+@contextlib.contextmanager
+def open_executor(options: CompareOptions) -> Iterator[Executor]:
+    """The executor that the options name, closed at the end without waiting for what nobody wants any more.
+
+    The local pool begins at once to start the process that its workers are forked from, and to import the kernels there.
 
     Raises
     ------
     UsageError
         If there is none of that name, or the local pool cannot start here.
     """
+    executor = _make_executor(options)
+    try:
+        yield executor
+    finally:
+        if isinstance(executor, LocalPool):
+            executor.kill()
+        else:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _make_executor(options: CompareOptions) -> Executor:
     count = worker_count(options)
     if count < 1:
         raise UsageError(f"--workers: expected a positive number, or 0 for one per core; got {options.workers}")
     if options.executor == "local":
-        return LocalPool(count, stall_s=options.stall_s)
+        pool = LocalPool(count, stall_s=options.stall_s)
+        from fastcmp.engine import calls  # behind the start of the pool, for it brings numpy
+
+        pool.warm(calls.prepare, [])
+        return pool
     if options.executor == "threads":
         return ThreadsExecutor(count)
     if options.executor == "serial":

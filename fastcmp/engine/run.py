@@ -16,7 +16,7 @@ from typing import Final
 from fastcmp.engine import calls
 from fastcmp.engine.attempts import Attempts
 from fastcmp.engine.delivery import Delivery
-from fastcmp.engine.executors import ThreadsExecutor, make_executor, worker_count
+from fastcmp.engine.executors import ThreadsExecutor, open_executor, worker_count
 from fastcmp.engine.local_pool import LocalPool
 from fastcmp.engine.measure import dtype_pairs, measure
 from fastcmp.errors import FastcmpError, WorkerDied
@@ -39,6 +39,7 @@ _STOP_PATIENCE_S: Final = 5.0
 def compare_pairs(
     pairs: Sequence[Pair],
     options: CompareOptions,
+    executor: Executor,
     *,
     on_result: OnResult,
     on_plan: Callable[[int], None] | None = None,
@@ -51,6 +52,8 @@ def compare_pairs(
     ----------
     pairs : sequence of Pair
     options : CompareOptions
+    executor : Executor
+        See `fastcmp.engine.executors.open_executor`; left open.
     on_result, on_progress, stop
         See `run`.
     on_plan : callable, optional
@@ -63,16 +66,12 @@ def compare_pairs(
     KeyboardInterrupt
         See `run`.
     """
-    executor = make_executor(options)  # first: its processes start while the files are measured
-    try:
-        if isinstance(executor, LocalPool):
-            executor.warm(calls.prepare, dtype_pairs(pairs, options.scan))
-        planned = plan(pairs, measure(pairs, options.scan), options, worker_count=worker_count(options))
-        if on_plan is not None:
-            on_plan(planned.total_bytes)
-        run(planned, options, on_result, on_progress, executor=executor, stop=stop)
-    finally:
-        _end(executor)
+    if isinstance(executor, LocalPool):
+        executor.warm(calls.prepare, dtype_pairs(pairs, options.scan))
+    planned = plan(pairs, measure(pairs, options.scan), options, worker_count=worker_count(options))
+    if on_plan is not None:
+        on_plan(planned.total_bytes)
+    run(planned, options, on_result, on_progress, executor=executor, stop=stop)
 
 
 def run(
@@ -108,14 +107,11 @@ def run(
     UsageError
         If the executor cannot start.
     """
-    own = make_executor(options) if executor is None else executor
     stop = stop or threading.Event()
-    try:
-        with _first_interrupt_sets(stop):
-            _Run(plan, own, on_result, on_progress, stop).go()
-    finally:
-        if executor is None:
-            _end(own)
+    with contextlib.ExitStack() as stack:
+        own = stack.enter_context(open_executor(options)) if executor is None else executor
+        stack.enter_context(_first_interrupt_sets(stop))
+        _Run(plan, own, on_result, on_progress, stop).go()
 
 
 @contextlib.contextmanager
@@ -135,14 +131,6 @@ def _first_interrupt_sets(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _end(executor: Executor) -> None:
-    """Close an executor without waiting for what nobody wants any more."""
-    if isinstance(executor, LocalPool):
-        executor.kill()
-    else:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 class _Run:

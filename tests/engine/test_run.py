@@ -20,7 +20,7 @@ import pytest
 from fastcmp.engine import calls
 from fastcmp.engine.compare_items import run_task
 from fastcmp.engine.delivery import join_ranges
-from fastcmp.engine.executors import make_executor
+from fastcmp.engine.executors import open_executor
 from fastcmp.engine.local_pool import LocalPool
 from fastcmp.engine.measure import measure
 from fastcmp.engine.run import compare_pairs, run
@@ -53,7 +53,7 @@ def rows_of(pairs: list[Pair], options: CompareOptions = OPTIONS, executor: Exec
     if executor is not None:
         run(planned, options, results.append, executor=executor)
         return engine_dumps.by_row(results)
-    with make_executor(options) as made:
+    with open_executor(options) as made:
         if isinstance(made, LocalPool):
             made.warm(calls.prepare, DTYPES)
         run(planned, options, results.append, executor=made)
@@ -171,7 +171,8 @@ def test_progress_ends_at_the_total_and_never_goes_back(dump: list[Pair], large:
     shown: list[int] = []
     totals: list[int] = []
     results: list[TaskResult] = []
-    compare_pairs([*dump, large], OPTIONS, on_plan=totals.append, on_result=results.append, on_progress=shown.append)
+    with open_executor(OPTIONS) as executor:
+        compare_pairs([*dump, large], OPTIONS, executor, on_plan=totals.append, on_result=results.append, on_progress=shown.append)
     assert len(totals) == 1 and shown[-1] == totals[0] == sum(size.nbytes for size in measure([*dump, large], OPTIONS.scan))
     assert shown == sorted(shown)
 
@@ -221,5 +222,5 @@ def test_the_first_interrupt_stops_gently_and_the_second_at_once(dump: list[Pair
 
 @pytest.mark.parametrize(("change", "said"), [({"executor": "ray"}, "local, threads or serial"), ({"workers": -1}, "positive number")])
 def test_an_executor_that_does_not_exist_is_refused(change: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        make_executor(dataclasses.replace(OPTIONS, **change))
+    with pytest.raises(UsageError, match=said), open_executor(dataclasses.replace(OPTIONS, **change)):
+        pass

@@ -1,0 +1,183 @@
+"""One comparison on its way: dumps to pairs, sums to metrics and verdicts, rows to the journal, and the report at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from fastcmp.engine.run import compare_pairs
+from fastcmp.metrics import finish
+from fastcmp.options import CompareOptions
+from fastcmp.outcome import TaskResult
+from fastcmp.pairing import Pair
+from fastcmp.progress import Progress
+from fastcmp.results.findings import Finding, find_first_divergence, find_worst
+from fastcmp.results.journal import JOURNAL_NAME, JournalWriter, fingerprint
+from fastcmp.results.output_dir import OutputDirectory
+from fastcmp.results.report_files import report_table, run_facts, write_report
+from fastcmp.results.schema import ROW_COLUMN
+from fastcmp.results.table import compared_positions, record_batch, unpaired_result
+from fastcmp.results.totals import Totals, count
+from fastcmp.sources import Dump
+from fastcmp.verdict import FAIL, Rules
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a comparison found.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        The report, one row per key of golden and target; the columns of `fastcmp.results.schema.COLUMNS`.
+    totals : Totals
+    first_divergence : Finding or None
+        The failed pair that ran first.
+    output : str
+        Directory of the report files.
+    warnings : tuple of str
+        What was odd about the dumps themselves.
+    """
+
+    table: pa.Table
+    totals: Totals
+    first_divergence: Finding | None
+    output: str
+    warnings: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True if every pair was compared and passed, and nothing stood alone that may not."""
+        return self.exit_code == 0
+
+    @property
+    def exit_code(self) -> int:
+        """0: all passed; 1: something differs; 2: something could not be compared."""
+        return self.totals.exit_code
+
+    def worst(self, number: int = 10) -> list[Finding]:
+        """The ``number`` worst compared pairs, worst first."""
+        return find_worst(self.table, number)
+
+    def to_arrow(self) -> pa.Table:
+        """The report as a `pyarrow.Table`."""
+        return self.table
+
+    def to_pandas(self) -> Any:
+        """The report as a `pandas.DataFrame`; pandas must be installed."""
+        return self.table.to_pandas()
+
+
+class Comparison:
+    """One comparison on its way: pairs in, journal and report out."""
+
+    def __init__(
+        self,
+        dumps: tuple[Dump, Dump],
+        pairs: list[Pair],
+        rules: Rules,
+        options: CompareOptions,
+        output: OutputDirectory,
+        progress: Progress,
+    ) -> None:
+        self.dumps, self.pairs, self.rules, self.options, self.output, self.progress = dumps, pairs, rules, options, output, progress
+        self.batches: list[pa.RecordBatch] = []
+        self.bytes_compared = 0
+        self.rows_done = self.failed = 0
+        self.worst: tuple[float, str] = (0.0, "")
+
+    def run(self, executor: Executor) -> Result:
+        """Do it all: tasks to ``executor``, rows to the journal, the report at the end."""
+        started = time.perf_counter()
+        journal_path = self.output.join(JOURNAL_NAME)
+        with JournalWriter(journal_path, fingerprint(self._identity())) as journal:
+            self.journal = journal
+            try:
+                self._compare(executor)
+            finally:
+                self.progress.stop()
+        table = report_table(self.batches, len(self.pairs))
+        totals = count(table, self.bytes_compared, time.perf_counter() - started)
+        write_report(
+            self.output,
+            table,
+            run_facts(self.dumps[0].path, self.dumps[1].path, self.options, totals, warnings=list(self._warnings())),
+            csv_raw=self.options.csv_raw,
+            parquet=self.options.parquet,
+        )
+        with contextlib.suppress(FileNotFoundError):  # somebody tidied up; the report is complete without it
+            os.unlink(journal_path)
+        first = find_first_divergence(table, [pair.execution_order for pair in self.pairs])
+        return Result(table, totals, first, self.options.output, self._warnings())
+
+    def _compare(self, executor: Executor) -> None:
+        alone = [pair for pair in self.pairs if pair.golden is None or pair.target is None]
+        if alone:
+            self._keep(unpaired_result(alone, task=-1))
+        compare_pairs(
+            self.pairs,
+            self.options,
+            executor,
+            on_plan=self._started,
+            on_result=self._keep,
+            on_progress=self._advanced,
+        )
+
+    def _started(self, total_bytes: int) -> None:
+        self.progress.start(total_bytes, len(self.pairs))
+
+    def _advanced(self, bytes_done: int) -> None:
+        self.progress.advance(bytes_done, self.rows_done, self.failed, self.worst[1])
+
+    def _keep(self, result: TaskResult) -> None:
+        """Sums to metrics, metrics to verdicts, all of them to the journal."""
+        batch = record_batch(result, self.pairs, self._metrics(result), self.rules)
+        self.journal.append(result.task, batch)
+        self.batches.append(batch)
+        self.bytes_compared += result.bytes_compared
+        self.rows_done += len(result.rows)
+        self._note_worst(batch)
+
+    def _metrics(self, result: TaskResult) -> dict[str, Any]:
+        compared = compared_positions(result)
+        if not compared or result.sums is None:
+            return {}
+        golden, target = [result.golden[i] for i in compared], [result.target[i] for i in compared]
+        return finish(
+            result.sums,
+            [side.dtype for side in golden],
+            [side.dtype for side in target],
+            [side.shape or () for side in golden],
+            [side.shape or () for side in target],
+            self.options,
+        )
+
+    def _note_worst(self, batch: pa.RecordBatch) -> None:
+        """Count what failed so far and remember the worst of it, for whoever watches."""
+        for position, verdict in enumerate(batch.column("verdict").to_pylist()):
+            if verdict != FAIL or not batch.column("cmp_flag")[position].as_py():
+                continue
+            self.failed += 1
+            distance = batch.column("relative_euclidean_distance")[position].as_py()
+            if distance is not None and distance > self.worst[0]:
+                key = self.pairs[batch.column(ROW_COLUMN)[position].as_py()].key
+                token = f" at token {key.token_id}" if key.token_id else ""
+                self.worst = distance, f"{key.data_id}{token}: {distance:.3g}"
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be unchanged for a journal to belong to this run."""
+        return {
+            "golden": os.path.realpath(self.dumps[0].path),
+            "target": os.path.realpath(self.dumps[1].path),
+            "pairs": len(self.pairs),
+            "options": asdict(self.options),
+        }
+
+    def _warnings(self) -> tuple[str, ...]:
+        return (*self.dumps[0].warnings, *self.dumps[1].warnings)
