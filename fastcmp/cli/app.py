@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
+from typing import Final
 
 from cyclopts import App, CycloptsError
 from cyclopts.config import Env, Toml
 
 from fastcmp.cli.compare_command import compare
+from fastcmp.cli.endings import say
 from fastcmp.cli.explain_command import explain
 from fastcmp.cli.inspect_command import inspect
 from fastcmp.cli.main import version_text
 from fastcmp.errors import UsageError
+
+_HELP: Final = frozenset(("--help", "-h"))
 
 
 def build() -> App:
@@ -39,8 +45,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def dispatch(app: App, arguments: Sequence[str]) -> int:
     """Let ``app`` run ``arguments``; what it refuses becomes one line."""
+    # A help page goes through `say`: cyclopts itself would end with 1 when its reader closes the pipe.
+    page = io.StringIO()
     try:
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        with contextlib.redirect_stdout(page) if _HELP & set(arguments) else contextlib.nullcontext():
+            code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         raise UsageError(f"{' '.join(str(error).split())} See {app.name[0]} --help.") from error
+    if page.getvalue():
+        say(page.getvalue())
     return code if isinstance(code, int) else 0

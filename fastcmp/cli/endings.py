@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from fastcmp.cli.shown import one_line
-from fastcmp.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, FastcmpError
+from fastcmp.errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, FastcmpError, OutputError
 
 
 class Terminated(BaseException):
@@ -23,6 +24,7 @@ def run_guarded(command: Callable[[], int], *, program: str, debug: bool) -> int
     Closed pipes are quiet: whoever reads from us has seen enough, and the exit code still says how the comparison came out
     (`say` sees to that; here only what slips through is caught).
     """
+    _repair_standard_streams()
     try:
         with _sigterm_unwinds():
             return command()
@@ -45,6 +47,22 @@ def run_guarded(command: Callable[[], int], *, program: str, debug: bool) -> int
             raise
         complain(program, f"internal error: {type(error).__name__}: {error}; run again with --debug and report what it shows")
         return EXIT_ERROR
+
+
+def _repair_standard_streams() -> None:
+    """Closed ones lead nowhere, and none stumbles over a character that it cannot encode.
+
+    With descriptor 1 closed, the next file opened would get it, and whatever a library prints would end up in that file.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -70,12 +88,21 @@ def complain(program: str, message: str) -> None:
 
 
 def say(text: str) -> None:
-    """Results on stdout; a reader that went away is no error."""
+    """Results on stdout; a reader that went away is no error.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written there for another reason: a full disk.
+    """
     try:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         sys.stdout.flush()
     except BrokenPipeError:
         close_quietly(sys.stdout)
+    except OSError as error:
+        close_quietly(sys.stdout)
+        raise OutputError(f"standard output: cannot be written: {error.strerror or error}; free some space or redirect it") from error
 
 
 def close_quietly(stream: object) -> None:

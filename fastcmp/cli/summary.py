@@ -10,11 +10,11 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from fastcmp.cli.endings import close_quietly, say
+from fastcmp.cli.endings import say
 from fastcmp.cli.shown import bytes_text, grouped, one_line, seconds_text, shortened, throughput_text, visible
 
 if TYPE_CHECKING:
-    from fastcmp.api import Result
+    from fastcmp.comparison import Result
     from fastcmp.results.findings import Finding
 
 _WORST_SHOWN: Final = 5
@@ -35,11 +35,10 @@ def print_summary(result: Result) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, markup=False, emoji=False)
-    try:
+    with console.capture() as written:
         for line in lines:
             console.print(Text.assemble(*line), soft_wrap=True)
-    except BrokenPipeError:
-        close_quietly(sys.stdout)
+    say(written.get())
 
 
 def summary_lines(result: Result) -> list[Line]:

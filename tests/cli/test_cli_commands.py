@@ -202,3 +202,43 @@ def test_a_closed_pipe_is_quiet_and_the_exit_code_honest() -> None:
     done = subprocess.run([sys.executable, "-m", "fastcmp.cli", "explain"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["explain"], ["--help"], ["compare", "--help"]])
+def test_results_that_cannot_be_written_are_one_line_and_exit_two(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fastcmp.cli", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "fastcmp: standard output: cannot be written: No space left on device; free some space or redirect it\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_change_no_exit_code(closed: str, tmp_path: Path) -> None:
+    npy(tmp_path / "a.npy", (2, 3))
+    for arguments, code in ((f"inspect {tmp_path}/a.npy", 0), (f"inspect {tmp_path}/none", 2), ("compare --help", 0)):
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m fastcmp.cli {arguments} {closed}"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code
+        assert "internal error" not in done.stdout + done.stderr
+        if code == 2:
+            assert done.stdout == ""  # a message for stderr never comes out on stdout
+
+
+def test_a_closed_pipe_of_a_help_page_is_quiet() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "fastcmp.cli", "compare", "--help"], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_that_cannot_show_a_letter_shows_its_number(tmp_path: Path) -> None:
+    npy(tmp_path / "\u00fc.npy", (2, 3))
+    done = fastcmp("inspect", str(tmp_path), PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert done.stdout.startswith("\\xfc.npy  float32")
