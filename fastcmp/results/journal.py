@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 
 from fastcmp.errors import OutputError
-from fastcmp.results.output_dir import write_error
+from fastcmp.results.output_dir import create, write_error
 from fastcmp.results.schema import arrow_schema
 
 JOURNAL_NAME: Final = "journal-000.arrows"
@@ -75,7 +75,7 @@ class JournalWriter:
         self._run = run_fingerprint.encode("ascii")
         self._synced_at = time.monotonic()
         try:
-            self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115
+            self._file: BinaryIO = create(path, buffering=0)
         except OSError as error:
             raise write_error(path, 0, error) from error
         self._buffer = io.BytesIO()

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, Final
@@ -15,6 +16,7 @@ from fastcmp.errors import OutputError
 REPORT_NAMES: Final = ("cmp_report.arrow", "cmp_report.csv", "cmp_report.parquet", "run.json")
 _LOCK_NAME: Final = ".fastcmp.lock"
 _TEMPORARY_SUFFIX: Final = ".fastcmp-tmp"
+_REPLACEABLE: Final = (stat.S_IFREG, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK)
 
 
 class OutputDirectory:
@@ -121,16 +123,35 @@ def _refuse_directories(path: str) -> None:
 
 def _remove_leftovers(path: str) -> None:
     """Temporary files of a run that was killed; nobody else writes here, we hold the lock."""
-    for entry in os.scandir(path):
-        if entry.name.endswith(_TEMPORARY_SUFFIX) and entry.is_file(follow_symlinks=False):
-            with contextlib.suppress(OSError):
-                os.unlink(entry.path)
+    try:
+        leftovers = [name for name in os.listdir(path) if name.endswith(_TEMPORARY_SUFFIX)]
+    except OSError as error:
+        raise OutputError(f"{path}: cannot list the output directory: {_why(error)}; choose another -o") from error
+    for name in leftovers:
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(path, name))
+
+
+def create(path: str, buffering: int = -1) -> BinaryIO:
+    """A new file for writing. A file of that name is removed first: no link is followed out of the directory, no FIFO waited for.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made; also if a directory or a device has the name.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_IFMT(os.lstat(path).st_mode) in _REPLACEABLE:
+            os.unlink(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    file: BinaryIO = open(descriptor, "wb", buffering=buffering)  # noqa: SIM115
+    return file
 
 
 def _probe(path: str) -> None:
     name = os.path.join(path, f".probe{_TEMPORARY_SUFFIX}")
     try:
-        with open(name, "wb") as file:
+        with create(name) as file:
             file.write(b"\0" * 4096)
             file.flush()
             os.fsync(file.fileno())
@@ -158,7 +179,7 @@ def complete_or_absent(output: OutputDirectory, names: tuple[str, ...]) -> Itera
         try:
             for name in names:
                 current = output.join(name)
-                files[name] = open(f"{current}{_TEMPORARY_SUFFIX}", "wb")  # noqa: SIM115
+                files[name] = create(f"{current}{_TEMPORARY_SUFFIX}")
             yield files
             for name, file in files.items():
                 current = output.join(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -110,9 +111,12 @@ def test_what_is_no_journal_is_refused(tmp_path: Path, content: bytes) -> None:
         list(read_journal(str(tmp_path / "j")))
 
 
-def test_dev_full_is_one_line_with_path_and_bytes(batch_of: BatchOf) -> None:
-    message = "/dev/full: could not be written after 0 bytes: No space left on device; free some space and run again"
-    with pytest.raises(OutputError, match=message), JournalWriter("/dev/full", "f") as writer:
+def test_a_full_disk_is_one_line_with_path_and_bytes(tmp_path: Path, batch_of: BatchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "fastcmp.results.journal.create", lambda path, buffering: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb", buffering)
+    )
+    message = f"{tmp_path}/j: could not be written after 0 bytes: No space left on device; free some space and run again"
+    with pytest.raises(OutputError, match=message), JournalWriter(str(tmp_path / "j"), "f") as writer:
         writer.append(0, batch_of(["a"]))
 
 

@@ -21,6 +21,7 @@ from fastcmp.errors import OutputError
 from fastcmp.options import CompareOptions
 from fastcmp.results.csv_text import write_csv
 from fastcmp.results.findings import find_first_divergence, find_worst
+from fastcmp.results.journal import JOURNAL_NAME, JournalWriter
 from fastcmp.results.output_dir import complete_or_absent, prepare
 from fastcmp.results.report_files import report_table, run_facts, write_report
 from fastcmp.results.schema import BY_NAME, NAMES, arrow_schema
@@ -202,3 +203,36 @@ def test_every_text_column_is_made_harmless() -> None:
     for name, column in BY_NAME.items():
         if column.is_text:
             assert b"'=1" in csv_bytes(text_table(["=1"], name)), name
+
+
+NAMES_WRITTEN = ("journal-000.arrows", "cmp_report.csv", "cmp_report.csv.fastcmp-tmp", "run.json.fastcmp-tmp", ".probe.fastcmp-tmp")
+
+
+def write_everything(directory: Path, batch: pa.RecordBatch) -> None:
+    table = report_table([batch], 1)
+    with prepare(str(directory)) as output, JournalWriter(output.join(JOURNAL_NAME), "f") as journal:
+        journal.append(0, batch)
+        write_report(output, table, run_facts("g", "t", CompareOptions(), count(table, 0, 1.0)))
+
+
+@pytest.mark.parametrize("name", NAMES_WRITTEN)
+def test_nothing_is_written_through_a_link_in_the_output_directory(tmp_path: Path, batch_of: BatchOf, name: str) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "precious")
+    write_everything(tmp_path / "out", batch_of(["a"]))
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("name", NAMES_WRITTEN)
+def test_a_fifo_in_the_output_directory_is_not_waited_for(tmp_path: Path, batch_of: BatchOf, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    write_everything(tmp_path, batch_of(["a"]))
+    assert all(path.is_file() for path in tmp_path.iterdir())
+
+
+def test_a_directory_in_the_place_of_a_temporary_file_is_one_line(tmp_path: Path, batch_of: BatchOf) -> None:
+    (tmp_path / "cmp_report.csv.fastcmp-tmp").mkdir()
+    with pytest.raises(OutputError, match=r"cmp_report\.csv: could not be written after 0 bytes"):
+        write_everything(tmp_path, batch_of(["a"]))
