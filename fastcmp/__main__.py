@@ -2,6 +2,6 @@
 
 import sys
 
-from fastcmp.cli.main import main
+from fastcmp.cli.main import entry
 
-sys.exit(main())
+sys.exit(entry())

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from fastcmp.cli.endings import run_guarded, say
+from fastcmp.cli.endings import final, run_guarded, say
 from fastcmp.errors import EXIT_OK, UsageError
 
 USAGE: Final = """\
@@ -52,5 +52,10 @@ def _run(arguments: list[str]) -> int:
     return dispatch(app, [_LONG_NAMES.get(word, word) for word in arguments[3:]])
 
 
+def entry() -> int:
+    """`main` as a process of its own."""
+    return final(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

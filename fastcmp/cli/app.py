@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -29,7 +30,10 @@ def build() -> App:
         help_format="plaintext",
     )
     # Options of compare only: the table of a project speaks of its comparisons.
-    config = (Env("FASTCMP_", command=False), Toml("pyproject.toml", root_keys=("tool", "fastcmp"), use_commands_as_keys=False))
+    config: list[Env | Toml] = [Env("FASTCMP_", command=False)]
+    with contextlib.suppress(OSError):  # the working directory was removed
+        os.getcwd()
+        config.append(Toml("pyproject.toml", root_keys=("tool", "fastcmp"), use_commands_as_keys=False))
     compare_app = App(name="compare", help_format="plaintext", config=config)
     compare_app.default(compare)
     app.command(compare_app)
@@ -48,6 +52,7 @@ def dispatch(app: App, arguments: Sequence[str]) -> int:
     # A help page goes through `say`: cyclopts itself would end with 1 when its reader closes the pipe.
     page = io.StringIO()
     try:
+        app.suppress_keyboard_interrupt = False  # Ctrl-C is `run_guarded`'s: it says so, and pools are closed on the way
         with contextlib.redirect_stdout(page) if _HELP & set(arguments) else contextlib.nullcontext():
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

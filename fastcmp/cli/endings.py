@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -38,15 +39,30 @@ def run_guarded(command: Callable[[], int], *, program: str, debug: bool) -> int
         close_quietly(sys.stdout)
         return EXIT_ERROR
     except FastcmpError as error:
-        if debug:
-            raise
+        _show_traceback(debug)
         complain(program, str(error))
         return error.exit_code
+    except MemoryError as error:
+        _show_traceback(debug)
+        complain(program, f"not enough memory{f' ({error})' if str(error) else ''}; raise the limit, or run with fewer workers (-j)")
+        return EXIT_ERROR
     except Exception as error:
-        if debug:
-            raise
+        _show_traceback(debug)
         complain(program, f"internal error: {type(error).__name__}: {error}; run again with --debug and report what it shows")
         return EXIT_ERROR
+
+
+def final(code: int) -> int:
+    """The exit code of a process whose result is out: a late Ctrl-C cannot turn it into another any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
+
+
+def _show_traceback(debug: bool) -> None:
+    # Raised on, it would end the process with 1: something differs.
+    if debug:
+        with contextlib.suppress(OSError, ValueError):
+            traceback.print_exc()
 
 
 def _repair_standard_streams() -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from fastcmp.cli.endings import run_guarded, say
+from fastcmp.cli.endings import final, run_guarded, say
 
 COMMANDS: Final = ("compare", "inspect", "explain")
 _HELP: Final = ("--help", "-h")
@@ -17,6 +17,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     return run_guarded(lambda: _run([word for word in arguments if word != "--debug"]), program="fastcmp", debug=debug)
+
+
+def entry() -> int:
+    """`main` as a process of its own."""
+    return final(main())
 
 
 def _run(arguments: list[str]) -> int:
@@ -46,4 +51,4 @@ def version_text() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

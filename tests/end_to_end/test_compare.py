@@ -10,7 +10,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -281,10 +280,14 @@ def test_ctrl_c_ends_with_130_and_leaves_no_process(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    threading.Timer(1.2, process.send_signal, (signal.SIGINT,)).start()
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode in (0, 130), stderr
-    assert b"Traceback" not in stderr
+    said = b""
+    while b"comparing" not in said:  # planned; the workers are still starting
+        said += os.read(process.stderr.fileno(), 4096) or pytest.fail(said.decode())
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, b"")
+    assert stderr.splitlines()[-1:] == [b"fastcmp: interrupted"]
+    assert not (tmp_path / "r" / "cmp_report.csv").exists()
     assert worker_pids(process.pid) == []
 
 
@@ -319,3 +322,31 @@ def test_what_cannot_work_is_refused_in_one_line(sides, tmp_path, arguments, mes
     assert done.stdout == ""
     assert message in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def limited(limit: str, sides: tuple[Path, Path], output: Path) -> subprocess.CompletedProcess[str]:
+    """A comparison under a limit of the shell's ``ulimit``."""
+    words = f"ulimit {limit}; exec {sys.executable} -m fastcmp compare {sides[0]} {sides[1]} -q -o {output}"
+    return subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_little_address_space_is_enough(sides: tuple[Path, Path], tmp_path: Path) -> None:
+    done = limited("-v 1500000", sides, tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("limit", ["-n 6", "-n 9", "-n 13"])
+def test_too_few_descriptors_are_one_line(sides: tuple[Path, Path], tmp_path: Path, limit: str) -> None:
+    done = limited(limit, sides, tmp_path / "out")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("fastcmp: the local worker pool cannot start: ")
+    assert "Too many open files" in done.stderr
+
+
+@pytest.mark.parametrize("executor", ["local", "serial"])
+def test_a_removed_working_directory_does_no_harm(sides: tuple[Path, Path], tmp_path: Path, executor: str) -> None:
+    command = f"{sys.executable} -m fastcmp compare {sides[0]} {sides[1]} -q -o {tmp_path}/out --root {tmp_path} --executor {executor}"
+    words = f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && exec {command}"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
