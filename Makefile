@@ -12,6 +12,8 @@ PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --quiet $(if $(
 CPP_SOURCES := $(shell find cpp -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
 CMAKE_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH;
 FUZZ_SECONDS ?= 60
+# A file stays in one process: its tests share dumps and compiled kernels.
+IN_PARALLEL := -n auto --dist loadfile
 CHECKED := fastcmp compat tests examples bench docs
 
 # Another environment's settings must not leak into this one.
@@ -28,11 +30,11 @@ help: ## this list
 demo: $(VENV)/.installed ## dump two runs of a small Llama, compare them, find the planted defect
 	@$(RUN) examples/demo.py demo-output
 
-test: $(VENV)/.installed test-cpp ## the quick tests (about two minutes on two cores)
-	@$(RUN) -m pytest -q
+test: $(VENV)/.installed test-cpp ## the quick tests (under two minutes on two cores)
+	@$(RUN) -m pytest -q $(IN_PARALLEL)
 
 test-slow: $(VENV)/.installed test-cpp ## all tests, those of minutes too
-	@$(RUN) -m pytest -q -m "slow or not slow"
+	@$(RUN) -m pytest -q $(IN_PARALLEL) -m "slow or not slow"
 
 test-cpp: build/cpp/.tested ## the C++ reader's own tests, under sanitizers
 
