@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from fastcmp.engine.beacon import CountingBeacon, use_beacon
 from fastcmp.engine.local_pool import LocalPool
+from fastcmp.engine.spawn import cannot_start
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
 
@@ -74,7 +75,10 @@ def _make_executor(options: CompareOptions) -> Executor:
     if count < 1:
         raise UsageError(f"--workers: expected a positive number, or 0 for one per core; got {options.workers}")
     if options.executor == "local":
-        pool = LocalPool(count, stall_s=options.stall_s)
+        try:
+            pool = LocalPool(count, stall_s=options.stall_s)
+        except OSError as error:
+            raise cannot_start(str(error)) from error
         from fastcmp.engine import calls  # behind the start of the pool, for it brings numpy
 
         pool.warm(calls.prepare, [])

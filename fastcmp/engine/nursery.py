@@ -62,11 +62,11 @@ class _Nursery:
     def serve(self) -> None:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        self._tell("ready")
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
         try:
+            self._tell("ready")
             # The parent id is a second lifeline: somebody may have forked the parent and so hold our sockets open.
             while os.getppid() == self._parent:
                 ready = [fd for fd, _ in poll.poll(_POLL_MS)]

@@ -112,11 +112,15 @@ def _search_path() -> list[str]:
 
     In front it would let a ``queue.py`` beside somebody's script replace the module that our children need.
     """
-    entries = [os.path.abspath(entry) for entry in sys.path]
+    try:
+        here = os.getcwd()
+    except OSError:  # it was removed: what was found there cannot be found again
+        here = ""
+    entries = [os.path.normpath(os.path.join(here, entry)) for entry in sys.path if here or os.path.isabs(entry)]
     main_file = getattr(sys.modules.get("__main__"), "__file__", None)
-    own = {os.getcwd()} if "" in sys.path else set()
+    own = {here} if "" in sys.path else set()
     if main_file:
-        own.add(os.path.dirname(os.path.abspath(main_file)))
+        own.add(os.path.dirname(os.path.normpath(os.path.join(here, main_file))))
     front = [entry for entry in entries if entry not in own]
     return list(dict.fromkeys([*front, *(entry for entry in entries if entry in own)]))
 

@@ -29,7 +29,14 @@ def _resolved(roots: tuple[str, ...], working_directory: str) -> list[str]:
 
 def real_roots(roots: tuple[str, ...]) -> list[str]:
     """The allowed directories without symbolic links; empty means anywhere."""
-    return _resolved(roots, os.getcwd()) if roots else []
+    return _resolved(roots, _working_directory()) if roots else []
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed; no relative root leads anywhere then
+        return "/nonexistent"
 
 
 def unencodable(path: str) -> TensorError | None:

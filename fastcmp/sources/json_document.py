@@ -68,7 +68,10 @@ def read_bounded(path: str, *, limit: int = MAX_FILE_BYTES, roots: tuple[str, ..
                 raise UsageError(f"{name}: not a regular file; name a metadata.json, a directory or a tensor file")
             if found.st_size > limit:
                 raise UsageError(f"{name}: {found.st_size} bytes, expected at most {limit}; is this a metadata.json?")
-            content = file.read(limit + 1)
+            # What it asks for is allocated before anything is read, so not the limit at once.
+            content = file.read(found.st_size + 1)
+            while len(content) <= limit and (more := file.read(_CHUNK)):
+                content += more
     except (OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise

@@ -110,7 +110,9 @@ def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_debug_shows_the_traceback() -> None:
-    assert "Traceback" in fastcmp("nope", "there", "--debug").stderr
+    done = fastcmp("nope", "there", "--debug")
+    assert "Traceback" in done.stderr
+    assert done.returncode == 2
     assert "Traceback" not in fastcmp("nope", "there").stderr
 
 
