@@ -3,10 +3,12 @@
 _Identity = tuple[int, int, int, int]
 """device, inode, size, mtime_ns"""
 _Failure = tuple[str, int, str]
+_Described = tuple[str, int, str, int, tuple[int, ...], str]
+"""A failure, and what the header says all the same: dtype code, dims, statistics as written"""
 _Tensor = tuple[int, int, tuple[int, ...], int, int, bool, tuple[str, ...], _Identity]
 """dtype code, format code, dims, data_offset, nbytes, packed, warnings, identity"""
 
-def scan_bin(paths: list[str], multi_record: str, roots: list[str]) -> list[_Tensor | _Failure]:
+def scan_bin(paths: list[str], multi_record: str, roots: list[str]) -> list[_Tensor | _Failure | _Described]:
     """One description or failure per path, in order; ValueError for an unknown ``multi_record``."""
 
 def open_regular(path: str, roots: list[str]) -> tuple[int, _Identity] | _Failure:

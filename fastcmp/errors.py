@@ -121,6 +121,39 @@ class TensorError(FastcmpError, ValueError):
         return f"{self.path}: {self.detail}; {CODES[self.code].advice} [{self.code}]"
 
 
+class NoDataError(TensorError):
+    """A file that describes its tensor and does not hold it: a description, statistics, or the name of another tensor.
+
+    Parameters
+    ----------
+    code, path, detail : str
+        See `TensorError`.
+    dtype : str
+        Storage dtype that the header names.
+    shape : tuple of int
+    statistics : tuple of (str, float)
+        Those of max, min and mean that the header gives as numbers.
+    """
+
+    def __init__(
+        self, code: str, path: str, detail: str, dtype: str, shape: tuple[int, ...], statistics: tuple[tuple[str, float], ...]
+    ) -> None:
+        super().__init__(code, path, detail)
+        self.args = (code, path, detail, dtype, shape, statistics)
+
+    @property
+    def dtype(self) -> str:
+        return self.args[3]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.args[4]
+
+    @property
+    def statistics(self) -> dict[str, float]:
+        return dict(self.args[5])
+
+
 class UsageError(FastcmpError, ValueError):
     """An argument, option or input list that is refused before the first byte is read. One line, exit 2."""
 

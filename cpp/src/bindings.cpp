@@ -49,7 +49,12 @@ nb::tuple to_python(const FileIdentity& identity) {
     return nb::make_tuple(identity.device, identity.inode, identity.size, identity.mtime_ns);
 }
 
-nb::object to_python(const ReadError& error) { return nb::make_tuple(error.code(), error.offset(), error.reason()); }
+nb::object to_python(const ReadError& error) {
+    if (const auto& known = error.description()) {
+        return nb::make_tuple(error.code(), error.offset(), error.reason(), known->dtype_code, to_tuple(known->dims), known->statistics);
+    }
+    return nb::make_tuple(error.code(), error.offset(), error.reason());
+}
 
 nb::object to_python(const BinTensor& tensor) {
     return nb::make_tuple(tensor.dtype_code, tensor.format, to_tuple(tensor.dims), tensor.data_offset, tensor.nbytes, tensor.packed,

@@ -282,13 +282,14 @@ Header parse_header(std::span<const std::byte> bytes, std::uint64_t available) {
 void check_payload(Header& header) {
     if (!header.has_object && header.element_count > 0) {
         const auto at = static_cast<std::int64_t>(header.data_offset);
+        const Description known{header.dtype.code, header.dims, header.statistics};
         if (!header.alias.empty()) {
-            throw ReadError("E_ALIAS", at, "the header names " + header.alias + " and holds no data itself");
+            throw ReadError("E_ALIAS", at, "the header names " + header.alias + " and holds no data itself").describing(known);
         }
         if (!header.statistics.empty()) {
-            throw ReadError("E_STATS_ONLY", at, "statistics without data: " + header.statistics);
+            throw ReadError("E_STATS_ONLY", at, "statistics without data: " + header.statistics).describing(known);
         }
-        throw ReadError("E_NO_DATA", at, dims_text(header) + " are described, expected data and found none");
+        throw ReadError("E_NO_DATA", at, dims_text(header) + " are described, expected data and found none").describing(known);
     }
     check_size(header);
     if (!header.bad_format.empty()) {

@@ -16,6 +16,7 @@ from fastcmp.dtypes import DTYPES
 from fastcmp.engine.beacon import NO_ROW, Beacon, present_beacon
 from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
 from fastcmp.engine.pieces import edges_of, merge_pieces, row_length, stack
+from fastcmp.errors import NoDataError
 from fastcmp.formats import scan_batch
 from fastcmp.formats.layout import reconcile
 from fastcmp.formats.payload import Payload, open_payload
@@ -125,6 +126,8 @@ def _compare_item(
 
 
 def _facts(info: TensorInfo | Exception, true_dtype: str) -> TensorFacts:
+    if isinstance(info, NoDataError):
+        return TensorFacts(info.dtype, info.shape, statistics=info.statistics)
     if isinstance(info, Exception):
         return TensorFacts()
     return TensorFacts(_true_dtype(info, true_dtype), info.shape, info.nbytes, info.format_code)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from fastcmp import _native
 from fastcmp.dtypes import BY_ACL_CODE
-from fastcmp.errors import TensorError
+from fastcmp.errors import NoDataError, TensorError
 from fastcmp.formats.layout import ND, Layout, place
 from fastcmp.formats.open_file import real_roots, tensor_error
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
@@ -16,6 +17,9 @@ from fastcmp.options import ScanOptions
 SUFFIXES = (".bin",)
 # Every writer begins with $Version, the dialect without objects with dtype.
 MAGICS = (b"$Version=", b"dtype=")
+
+# As std::to_string writes them; N/A and the (re,im) of complex tensors are left out.
+_STATISTIC: Final = re.compile(r"(max|min|mean)=(-?[0-9]{1,40}(?:\.[0-9]{1,20})?|-?nan|-?inf)")
 
 
 def scan_batch(paths: Sequence[str], options: ScanOptions) -> list[TensorInfo | TensorError]:
@@ -28,6 +32,8 @@ def scan_batch(paths: Sequence[str], options: ScanOptions) -> list[TensorInfo | 
 def _to_info(path: str, entry: tuple[Any, ...], policy: Literal["strict", "flat"]) -> TensorInfo | TensorError:
     if len(entry) == 3:
         return tensor_error(path, (entry[0], entry[1], entry[2]))
+    if len(entry) == 6:
+        return _described(tensor_error(path, (entry[0], entry[1], entry[2])), *entry[3:])
     code, format_code, dims, data_offset, nbytes, packed, warnings, identity = entry
     dtype = BY_ACL_CODE[code]
     layout = Layout(dims, "plain", 0)
@@ -40,3 +46,10 @@ def _to_info(path: str, entry: tuple[Any, ...], policy: Literal["strict", "flat"
         path, data_offset, nbytes, dtype.name, layout.shape, FileIdentity._make(identity), None, False, packed, layout.layout, format_code,
         layout.c0, warnings,
     )  # fmt: skip
+
+
+def _described(error: TensorError, code: int, dims: tuple[int, ...], statistics: str) -> NoDataError:
+    numbers = tuple(
+        (name, float(value)) for word in statistics.split(", ") if (found := _STATISTIC.fullmatch(word)) for name, value in [found.groups()]
+    )
+    return NoDataError(error.code, error.path, error.detail, BY_ACL_CODE[code].name, dims, numbers)

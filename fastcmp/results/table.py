@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fastcmp.errors import CODES
 from fastcmp.outcome import TaskResult, TensorFacts
@@ -90,6 +91,8 @@ def record_batch(result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str
         **_side_columns("acl", [pair.target for pair in row_pairs], result.target),
         **{name: _metric_column(name, metrics.get(name), compared, len(result.rows)) for name in METRIC_NAMES},
     }
+    _add_statistics(columns, "golden", result.golden)
+    _add_statistics(columns, "acl", result.target)
     schema = arrow_schema(with_row=True)
     arrays = [columns[name] if isinstance(columns[name], pa.Array) else string_array(columns[name]) for name in schema.names]
     return pa.record_batch(arrays, schema=schema)
@@ -101,6 +104,15 @@ def _side_columns(prefix: str, tensors: Sequence[NamedTensor | None], facts: Seq
         f"{prefix}_dtype": [side.dtype or None for side in facts],
         f"{prefix}_shape": [shape_text(side.shape) for side in facts],
     }
+
+
+def _add_statistics(columns: dict[str, Any], prefix: str, facts: Sequence[TensorFacts]) -> None:
+    """What a header stated about a tensor without data stands where the metrics of the data would."""
+    if all(side.statistics is None for side in facts):
+        return
+    for name in ("max", "min", "mean"):
+        stated = pa.array([(side.statistics or {}).get(name) for side in facts], pa.float64())
+        columns[f"{prefix}_{name}_value"] = pc.coalesce(columns[f"{prefix}_{name}_value"], stated)
 
 
 def _verdicts(

@@ -201,6 +201,21 @@ def test_memory_formats_are_reordered_or_refused(tmp_path):
     assert row["mismatch_count"] == "0" and "W_FORMAT_DIFFERS" in row["notes"]
 
 
+def test_a_file_of_statistics_says_what_it_knows(tmp_path):
+    np.save(tmp_path / "g.npy", np.ones((2, 3), np.float32))
+    header = (
+        bin_bytes(np.ones((2, 3), np.float32))
+        .partition(b"$Object.data")[0]
+        .replace(b"Count=1", b"Count=0")
+        .replace(b"Length=24", b"Length=0")
+    )
+    (tmp_path / "t.bin").write_bytes(header + b"max=6.000000\nmin=-4.000000\nmean=N/A\nl2norm=9.539392\n$End=1\n")
+    row = one_row(tmp_path / "g.npy", tmp_path / "t.bin", tmp_path / "r")
+    assert (row["cmp_flag"], row["acl_dtype"], row["acl_shape"]) == ("False", "float32", "(2, 3)")
+    assert (row["acl_max_value"], row["acl_min_value"], row["acl_mean_value"], row["golden_max_value"]) == ("6", "-4", "", "")
+    assert "[E_STATS_ONLY]" in row["cmp_fail_reason"]
+
+
 def test_large_pairs_are_split_and_merge_to_the_same_bytes(tmp_path):
     sides = []
     for role, noise in (("g", 0.0), ("t", 1e-3)):

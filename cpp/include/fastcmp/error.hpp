@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <exception>
 #include <new>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +12,13 @@
 #include <vector>
 
 namespace fastcmp {
+
+/// What a header says about a tensor that the file does not hold.
+struct Description {
+    std::int64_t dtype_code = 0;
+    std::vector<std::int64_t> dims;
+    std::string statistics;  ///< max=, min=, mean=, l2norm=, as written, or nothing
+};
 
 /// Why one file cannot be used. `code` is one of the closed list in fastcmp/errors.py.
 class ReadError : public std::exception {
@@ -28,13 +36,24 @@ public:
 
     /// The same error in a record that begins at byte `base` of its file.
     [[nodiscard]] ReadError at(std::uint64_t base) const {
-        return {code_, offset_ == kNoOffset ? kNoOffset : offset_ + static_cast<std::int64_t>(base), reason_};
+        auto moved = *this;
+        moved.offset_ = offset_ == kNoOffset ? kNoOffset : offset_ + static_cast<std::int64_t>(base);
+        return moved;
     }
+
+    /// The same error of a file that describes its tensor all the same.
+    [[nodiscard]] ReadError describing(Description description) const {
+        auto described = *this;
+        described.description_ = std::move(description);
+        return described;
+    }
+    [[nodiscard]] const std::optional<Description>& description() const noexcept { return description_; }
 
 private:
     const char* code_;
     std::int64_t offset_;
     std::string reason_;
+    std::optional<Description> description_;
 };
 
 /// Foreign bytes for a message: quoted, printable ASCII only, cut after 60 bytes.
