@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _WORST_SHOWN: Final = 5
 _NAME_WIDTH: Final = 40
+_LINE_WIDTH: Final = 76
 _GOOD, _BAD, _DIM, _PLAIN = "green", "red", "dim", ""
 
 # One line: parts of (text, style).
@@ -61,24 +62,31 @@ def summary_lines(result: Result) -> list[Line]:
         lines.extend([(f"  {_name(row)}: {one_line(row.reason)}", _PLAIN)] for row in failed)
     first = result.first_divergence
     if first is not None:
-        lines.append([("first divergence: ", _BAD), (divergence_text(first), _PLAIN)])
+        name, *details = divergence_lines(first)
+        lines.append([("first divergence: ", _BAD), (name, _PLAIN)])
+        lines.extend([(f"  {detail}", _PLAIN)] for detail in details)
     elif totals.pairs and not totals.failed:
         lines.append([("no pair diverges" if not totals.errors else "no compared pair diverges", _GOOD)])
     lines.append([(f"report: {visible(os.path.join(result.output, 'cmp_report.csv'))}", _PLAIN)])
     return lines
 
 
-def divergence_text(row: Finding) -> str:
-    """A divergence in words: ``token 2, data_id 14 (…/after/outTensor0.bin): relative_euclidean_distance 0.21 > 0.05 (bfloat16)``."""
+def divergence_lines(row: Finding) -> list[str]:
+    """A divergence in words: its key, the rule it broke beside what rounding alone would do, and the file where that says more."""
+    reason = one_line(row.reason)
+    if row.rounding_floor:
+        reason += f"; rounding by itself: {row.rounding_floor:.2g}"
+    lines = [_name(row, _LINE_WIDTH), reason]
     path = row.acl_data_path or row.golden_data_path or ""
-    place = f" ({shortened(path, 60)})" if path else ""
-    return f"{_name(row)}{place}: {one_line(row.reason)}"
+    if path and row.data_id not in path:
+        lines.append(shortened(path, _LINE_WIDTH))
+    return lines
 
 
-def _name(row: Finding) -> str:
+def _name(row: Finding, width: int = _NAME_WIDTH) -> str:
     rank = f"rank {shortened(row.rank, 12)}, " if row.rank else ""
     token = f"token {shortened(row.token_id, 20)}, " if row.token_id else ""
-    return f"{rank}{token}data_id {shortened(row.data_id, _NAME_WIDTH)}"
+    return f"{rank}{token}data_id {shortened(row.data_id, width)}"
 
 
 def _count_line(label: str, count: int, style: str, remark: str = "") -> Line:
