@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from fastcmp.errors import UsageError
+
+# Far more than any machine has cores: a number beyond it is a slip of the keyboard.
+MOST_WORKERS: Final = 4096
 
 FormatPolicy = Literal["strict", "flat"]
 
@@ -85,8 +88,10 @@ def check(options: CompareOptions) -> None:
     ------
     UsageError
     """
-    if options.workers < 0:
-        raise UsageError(f"-j {options.workers}: expected a number of workers, 1 or more, or 0 for one per core")
+    if not 0 <= options.workers <= MOST_WORKERS:
+        raise UsageError(f"-j {options.workers}: expected a number of workers, 1 to {MOST_WORKERS}, or 0 for one per core")
+    if not all(options.scan.roots):
+        raise UsageError("--root '': expected the name of a directory")
     if not (options.stall_s > 0 and math.isfinite(options.stall_s)):
         raise UsageError(f"--stall {options.stall_s:g}: expected seconds, more than 0")
     if not (options.relative_floor >= 0 and math.isfinite(options.relative_floor)):

@@ -31,8 +31,7 @@ def build() -> App:
     )
     # Options of compare only: the table of a project speaks of its comparisons.
     config: list[Env | Toml] = [Env("FASTCMP_", command=False)]
-    with contextlib.suppress(OSError):  # the working directory was removed
-        os.getcwd()
+    if os.path.isfile("pyproject.toml"):  # no directory and no FIFO, and the working directory has not been removed
         config.append(Toml("pyproject.toml", root_keys=("tool", "fastcmp"), use_commands_as_keys=False))
     compare_app = App(name="compare", help_format="plaintext", config=config)
     compare_app.default(compare)

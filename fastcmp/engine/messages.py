@@ -6,6 +6,7 @@ Both ends of every socket are processes that we started; nothing that was read f
 from __future__ import annotations
 
 import pickle  # noqa: TID251 - between our own processes only
+import signal
 import socket
 import struct
 from typing import Any, Final
@@ -14,6 +15,8 @@ _LENGTH: Final = struct.Struct("<Q")
 # A frame holds one task or one result, well under a MiB; more than this is a broken stream.
 MOST_BYTES: Final = 1 << 30
 CHUNK_BYTES: Final = 1 << 18
+# They reach the whole group of processes; what they mean, the parent decides alone.
+TERMINAL_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def pack(message: object) -> bytes:

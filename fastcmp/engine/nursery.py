@@ -34,9 +34,10 @@ def main(control_fd: int, lifeline_fd: int, page_fd: int, slot_count: int, paren
     Requests: ``("fork", slot)`` with a socket attached, ``("kill", slot)``, ``("warm", packed call)``.
     Events sent back: ``("ready",)``, ``("warmed", error text)``, ``("born", slot, pid)``, ``("exit", slot, status)``.
     """
-    # Ctrl-C, SIGTERM and SIGHUP reach the whole group; the parent decides what they mean and we live on to be told.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    # Blocked until here (see spawn.py), ignored from now on: we live on to be told what they mean.
+    for number in messages.TERMINAL_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, messages.TERMINAL_SIGNALS)
     control = socket.socket(fileno=control_fd)
     try:
         nursery = _Nursery(control, lifeline_fd, BeaconPage(page_fd, slot_count), parent)

@@ -6,13 +6,16 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import fastcmp
 from fastcmp.engine.beacon import SLOT_BYTES, BeaconPage
+from fastcmp.engine.messages import TERMINAL_SIGNALS
 from fastcmp.errors import UsageError
 
 _HOME = os.path.dirname(os.path.abspath(fastcmp.__file__))
@@ -78,14 +81,15 @@ def start_nursery(page_fd: int, slot_count: int) -> Nursery:
     isolation = [] if "PYTHONHOME" in os.environ else ["-I"]
     command = [sys.executable, *isolation, os.path.join(_HOME, "engine", "boot.py"), json.dumps(arguments)]
     try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=None if _is_open(2) else subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-            pass_fds=(theirs.fileno(), lifeline_read, page_fd),
-        )
+        with _signals_blocked():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=None if _is_open(2) else subprocess.DEVNULL,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+                pass_fds=(theirs.fileno(), lifeline_read, page_fd),
+            )
     except (OSError, ValueError) as error:
         ours.close()
         os.close(lifeline_write)
@@ -94,6 +98,16 @@ def start_nursery(page_fd: int, slot_count: int) -> Nursery:
         theirs.close()
         os.close(lifeline_read)
     return Nursery(process, ours, lifeline_write)
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What is started meanwhile begins with the signals of a terminal blocked: a Ctrl-C would interrupt its imports with a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def cannot_start(reason: str) -> UsageError:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +71,9 @@ def test_help_page_knows_only_real_options_of_compare(capsys: pytest.CaptureFixt
         (["nope", "there"], "fastcmp: nope: GOLDEN does not exist; name a metadata.json, a directory of dumps or a tensor file"),
         (["compare", ".", "nope"], "fastcmp: nope: TARGET does not exist; name a metadata.json, a directory of dumps or a tensor file"),
         (["nope\nmore", "x"], "fastcmp: nope more: GOLDEN does not exist; name a metadata.json, a directory of dumps or a tensor file"),
-        ([".", ".", "-j", "-3"], "fastcmp: -j -3: expected a number of workers, 1 or more, or 0 for one per core"),
+        ([".", ".", "-j", "-3"], "fastcmp: -j -3: expected a number of workers, 1 to 4096, or 0 for one per core"),
+        ([".", ".", "-j", "99999999999"], "fastcmp: -j 99999999999: expected a number of workers, 1 to 4096, or 0 for one per core"),
+        ([".", ".", "--root", ""], "fastcmp: --root '': expected the name of a directory"),
         ([".", ".", "--stall", "0"], "fastcmp: --stall 0: expected seconds, more than 0"),
         ([".", ".", "--scale", "0"], "fastcmp: --scale 0: expected what one integer step is worth, not 0"),
         ([".", ".", "--relative-floor", "nan"], "fastcmp: --relative-floor nan: expected a number, 0 or more"),
@@ -244,3 +247,11 @@ def test_a_terminal_that_cannot_show_a_letter_shows_its_number(tmp_path: Path) -
     done = fastcmp("inspect", str(tmp_path), PYTHONIOENCODING="ascii")
     assert done.returncode == 0
     assert done.stdout.startswith("\\xfc.npy  float32")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_project_file_that_is_no_file_is_not_opened(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "pyproject.toml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    assert fastcmp("nope", "there").stderr.startswith("fastcmp: nope: GOLDEN does not exist")

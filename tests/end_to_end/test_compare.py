@@ -365,3 +365,16 @@ def test_a_removed_working_directory_does_no_harm(sides: tuple[Path, Path], tmp_
     words = f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && exec {command}"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("delay_s", [0.15, 0.3, 0.45])
+def test_ctrl_c_while_everything_starts_is_one_word(sides: tuple[Path, Path], tmp_path: Path, delay_s: float) -> None:
+    """The whole group gets the signal, as from a terminal: the process that is still importing must not show a traceback."""
+    words = [sys.executable, "-m", "fastcmp", "compare", *map(str, sides), "-q", "-o", str(tmp_path / "out")]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    time.sleep(delay_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    if process.returncode == 130:
+        assert errors == "fastcmp: interrupted\n"
+    assert "fastcmp/engine" not in errors
