@@ -149,9 +149,9 @@ def fold_piece(
     """
     if golden.size != target.size:
         raise ValueError(f"golden has {golden.size} elements but target has {target.size}")
-    scale = options.scale
-    if scale is not None and (DTYPES[golden_dtype].kind == "float") == (DTYPES[target_dtype].kind == "float"):
-        scale = None
+    # A bool is not a number of steps, and neither side may be scaled where both are integers.
+    kinds = {DTYPES[golden_dtype].kind, DTYPES[target_dtype].kind}
+    scale = options.scale if "int" in kinds and not kinds <= {"int", "bool"} else None
     route = _route(golden_dtype, target_dtype, scale is not None)
     piece = _Piece(start, element_count, max(row_length, 1), options, rounding_dtype)
     if route.golden_buffer is None:
@@ -259,7 +259,7 @@ def _fold_widened(
         widen(golden[first:stop], golden_dtype, g)
         widen(target[first:stop], target_dtype, t)
         if scale is not None:
-            integer_side = t if DTYPES[golden_dtype].kind == "float" else g
+            integer_side = g if DTYPES[golden_dtype].kind == "int" else t
             integer_side *= scale
         part = _Piece(piece.start + first, piece.element_count, piece.row_length, piece.options, piece.rounding_dtype)
         folded = _fold_arrays(route, _as_bytes(g), _as_bytes(t), stop - first, part)

@@ -184,8 +184,31 @@ def prepare_integers(f, c, g, t, n, floor, scratch, index):
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
+def lost_in_float(integer):
+    """What a 64-bit integer has more than its nearest float64; exact, for it is 1024 at most."""
+    whole = magnitude(integer)
+    nearest = np.float64(whole)
+    if nearest >= TWO_64:
+        lost = -np.float64(~whole + np.uint64(1))
+    else:
+        kept = np.uint64(nearest)
+        lost = np.float64(whole - kept) if whole > kept else -np.float64(kept - whole)
+    return -lost if integer < 0 else lost
+
+
+@njit(cache=True, error_model="numpy", fastmath=False)
+def difference_from_integer(integer, real):
+    """``|real - integer|`` of a 64-bit integer and a finite float64, within the last digit of the exact one."""
+    nearest = np.float64(integer)
+    total = real - nearest
+    rest = total - real
+    error = (real - (total - rest)) - (nearest + rest)
+    return abs(total + (error - lost_in_float(integer)))
+
+
+@njit(cache=True, error_model="numpy", fastmath=False)
 def prepare_integer_and_float(f, c, integers, reals, n, floor, scratch, index, integer_is_golden):
-    """64-bit integers beside float64: values to the nearest float64, equality exact."""
+    """64-bit integers beside float64: differences and equality exact, values to the nearest float64."""
     m = 0
     for i in range(n):
         whole, real = load(integers, i), load(reals, i)
@@ -209,7 +232,7 @@ def prepare_integer_and_float(f, c, integers, reals, n, floor, scratch, index, i
         else:
             add_side(f, c, real, 1.0, SUM_GOLDEN, GOLDEN_MAX, GOLDEN_MIN, GOLDEN_FINITE_COUNT)
             a, b = real, value
-        difference = abs(b - a)
+        difference = difference_from_integer(whole, real)
         scratch[GOLDEN, m] = scratch[PLAIN_GOLDEN, m] = a
         scratch[TARGET, m] = scratch[PLAIN_TARGET, m] = b
         scratch[DIFFERENCE, m] = difference
