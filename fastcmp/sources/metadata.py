@@ -31,7 +31,8 @@ class ProcessDump:
 def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str = "") -> ProcessDump:
     """Read a metadata.json, merged with the journal and the dtypes beside it.
 
-    Entries of the journal that metadata.json does not have yet come after its own. The file may be missing where there is a journal.
+    Entries of the journal that metadata.json does not have yet come after its own, and what was dumped anew since then is taken from the
+    journal. The file may be missing where there is a journal.
 
     Parameters
     ----------
@@ -56,10 +57,7 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
         warnings += merge_warnings
     dtypes = _dtypes_beside(directory, options) if is_ours else {}
     if journal is not None:
-        for data_id, tokens in metadata_of(journal.entries).items():
-            for token_id, written in tokens.items():
-                rows.setdefault((data_id, token_id), written)
-        dtypes.update(_flat(dtypes_of(journal.entries)))
+        _add_journal(rows, dtypes, journal)
         rank = (journal.header.rank if journal.header else "") or rank
     locator = PathLocator(directory, _working_directory(directory))
     tensors = []
@@ -68,6 +66,24 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
         dtype = dtypes.get((data_id, token_id), "") if dtypes else ""
         tensors.append(NamedTensor(TensorKey(rank, data_id, token_id), written, found, dtype, notes))
     return ProcessDump(path, rank, tensors, warnings)
+
+
+def _add_journal(rows: Rows, dtypes: dict[tuple[str, str], str], journal: Journal) -> None:
+    """Let the journal, which is never behind, complete what the two JSON files say.
+
+    A path of metadata.json that the journal replaced later gives way to the last one; one that the journal never had stays,
+    for somebody has put it there by hand.
+    """
+    earlier: dict[tuple[str, str], set[str]] = {}
+    for entry in journal.entries:
+        earlier.setdefault((entry.data_id, entry.token_id), set()).add(entry.path)
+        dtypes.pop((entry.data_id, entry.token_id), None)
+    for data_id, tokens in metadata_of(journal.entries).items():
+        for token_id, last in tokens.items():
+            key = data_id, token_id
+            if rows.setdefault(key, last) in earlier[key]:
+                rows[key] = last
+    dtypes.update(_flat(dtypes_of(journal.entries)))
 
 
 def _working_directory(otherwise: str) -> str:

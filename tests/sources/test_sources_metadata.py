@@ -209,6 +209,20 @@ def test_entries_that_only_the_journal_has_count(tmp_path):
     assert [tensor.dtype for tensor in dump.tensors] == ["", "bfloat16"]
 
 
+def test_what_was_dumped_anew_since_metadata_was_made_is_taken_from_the_journal(tmp_path):
+    path = write(tmp_path / "metadata.json", {"0": {"0": "old.bin"}, "1": {"0": "mine.npy"}, "2": {"0": "c.npy"}})
+    write(tmp_path / "dtypes.json", {"2": {"0": "float8_e4m3fn"}})
+    entries = [
+        JournalEntry("0", "0", "old.bin"),
+        JournalEntry("1", "0", "b.npy"),
+        JournalEntry("2", "0", "c.npy", "float8_e4m3fn", "float16"),
+    ]
+    journal(tmp_path / "journal.jsonl", [*entries, JournalEntry("0", "0", "new.bin"), JournalEntry("2", "0", "c.npy", "float32")])
+    tensors = load(path, "golden", OPTIONS).tensors
+    assert [tensor.written_path for tensor in tensors] == ["new.bin", "mine.npy", "c.npy"]
+    assert [tensor.dtype for tensor in tensors] == ["", "", ""]
+
+
 def test_a_journal_is_enough(tmp_path):
     journal(tmp_path / "golden_tensor" / "journal.jsonl", [JournalEntry("0", "0", "a.npy")])
     assert keys(load(str(tmp_path), "golden", OPTIONS)) == [("0", "0")]
