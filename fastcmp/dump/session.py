@@ -78,9 +78,10 @@ def dump_data(data_src: str, data_id: object, data_val: object = None, tensor_pa
         session.counters.warn_once(problem.cause, f"dump_data: {problem.text}; counted from now on")
     except Exception as error:  # the promise to the host: whatever it is, its forward pass goes on
         session.counters.add("write_failed")
+        text = _shown(error)
         if session.settings.is_strict:
-            raise DumpError(f"dump_data: {error!r}") from error
-        session.counters.warn_once(f"unexpected {type(error).__name__}", f"dump_data: {error!r}; counted from now on")
+            raise DumpError(f"dump_data: {text}") from error
+        session.counters.warn_once(f"unexpected {type(error).__name__}", f"dump_data: {text}; counted from now on")
 
 
 def dump_counters() -> dict[str, int]:
@@ -114,8 +115,8 @@ class Session:
             self.counters.warn_once(problem, problem)
         if self.settings.is_on:
             # Here rather than at the first tensor: a fork cannot come between (`_before_fork`). A module that another thread was importing
-            # when a child was forked stays locked in the child for ever.
-            with contextlib.suppress(ImportError):
+            # when a child was forked stays locked in the child for ever. A numpy that cannot be imported is told at the first tensor.
+            with contextlib.suppress(Exception):
                 importlib.import_module("fastcmp.dump.side")
 
     def dump(self, data_src: object, data_id: object, value: object, tensor_path: object, token_id: object) -> None:
@@ -358,5 +359,8 @@ def _working_directory() -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value[:80] if isinstance(value, str) else value)
+    try:
+        text = repr(value[:80] if isinstance(value, str) else value)
+    except Exception:  # somebody else's __repr__
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 200 else f"{text[:200]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import logging
 import os
@@ -386,6 +387,31 @@ def test_an_unforeseen_error_does_not_reach_the_caller(own_dump: Path, monkeypat
     monkeypatch.setattr(logging.getLogger("fastcmp"), "warning", lambda *arguments: 1 / 0)
     dump_data("unknown", 0, ONE)
     assert dump_counters()["unknown_source"] == 1
+
+
+def test_a_value_that_cannot_even_be_shown_does_not_reach_the_caller(own_dump: Path) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise self
+
+        __repr__ = __str__
+
+    class MuteId:
+        def __str__(self) -> str:
+            raise Mute
+
+    dump_data("golden", MuteId(), ONE)
+    dump_data(Mute(), 0, ONE)  # type: ignore[arg-type]
+    assert dump_counters()["write_failed"] == 1 and dump_counters()["unknown_source"] == 1
+
+
+def test_a_numpy_that_cannot_be_imported_does_not_reach_the_caller(own_dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise RuntimeError("built for another machine")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    dump_data("golden", 0)
+    assert dump_counters()["unsupported_value"] == 1
 
 
 # --- a stalled disk --------------------------------------------------------------------------------------------------------------------
