@@ -153,7 +153,7 @@ def row_cases() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
         (50,),
     ):
         yield f"rows of {shape}", (tensor("float32", normal(*shape)), tensor("float32", normal(*shape, seed=2)))
-    for shape in ((50, 1000), (9, 5000), (2, 9001), (3, 4096), (5, 4095)):
+    for shape in ((12, 1000), (3, 5000), (2, 9001), (2, 4096), (3, 4095)):
         values = normal(*shape)
         noisy = values * (1 + 1e-3 * normal(*shape, seed=2))
         noisy[-2] *= 1.1
@@ -193,11 +193,11 @@ def rounding_cases() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
 
 
 def divergence_cases() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
-    logits, noise, mask = 3 * normal(3, 210), normal(3, 210, seed=2), normal(3, 210, seed=3) < -0.5
+    logits, noise, mask = 3 * normal(3, 130), normal(3, 130, seed=2), normal(3, 130, seed=3) < -0.5
     masked = np.where(mask, -INF, logits)
     whole_row = masked.copy()
     whole_row[2] = -INF
-    peaks = np.eye(3, 210) * 60000
+    peaks = np.eye(3, 130) * 60000
     for dtype in WIDE:
         yield f"{dtype}: logits", (tensor(dtype, logits), tensor(dtype, logits + 0.1 * noise))
         yield f"{dtype}: logits, noise 1e-5", (tensor(dtype, logits), tensor(dtype, logits + 1e-5 * noise))

@@ -238,7 +238,7 @@ def check_csv(result: fastcmp.Result, report: Path) -> None:
                 assert row[name] == value or row[name] == f"'{value}", name
 
 
-QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LONG = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -294,7 +294,7 @@ def small_pieces(monkeypatch):
 
 def piece_cases() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
     random = np.random.default_rng(11)
-    for shape in ((5, 4099), (2, 9001), (20000,), (170, 97), (5000, 3), (2, 3, 3000)):
+    for shape in ((4, 4099), (2, 9001), (17000,), (130, 97), (4500, 3)):
         for dtype in ("bfloat16", "float64"):
             values = random.standard_normal(shape)
             noisy = values * (1 + 1e-3 * random.standard_normal(shape))
@@ -336,7 +336,7 @@ def test_pieces_merge_to_the_metrics_of_the_whole(small_pieces, monkeypatch, tmp
 def test_divergences_of_pieces_merge_to_those_of_the_whole(small_pieces, tmp_path):
     random = np.random.default_rng(12)
     pairs = {}
-    for name, shape, noise in (("long rows", (2, 6001), 1e-5), ("short rows", (3000, 3), 0.1), ("rows of a block", (3, 4097), 3.0)):
+    for name, shape, noise in (("long rows", (2, 5001), 1e-5), ("short rows", (1500, 3), 0.1), ("rows of a block", (2, 4097), 3.0)):
         logits = 3 * random.standard_normal(shape)
         masked = np.where(random.random(shape) < 0.2, -INF, logits)
         masked[0] = -INF if name != "long rows" else masked[0]
@@ -374,6 +374,23 @@ NOTES = {
     "leaves out 1 row that is not finite": (tensor("float32", [[NAN] * 64, [1] * 64]), tensor("float32", [[NAN] * 64, [1] * 64])),
     "leaves out 1 row that is all zero in golden": (tensor("float32", [[0] * 64, [1] * 64]), tensor("float32", np.ones((2, 64)))),
 }
+
+
+@pytest.mark.xfail(reason="one power of two scales all rows of a piece of float64: beside 1e308, squares of ordinary values are 0")
+@pytest.mark.parametrize("size", [-1.7976931348623157e308, 1e200])
+def test_rows_of_very_different_magnitude(size, tmp_path):
+    golden = np.random.default_rng(14).standard_normal((6, 70))
+    golden[:3, 5] = size
+    target = golden.copy()
+    target[5] = 7
+    pairs = {"mask": (tensor("float64", golden), tensor("float64", target))}
+    assert wrong_rows(compare(pairs, tmp_path), pairs, truths(pairs)) == {}
+
+
+@pytest.mark.xfail(reason="rows are joined by golden's log-sum-exp and how much target's is less: at 1e50 the latter keeps no digit")
+def test_divergence_of_rows_at_magnitudes_beyond_any_logit(tmp_path):
+    pairs = {"rows": (tensor("float64", [[1e50], [2.0], [-1e50]]), tensor("float64", np.zeros((3, 1))))}
+    assert wrong_rows(compare(pairs, tmp_path, kl="all"), pairs, truths(pairs, kl=True)) == {}
 
 
 @pytest.mark.parametrize("note", NOTES)
