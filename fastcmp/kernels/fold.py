@@ -260,7 +260,8 @@ def _fold_widened(
         widen(target[first:stop], target_dtype, t)
         if scale is not None:
             integer_side = g if DTYPES[golden_dtype].kind == "int" else t
-            integer_side *= scale
+            with np.errstate(over="ignore", invalid="ignore"):
+                integer_side *= scale
         part = _Piece(piece.start + first, piece.element_count, piece.row_length, piece.options, piece.rounding_dtype)
         folded = _fold_arrays(route, _as_bytes(g), _as_bytes(t), stop - first, part)
         sums = folded if sums is None else merge(sums, folded)

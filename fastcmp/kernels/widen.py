@@ -58,19 +58,19 @@ def largest_finite(dtype: str) -> float:
 def widen(piece: np.ndarray, dtype: str, out: np.ndarray) -> None:
     """Write the exact values of a storage view into ``out`` (float64, int64, uint64 or complex128), equal in length.
 
-    Only 64-bit integers into float64 are rounded, to the nearest.
+    Only 64-bit integers into float64 are rounded, to the nearest. A signalling NaN becomes a quiet one, without a warning.
     """
-    if dtype == "float16":
-        out[...] = piece.view(np.float16)
-    elif dtype == "bfloat16":
-        out[...] = (piece.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    elif dtype == "complex32":
-        parts = piece.view(np.float16).astype(np.float64)
-        out.real, out.imag = parts[0::2], parts[1::2]
-    elif dtype in ("bool", "int4", "uint1"):
-        out[...] = integer_table(dtype)[piece]
-    elif piece.dtype == np.uint8 and DTYPES[dtype].kind == "float":
-        out[...] = float_table(dtype)[piece]
-    else:
-        with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):
+        if dtype == "float16":
+            out[...] = piece.view(np.float16)
+        elif dtype == "bfloat16":
+            out[...] = (piece.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        elif dtype == "complex32":
+            parts = piece.view(np.float16).astype(np.float64)
+            out.real, out.imag = parts[0::2], parts[1::2]
+        elif dtype in ("bool", "int4", "uint1"):
+            out[...] = integer_table(dtype)[piece]
+        elif piece.dtype == np.uint8 and DTYPES[dtype].kind == "float":
+            out[...] = float_table(dtype)[piece]
+        else:
             out[...] = piece
