@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from fastcmp.errors import UsageError
 
@@ -12,15 +12,25 @@ from fastcmp.errors import UsageError
 MOST_WORKERS: Final = 4096
 
 FormatPolicy = Literal["strict", "flat"]
+MultiRecord = Literal["error", "first", "last"]
+AllowUnpaired = Literal["none", "golden", "target", "both"]
+KLChoice = Literal["auto", "all", "none"]
+CompatEuclid = Literal["sqrt", "legacy"]
 
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
-    """How headers are read and which files may be opened."""
+    """How headers are read and which files may be opened; `UsageError` for a value that is none of these."""
 
-    multi_record: Literal["error", "first", "last"] = "error"
+    multi_record: MultiRecord = "error"
     format_policy: FormatPolicy = "strict"
     roots: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # One text would count as many roots, "/" among them.
+        _check_texts("roots", self.roots)
+        _check_choice("multi_record", self.multi_record, get_args(MultiRecord))
+        _check_choice("format_policy", self.format_policy, get_args(FormatPolicy))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +78,10 @@ class CompareOptions:
     thresholds: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    allow_unpaired: Literal["none", "golden", "target", "both"] = "none"
-    kl: Literal["auto", "all", "none"] = "auto"
+    allow_unpaired: AllowUnpaired = "none"
+    kl: KLChoice = "auto"
     relative_floor: float = 2.0**-23
-    compat_euclid: Literal["sqrt", "legacy"] = "sqrt"
+    compat_euclid: CompatEuclid = "sqrt"
     scale: float | None = None
     workers: int = 0
     executor: Literal["local", "threads", "serial"] = "local"
@@ -88,6 +98,11 @@ def check(options: CompareOptions) -> None:
     ------
     UsageError
     """
+    for name in ("thresholds", "include", "exclude"):
+        _check_texts(name, getattr(options, name))
+    _check_choice("allow_unpaired", options.allow_unpaired, get_args(AllowUnpaired))
+    _check_choice("kl", options.kl, get_args(KLChoice))
+    _check_choice("compat_euclid", options.compat_euclid, get_args(CompatEuclid))
     if not 0 <= options.workers <= MOST_WORKERS:
         raise UsageError(f"-j {options.workers}: expected a number of workers, 1 to {MOST_WORKERS}, or 0 for one per core")
     if not all(options.scan.roots):
@@ -100,3 +115,13 @@ def check(options: CompareOptions) -> None:
         raise UsageError(f"--scale {options.scale:g}: expected what one integer step is worth, not 0")
     if not options.output or "\0" in options.output:
         raise UsageError(f"-o {options.output!r}: expected the name of a directory")
+
+
+def _check_texts(name: str, value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
+        raise UsageError(f"{name}: expected a tuple of texts, got {value!r}")
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")

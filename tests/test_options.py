@@ -1,0 +1,48 @@
+"""Options that a program gives are refused before anything is read, as those of the command line are."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from fastcmp.errors import UsageError
+from fastcmp.options import CompareOptions, ScanOptions, check
+
+
+def test_the_defaults_are_right() -> None:
+    check(CompareOptions())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"thresholds": "cosine_similarity > 0"}, "thresholds: expected a tuple of texts"),
+        ({"include": "layers.*"}, "include: expected a tuple of texts"),
+        ({"exclude": ["layers.*"]}, "exclude: expected a tuple of texts"),
+        ({"kl": "al"}, "kl: expected one of auto, all, none, got 'al'"),
+        ({"allow_unpaired": True}, "allow_unpaired: expected one of none, golden, target, both, got True"),
+        ({"compat_euclid": ""}, "compat_euclid: expected one of sqrt, legacy"),
+        ({"workers": -1}, "-j -1: expected a number of workers"),
+        ({"stall_s": float("nan")}, "--stall nan"),
+        ({"scale": 0.0}, "--scale 0"),
+        ({"output": ""}, "-o ''"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said.replace("(", r"\(")):
+        check(dataclasses.replace(CompareOptions(), **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"roots": "/data"}, "roots: expected a tuple of texts"),
+        ({"multi_record": "all"}, "multi_record: expected one of error, first, last"),
+        ({"format_policy": None}, "format_policy: expected one of strict, flat"),
+    ],
+)
+def test_one_text_is_not_taken_for_many_roots(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        ScanOptions(**change)
