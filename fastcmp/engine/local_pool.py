@@ -97,7 +97,8 @@ class LocalPool(Executor):
         """Take no more calls; end the workers when the last call is answered."""
         with self._supervisor.lock:
             self._supervisor.is_closing = True
-            waiting = [call for call in self._supervisor.inbox if not call.is_running] if cancel_futures else []
+            # A copy, made in one step: the supervisor takes calls out of it meanwhile.
+            waiting = [call for call in list(self._supervisor.inbox) if not call.is_running] if cancel_futures else []
         for call in waiting:
             call.future.cancel()
         self._supervisor.wake()
