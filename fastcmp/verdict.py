@@ -169,12 +169,6 @@ def first_divergence(verdicts: Sequence[str], execution_orders: Sequence[int], u
     return min(candidates, key=lambda i: execution_orders[i], default=None)
 
 
-def first_not_passed(verdicts: Sequence[str], execution_orders: Sequence[int]) -> int | None:
-    """Position of the first row in execution order that did not pass: failed, could not be compared, or stood alone."""
-    candidates = [i for i, verdict in enumerate(verdicts) if verdict != PASS]
-    return min(candidates, key=lambda i: execution_orders[i], default=None)
-
-
 def exit_code(*, pairs: int, failed: int, errors: int, unpaired_refused: int) -> int:
     """What the command ends with, like ``diff``: 2 beats 1 beats 0.
 

@@ -33,11 +33,6 @@ class Delivery:
         """Results that are held back."""
         return len(self._waiting)
 
-    @property
-    def next_index(self) -> int:
-        """Index of the first task that has not been delivered."""
-        return self._next
-
     def add(self, result: TaskResult) -> None:
         """Take a result, and deliver all that can be."""
         self._waiting[result.task] = result

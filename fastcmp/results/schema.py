@@ -117,12 +117,3 @@ def arrow_schema(*, with_row: bool = False, metadata: dict[bytes, bytes] | None 
     if with_row:
         fields.insert(0, pa.field(ROW_COLUMN, pa.int64()))
     return pa.schema(fields, metadata)
-
-
-def markdown_table() -> str:
-    """The columns as a Markdown table, for the documentation."""
-    lines = ["| column | type | meaning |", "|---|---|---|"]
-    for column in COLUMNS:
-        meaning = column.meaning.replace("|", "\\|")
-        lines.append(f"| `{column.name}` | {column.arrow_type} | {meaning} |")
-    return "\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ from fastcmp.results.schema import BY_NAME, METRIC_NAMES, ROW_COLUMN, arrow_sche
 from fastcmp.results.text import joined, shape_text, string_array
 from fastcmp.sources.named_tensor import NamedTensor
 from fastcmp.thresholds import needs_scale
-from fastcmp.verdict import Rules, judge, judge_uncompared
+from fastcmp.verdict import Rules, judge, judge_uncompared, same_but_for_ones
 
 # The original's own sentences; scripts of its users look for them.
 _MISSING_SENTENCE: Final = {
@@ -174,15 +174,11 @@ def _pair_notes(result: TaskResult, position: int, pair: Pair, rules: Rules) -> 
         notes.append(f"dtypes differ: {golden.dtype} against {target.dtype}, compared after widening")
         if needs_scale(golden.dtype, target.dtype) and not rules.scale_known:
             notes.append("integer against float and no scale is known")
-    if golden.shape != target.shape and _squeezed(golden.shape) != _squeezed(target.shape):
+    if golden.shape != target.shape and not same_but_for_ones(golden.shape or (), target.shape or ()):
         notes.append(
             f"shapes differ: {shape_text(golden.shape)} against {shape_text(target.shape)}, compared in the order the elements lie"
         )
     return notes
-
-
-def _squeezed(shape: tuple[int, ...] | None) -> tuple[int, ...]:
-    return tuple(extent for extent in shape or () if extent != 1)
 
 
 def _as_notes(value: Any) -> Sequence[str]:

@@ -11,7 +11,7 @@ import pytest
 from fastcmp.errors import CODES, UsageError
 from fastcmp.options import CompareOptions
 from fastcmp.thresholds import parse_threshold
-from fastcmp.verdict import Rules, exit_code, first_divergence, first_not_passed, judge, judge_uncompared
+from fastcmp.verdict import Rules, exit_code, first_divergence, judge, judge_uncompared
 
 NAN = float("nan")
 
@@ -159,8 +159,6 @@ def test_first_divergence_goes_by_execution_order_and_skips_errors_and_loners() 
     unpaired = [False, False, False, False, True]
     assert first_divergence(verdicts, [0, 4, 1, 3, 2], unpaired) == 3
     assert first_divergence(["pass", "error"], [0, 1], [False, False]) is None
-    assert first_not_passed(verdicts, [0, 4, 1, 3, 2]) == 2
-    assert first_not_passed(["pass"], [0]) is None
 
 
 @pytest.mark.parametrize(
