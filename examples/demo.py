@@ -26,8 +26,7 @@ Row = dict[str, str]
 
 def main() -> int:
     directory = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output")
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
+    empty(directory)
     tokens = (directory / "tokens.json").resolve()
 
     say("1. golden: a Llama with 6 layers and random weights, float32, writes 8 tokens and dumps every layer of each")
@@ -48,6 +47,14 @@ def main() -> int:
     where = first_failure(rows, golden)
     show_rows(rows, where)
     return judge(rows, where, summary, golden)
+
+
+def empty(directory: Path) -> None:
+    """Make it a new, empty directory; refuse to remove what no earlier demo has left."""
+    if directory.exists() and any(directory.iterdir()) and not (directory / "golden").is_dir():
+        raise SystemExit(f"demo: {directory}: not empty, and not from an earlier demo; name another directory")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
 
 
 def say(text: str) -> None:
