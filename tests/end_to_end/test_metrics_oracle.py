@@ -239,7 +239,7 @@ def check_csv(result: fastcmp.Result, report: Path) -> None:
 
 
 QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-LONG = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LONG = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @QUICK
