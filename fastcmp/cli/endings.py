@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
+import stat
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -104,7 +106,7 @@ def complain(program: str, message: str) -> None:
 
 
 def say(text: str) -> None:
-    """Results on stdout; a reader that went away is no error.
+    """Results on stdout; a reader or a terminal that went away is no error.
 
     Raises
     ------
@@ -114,11 +116,20 @@ def say(text: str) -> None:
     try:
         sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
         sys.stdout.flush()
-    except BrokenPipeError:
-        close_quietly(sys.stdout)
     except OSError as error:
+        is_terminal = _is_character_device(sys.stdout)
         close_quietly(sys.stdout)
+        if isinstance(error, BrokenPipeError) or (is_terminal and error.errno == errno.EIO):
+            return
         raise OutputError(f"standard output: cannot be written: {error.strerror or error}; free some space or redirect it") from error
+
+
+def _is_character_device(stream: object) -> bool:
+    """Also true of a terminal that went away, of which `isatty` is not."""
+    try:
+        return stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)  # type: ignore[attr-defined]
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def close_quietly(stream: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Final, TextIO
@@ -80,7 +81,10 @@ class PlainProgress:
 
 
 class TerminalProgress:
-    """A live bar: bytes, GB/s, time left by bytes, pairs, failures so far, worst pair so far."""
+    """A live bar: bytes, GB/s, time left by bytes, pairs, failures so far, worst pair so far.
+
+    A terminal that goes away (and SIGHUP ignored, as under nohup) takes the bar with it, not the comparison.
+    """
 
     def __init__(self, output: str) -> None:
         self._output = output
@@ -96,7 +100,8 @@ class TerminalProgress:
         self._total_pairs = total_pairs
         self._started_at = time.monotonic()
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-        console.print(_opening(self._output), soft_wrap=True)
+        with contextlib.suppress(OSError):
+            console.print(_opening(self._output), soft_wrap=True)
         # markup=False: the fields hold names from files.
         self._bars = Progress(
             BarColumn(bar_width=16),
@@ -108,7 +113,8 @@ class TerminalProgress:
             transient=True,
         )
         self._bars.add_task("", total=max(total_bytes, 1), amount="", state="")
-        self._bars.start()
+        with contextlib.suppress(OSError):
+            self._bars.start()
 
     def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
         """Move the bar; it is drawn at its own pace."""
@@ -124,5 +130,6 @@ class TerminalProgress:
     def stop(self) -> None:
         """Take the bar away; the summary says it all."""
         if self._bars is not None:
-            self._bars.stop()
+            with contextlib.suppress(OSError):
+                self._bars.stop()
             self._bars = None

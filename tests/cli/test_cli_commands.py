@@ -255,3 +255,11 @@ def test_a_project_file_that_is_no_file_is_not_opened(make: Any, tmp_path: Path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     assert fastcmp("nope", "there").stderr.startswith("fastcmp: nope: GOLDEN does not exist")
+
+
+def test_a_terminal_that_went_away_is_quiet_and_the_exit_code_honest() -> None:
+    ours, theirs = os.openpty()
+    os.close(ours)
+    done = subprocess.run([sys.executable, "-m", "fastcmp.cli", "explain"], stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (0, "")

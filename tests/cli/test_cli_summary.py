@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import signal
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -235,3 +237,21 @@ def test_sigterm_unwinds_and_ends_with_143(capsys: pytest.CaptureFixture[str]) -
     assert run_guarded(lambda: os.kill(os.getpid(), signal.SIGTERM) or 0, program="fastcmp", debug=False) == 143
     assert signal.getsignal(signal.SIGTERM) is before
     assert capsys.readouterr().err == "fastcmp: terminated\n"
+
+
+class VanishedTerminal(io.StringIO):
+    """What is left of a terminal whose window was closed."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_terminal_that_goes_away_does_not_take_the_comparison_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", VanishedTerminal())
+    shown = TerminalProgress("out")
+    shown.start(10, 2)
+    shown.advance(5, 1, 0, "")
+    shown.stop()
