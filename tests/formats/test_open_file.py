@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -164,3 +166,12 @@ def test_scanning_leaves_no_descriptor_open(tmp_path: Path) -> None:
         for name in ("a.bin", "b.bin", "c.npy", "missing.npy", "."):
             code_of(str(tmp_path / name))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_device_is_not_opened_to_see_what_it_is() -> None:
+    """Without a terminal of its own, a process that opens /dev/tty gets an error; one that only looks sees what it is."""
+    code = (
+        "from fastcmp.formats import scan_batch\nfrom fastcmp.options import ScanOptions\nprint(scan_batch(['/dev/tty'], ScanOptions())[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, start_new_session=True)
+    assert done.stdout.startswith("/dev/tty: a character device, expected a regular file")
