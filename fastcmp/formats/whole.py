@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcmp.dtypes import DTYPES
+from fastcmp.errors import UsageError
 from fastcmp.formats import scan
 from fastcmp.formats.decode import decode
 from fastcmp.formats.payload import open_payload
@@ -34,6 +35,8 @@ def read_tensor(path: str | os.PathLike[str], *, options: ScanOptions | None = N
     ------
     TensorError
         With the code, the byte and the reason, if the file cannot be read.
+    UsageError
+        If the installed `ml_dtypes` is older than the dtype.
     """
     info = scan(os.fspath(path), options or ScanOptions())
     with open_payload(info) as payload:
@@ -58,4 +61,6 @@ def _in_own_dtype(stored: NDArray[Any], name: str) -> NDArray[Any]:
         return stored.copy().view(np.float16)
     import ml_dtypes  # 10 ms, and only for dtypes that numpy lacks
 
+    if not hasattr(ml_dtypes, name):
+        raise UsageError(f"{name}: ml_dtypes {ml_dtypes.__version__} has no such dtype; install ml_dtypes 0.5 or newer")
     return stored.copy().view(getattr(ml_dtypes, name))
