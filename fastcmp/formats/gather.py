@@ -6,7 +6,7 @@ Memory is bounded by the piece that is asked for and a fixed window, whatever th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import prod
+from math import inf, prod
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -18,6 +18,9 @@ from fastcmp.formats.tensor_info import TensorInfo
 StoredBytes = Callable[[int, int], NDArray[np.uint8]]
 """(offset, count) to the bytes of a payload."""
 
+# Where bytes are read rather than mapped, a gap of so many is as dear as one more read: 8 us at 5 GB/s.
+_READ_WORTH_BYTES: Final = 40_000
+
 # Bytes of payload looked at together. Transposing a 4096 x 4096 float32 in windows of 16 MiB is no slower than at once.
 _WINDOW_BYTES: Final = 16 * 2**20
 # A multiple of 8, so that every block of packed elements begins on a byte.
@@ -25,17 +28,21 @@ _BLOCK_ELEMENTS: Final = 2**18
 
 
 class _Strided(NamedTuple):
-    """Elements as axes over the payload; their C order is the logical order."""
+    """Elements as axes over the payload; their C order is the logical order.
+
+    ``most_gap``: bytes that may be asked for in vain for each run of elements that lie together.
+    """
 
     extents: tuple[int, ...]
     strides: tuple[int, ...]
     stored: np.dtype[Any]
+    most_gap: float = inf
 
 
-def gather(info: TensorInfo, stored_bytes: StoredBytes, start: int, stop: int) -> NDArray[Any]:
+def gather(info: TensorInfo, stored_bytes: StoredBytes, start: int, stop: int, *, is_mapped: bool = True) -> NDArray[Any]:
     """A copy of the elements [start, stop) in logical C order, 1-D, native byte order, in the dtype's ``view``.
 
-    The caller has checked that ``0 <= start < stop <= info.element_count``.
+    ``is_mapped``: bytes that are asked for and not looked at cost nothing. The caller has checked that ``0 <= start < stop <= info.element_count``.
     """
     if info.packed:
         return _unpack(info, stored_bytes, start, stop)
@@ -47,7 +54,8 @@ def gather(info: TensorInfo, stored_bytes: StoredBytes, start: int, stop: int) -
     elif info.strides is None:
         _gather_strided(_Strided((info.element_count,), (1,), stored), stored_bytes, start, out)
     else:
-        _gather_strided(_Strided(info.shape, info.strides, stored), stored_bytes, start, out)
+        most_gap = inf if is_mapped else _READ_WORTH_BYTES
+        _gather_strided(_Strided(info.shape, info.strides, stored, most_gap), stored_bytes, start, out)
     return out
 
 
@@ -59,7 +67,7 @@ def _gather_strided(array: _Strided, stored_bytes: StoredBytes, start: int, out:
     done = 0
     for base, axis_extents, axis_strides in _slabs(extents, strides, start, start + out.size):
         count = prod(axis_extents)
-        _copy_slab(out[done : done + count].reshape(axis_extents), base, axis_strides, array.stored, stored_bytes)
+        _copy_slab(out[done : done + count].reshape(axis_extents), base, axis_strides, array, stored_bytes)
         done += count
 
 
@@ -85,17 +93,20 @@ def _slabs(
             yield last * strides[0] + base, box, box_strides
 
 
-def _copy_slab(out: NDArray[Any], base: int, strides: tuple[int, ...], stored: np.dtype[Any], stored_bytes: StoredBytes) -> None:
-    """Copy one box, cut along its widest axis until it spans no more than the window."""
+def _copy_slab(out: NDArray[Any], base: int, strides: tuple[int, ...], array: _Strided, stored_bytes: StoredBytes) -> None:
+    """Copy one box, cut along its widest axis until it spans no more than the window, and has no gaps that are dearer than a read."""
+    stored = array.stored
     reach = [(extent - 1) * stride for extent, stride in zip(out.shape, strides, strict=True)]
     span = sum(reach) + 1
-    if span * stored.itemsize > _WINDOW_BYTES and span > 1:
+    runs = out.size // max((extent for extent, stride in zip(out.shape, strides, strict=True) if stride == 1), default=1)
+    gap = (span - out.size) * stored.itemsize / runs
+    if (span * stored.itemsize > _WINDOW_BYTES or gap > array.most_gap) and span > 1:
         axis = reach.index(max(reach))
         half = out.shape[axis] // 2
         lower, upper = [slice(None)] * out.ndim, [slice(None)] * out.ndim
         lower[axis], upper[axis] = slice(None, half), slice(half, None)
-        _copy_slab(out[tuple(lower)], base, strides, stored, stored_bytes)
-        _copy_slab(out[tuple(upper)], base + half * strides[axis], strides, stored, stored_bytes)
+        _copy_slab(out[tuple(lower)], base, strides, array, stored_bytes)
+        _copy_slab(out[tuple(upper)], base + half * strides[axis], strides, array, stored_bytes)
         return
     window = stored_bytes(base * stored.itemsize, span * stored.itemsize)
     byte_strides = tuple(stride * stored.itemsize for stride in strides)

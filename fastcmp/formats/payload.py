@@ -94,7 +94,7 @@ class Payload:
         elif self.info.is_direct:
             return self.stored_bytes(start * view.itemsize, (stop - start) * view.itemsize).view(view)
         else:
-            out = gather(self.info, self.stored_bytes, start, stop)
+            out = gather(self.info, self.stored_bytes, start, stop, is_mapped=self._mapped or self._whole is not None)
         out.flags.writeable = False
         return out
 

@@ -291,3 +291,17 @@ def test_an_error_inside_the_block_is_not_replaced_and_nothing_stays_open(tmp_pa
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ValueError, match="the payload is not open"):
         opened.piece(0, 1)
+
+
+@pytest.mark.parametrize(("rows", "columns", "most"), [(40_000, 64, 1.0), (1000, 640, 8.0)], ids=["long columns", "short columns"])
+def test_fortran_order_by_reads_asks_for_little_in_vain(tmp_path: Path, rows: int, columns: int, most: float) -> None:
+    values = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns)
+    np.save(tmp_path / "f.npy", np.asfortranarray(values))
+    count = rows * columns // 8
+    with open_payload(scan(str(tmp_path / "f.npy"), ScanOptions()), mapped=False) as opened:
+        asked = []
+        read = opened._read
+        opened._read = lambda at, size: asked.append(size) or read(at, size)  # type: ignore[method-assign,func-returns-value]
+        piece = opened.piece(count, 2 * count)
+    assert np.array_equal(piece, values.reshape(-1)[count : 2 * count])
+    assert sum(asked) <= most * piece.nbytes
