@@ -2,7 +2,7 @@
 # Needed beforehand: Python >= 3.10 with venv, a C++20 compiler, make. pip, cmake and ninja come into .venv.
 
 PYTHON ?= python3
-# Where pip may also look for torch, say https://download.pytorch.org/whl/cpu for the CPU build where the default index has another.
+# Another index where pip may look for torch: one with the CPU build, where the default one has only CUDA.
 TORCH_INDEX ?=
 
 VENV := .venv

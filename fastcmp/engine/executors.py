@@ -73,7 +73,7 @@ def open_executor(options: CompareOptions) -> Iterator[Executor]:
 def _make_executor(options: CompareOptions) -> Executor:
     count = worker_count(options)
     if count < 1:
-        raise UsageError(f"--workers: expected a positive number, or 0 for one per core; got {options.workers}")
+        raise UsageError(f"-j: expected a positive number, or 0 for one per core; got {options.workers}")
     if options.executor == "local":
         try:
             pool = LocalPool(count, stall_s=options.stall_s)

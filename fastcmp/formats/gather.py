@@ -42,7 +42,8 @@ class _Strided(NamedTuple):
 def gather(info: TensorInfo, stored_bytes: StoredBytes, start: int, stop: int, *, is_mapped: bool = True) -> NDArray[Any]:
     """A copy of the elements [start, stop) in logical C order, 1-D, native byte order, in the dtype's ``view``.
 
-    ``is_mapped``: bytes that are asked for and not looked at cost nothing. The caller has checked that ``0 <= start < stop <= info.element_count``.
+    ``is_mapped``: bytes that are asked for and not looked at cost nothing. The caller has checked that
+    ``0 <= start < stop <= info.element_count``.
     """
     if info.packed:
         return _unpack(info, stored_bytes, start, stop)

@@ -166,7 +166,8 @@ def _probe(path: str) -> None:
 def complete_or_absent(output: OutputDirectory, names: tuple[str, ...]) -> Iterator[dict[str, BinaryIO]]:
     """Open files for writing that take their names only when all of them are written and on disk.
 
-    A failure on the way leaves what stood under these names as it was.
+    A failure before that leaves what stood under these names as it was. They are renamed one after another, in the order of ``names``: a
+    process killed between two renames leaves some files of the new report and some of the old one, each of them whole.
 
     Raises
     ------
