@@ -256,7 +256,7 @@ def worker_pids(parent: int) -> list[int]:
 
 def test_killed_workers_change_nothing(tmp_path):
     sides = tuple(
-        write_side(tmp_path / role, role, seed, 1e-6 * seed, rows=700, columns=4096) for role, seed in (("golden", 0), ("acl", 2))
+        write_side(tmp_path / role, role, seed, 1e-6 * seed, rows=400, columns=4096) for role, seed in (("golden", 0), ("acl", 2))
     )
     clean = command("compare", *sides, "-o", tmp_path / "clean", "-j2")
     assert clean.returncode == 0, clean.stderr
@@ -289,7 +289,7 @@ def test_killed_workers_change_nothing(tmp_path):
 
 
 def test_ctrl_c_ends_with_130_and_leaves_no_process(tmp_path):
-    sides = tuple(write_side(tmp_path / role, role, seed, 0.0, rows=700, columns=4096) for role, seed in (("golden", 0), ("acl", 2)))
+    sides = tuple(write_side(tmp_path / role, role, seed, 0.0, rows=100, columns=4096) for role, seed in (("golden", 0), ("acl", 2)))
     process = subprocess.Popen(
         [sys.executable, "-m", "fastcmp", "compare", *map(str, sides), "-o", str(tmp_path / "r"), "-j2"],
         stdout=subprocess.PIPE,
