@@ -57,6 +57,7 @@ MAX_PLAIN_NAME: Final = 200
 ROLE_OF_SOURCE: Final[dict[str, str]] = {"golden": "golden", "acl": "target"}
 """What ``data_src`` is called here and in the original, and the role it plays."""
 
+_SOURCE_DIRECTORIES: Final = frozenset(f"{data_src}_tensor" for data_src in ROLE_OF_SOURCE)
 _DUMP_DIRECTORY = re.compile(r"[0-9]+(-[0-9]+)?_cmp_dump_data")
 _RUN_DIRECTORY = re.compile(r"thread_[^/]+|[0-9]+(_[0-9]+)*")
 # Nearly every id there is; ten times quicker than looking at each character.
@@ -158,11 +159,22 @@ def reroot(path: str) -> str | None:
     return None
 
 
-def path_candidates(path: str, metadata_directory: str, working_directory: str | None = None) -> list[str]:
+def _below_source_directory(path: str) -> tuple[str, str]:
+    """The last ``{golden|acl}_tensor`` in ``path``, and what follows it; two empty texts where there is none or ``..`` follows it."""
+    parts = PurePosixPath(path).parts
+    for index in range(len(parts) - 1, -1, -1):
+        if parts[index] in _SOURCE_DIRECTORIES:
+            below = parts[index + 1 :]
+            return (parts[index], "/".join(below)) if ".." not in below else ("", "")
+    return "", ""
+
+
+def path_candidates(path: str, metadata_directory: str, working_directory: str | None = None, *, is_one_sided: bool = False) -> list[str]:
     """Where a path written in a metadata.json may lie, in the order to try, without repeats.
 
     An absolute path as it stands, a relative one against the JSON's own directory; then re-rooted, for a dump that was moved: beside the
-    ``{pid}_cmp_dump_data`` that holds the JSON, or below whatever that directory is called now; then against the working directory.
+    ``{pid}_cmp_dump_data`` that holds the JSON, or below whatever that directory is called now; then, for a ``{golden|acl}_tensor``
+    copied under another name, beside the JSON; then against the working directory.
 
     Parameters
     ----------
@@ -172,6 +184,8 @@ def path_candidates(path: str, metadata_directory: str, working_directory: str |
         The directory of the metadata.json, absolute.
     working_directory : str, optional
         By default the process's own.
+    is_one_sided : bool
+        The JSON is the metadata.json of one side. Beside any other, a golden and a target path would meet in one file.
     """
     here = PurePosixPath(metadata_directory)
     found = [os.path.join(metadata_directory, path)]
@@ -184,6 +198,9 @@ def path_candidates(path: str, metadata_directory: str, working_directory: str |
             found.append(f"{here.parent}/{below}")
     elif root is not None and not os.path.isabs(path):
         found.append(os.path.join(root.parent, path))
+    source, tail = _below_source_directory(path) if is_one_sided else ("", "")
+    if tail and here.name not in _SOURCE_DIRECTORIES - {source}:
+        found.append(f"{here}/{tail}")
     found.append(os.path.join(working_directory or os.getcwd(), path))
     return list(dict.fromkeys(os.path.normpath(one) if ".." not in PurePosixPath(one).parts else one for one in found))
 

@@ -65,6 +65,11 @@ def rows_of(document: Any, role: Role, name: str) -> Rows:
     return rows
 
 
+def has_lists(document: dict[str, dict[str, Any]]) -> bool:
+    """True if a key of a document that `rows_of` took has several paths, so that they may be of both sides."""
+    return any(list in map(type, tensors.values()) for tensors in document.values())
+
+
 def _unexpected(name: str, keys: tuple[str, ...], value: Any, expected: str) -> str:
     place = "".join(f"[{json.dumps(printable(key, 80), ensure_ascii=False)}]" for key in keys)
     return f"{name}: {f'entry {place}' if keys else 'the whole'}: expected {expected}, found {_kind_of(value)}; repair it or dump again"

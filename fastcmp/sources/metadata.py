@@ -11,7 +11,7 @@ from fastcmp.dump_layout import DTYPES_NAME, JOURNAL_NAME, METADATA_NAME, Journa
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
 from fastcmp.sources.dump import Role
-from fastcmp.sources.eras import Rows, rows_of
+from fastcmp.sources.eras import Rows, has_lists, rows_of
 from fastcmp.sources.json_document import MAX_FILE_BYTES, is_inside, parse, read_bounded
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 from fastcmp.sources.path_locator import PathLocator
@@ -51,15 +51,17 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
     is_ours = os.path.basename(path) == METADATA_NAME
     journal, warnings = _journal_beside(directory, options) if is_ours else (None, [])
     rows: Rows = {}
+    is_one_sided = is_ours
     if journal is None or os.path.lexists(path):
         document, merge_warnings = parse(read_bounded(path, roots=options.scan.roots), path)
         rows = rows_of(document, role, printable(path))
         warnings += merge_warnings
+        is_one_sided = is_ours and not has_lists(document)
     dtypes = _dtypes_beside(directory, options) if is_ours else {}
     if journal is not None:
         _add_journal(rows, dtypes, journal)
         rank = (journal.header.rank if journal.header else "") or rank
-    locator = PathLocator(directory, _working_directory(directory))
+    locator = PathLocator(directory, _working_directory(directory), is_one_sided=is_one_sided)
     tensors = []
     for (data_id, token_id), written in rows.items():
         found, notes = locator.locate(written)

@@ -26,9 +26,12 @@ class PathLocator:
     ----------
     metadata_directory, working_directory : str
         Absolute.
+    is_one_sided : bool
+        As `path_candidates` has it.
     """
 
-    def __init__(self, metadata_directory: str, working_directory: str) -> None:
+    def __init__(self, metadata_directory: str, working_directory: str, *, is_one_sided: bool = False) -> None:
+        self._is_one_sided = is_one_sided
         self._metadata_directory = metadata_directory
         self._working_directory = working_directory
         self._directories: dict[str, list[str]] = {}
@@ -55,7 +58,7 @@ class PathLocator:
         """The candidates of a directory that exist, in order; the first candidate where none does. ``prefix`` is "" or ends in a slash."""
         known = self._directories.get(prefix)
         if known is None:
-            paths = path_candidates(f"{prefix}_", self._metadata_directory, self._working_directory)
+            paths = path_candidates(f"{prefix}_", self._metadata_directory, self._working_directory, is_one_sided=self._is_one_sided)
             candidates = [path[:-2] for path in paths]
             known = [candidate for candidate in candidates if _is_directory(candidate or "/")] or candidates[:1]
             self._directories[prefix] = known

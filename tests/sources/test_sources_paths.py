@@ -52,6 +52,28 @@ def test_a_renamed_dump_directory(tmp_path):
         assert os.path.isfile(tensor.path)
 
 
+@pytest.mark.parametrize("was_removed", [True, False])
+def test_a_copied_side_under_another_name_has_its_own_files(tmp_path, monkeypatch, was_removed):
+    shutil.copytree(dump_as_seed(tmp_path), tmp_path / "G")
+    if was_removed:
+        shutil.rmtree(tmp_path / "71_cmp_dump_data")
+    monkeypatch.chdir(tmp_path)
+    assert [tensor.path for tensor in load("G", "golden", OPTIONS).tensors] == [
+        f"{tmp_path}/G/0/{number}_tensor.npy" for number in range(2)
+    ]
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "both.json", "acl_tensor/metadata.json"])
+def test_a_file_beside_the_json_is_never_taken_for_the_other_side(tmp_path, name):
+    path = tmp_path / name
+    (path.parent / "0").mkdir(parents=True)
+    (path.parent / "0" / "7_tensor.npy").touch()
+    sides = [f"./71_cmp_dump_data/{side}_tensor/0/7_tensor.npy" for side in ("golden", "acl")]
+    path.write_text(json.dumps({"7": {"0": sides if name == "metadata.json" else sides[0]}}))
+    for role in ("golden", "target"):
+        assert not os.path.exists(load(str(path), role, OPTIONS).tensors[0].path)
+
+
 def test_the_moved_file_wins_over_a_stale_one_in_the_working_directory(tmp_path, monkeypatch):
     dump_as_seed(tmp_path / "stale")
     side = dump_as_seed(tmp_path / "real")
