@@ -17,7 +17,7 @@ from fastcmp.options import CompareOptions
 from fastcmp.outcome import TaskResult
 from fastcmp.pairing import Pair
 from fastcmp.progress import Progress
-from fastcmp.results.findings import Finding, find_first_divergence, find_worst
+from fastcmp.results.findings import BlindSpots, Finding, find_blind_spots, find_first_divergence, find_worst
 from fastcmp.results.journal import JOURNAL_NAME, JournalWriter, fingerprint
 from fastcmp.results.output_dir import OutputDirectory
 from fastcmp.results.report_files import report_table, run_facts, write_report
@@ -28,7 +28,7 @@ from fastcmp.sources import Dump
 from fastcmp.verdict import FAIL, Rules
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What a comparison found.
 
@@ -39,6 +39,10 @@ class Result:
     totals : Totals
     first_divergence : Finding or None
         The failed pair that ran first.
+    blind_spots : BlindSpots
+        What could not be compared, and how much of it ran before the first divergence.
+    order_is_known : bool
+        False where golden is a plain directory: "first" is by name then, because such a dump does not say in which order it ran.
     output : str
         Directory of the report files.
     warnings : tuple of str
@@ -48,8 +52,15 @@ class Result:
     table: pa.Table
     totals: Totals
     first_divergence: Finding | None
+    blind_spots: BlindSpots
+    order_is_known: bool
     output: str
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        counts = f"{self.totals.pairs} pairs, {self.totals.passed} passed, {self.totals.failed} failed, {self.totals.errors} errors"
+        first = f"; first divergence: {self.first_divergence}" if self.first_divergence else ""
+        return f"<Result: {counts}, {self.totals.unpaired} alone{first}; report in {self.output}>"
 
     @property
     def ok(self) -> bool:
@@ -113,8 +124,10 @@ class Comparison:
         )
         with contextlib.suppress(FileNotFoundError):  # somebody tidied up; the report is complete without it
             os.unlink(journal_path)
-        first = find_first_divergence(table, [pair.execution_order for pair in self.pairs])
-        return Result(table, totals, first, self.options.output, self._warnings())
+        orders = [pair.execution_order for pair in self.pairs]
+        first = find_first_divergence(table, orders)
+        blind_spots = find_blind_spots(table, orders, first)
+        return Result(table, totals, first, blind_spots, self.dumps[0].kind != "directory", self.options.output, self._warnings())
 
     def _compare(self, executor: Executor) -> None:
         alone = [pair for pair in self.pairs if pair.golden is None or pair.target is None]

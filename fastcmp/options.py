@@ -28,6 +28,7 @@ class ScanOptions:
 
     def __post_init__(self) -> None:
         # One text would count as many roots, "/" among them.
+        _freeze_list(self, "roots")
         _check_texts("roots", self.roots)
         _check_choice("multi_record", self.multi_record, get_args(MultiRecord))
         _check_choice("format_policy", self.format_policy, get_args(FormatPolicy))
@@ -90,6 +91,10 @@ class CompareOptions:
     parquet: bool = False
     scan: ScanOptions = field(default_factory=ScanOptions)
 
+    def __post_init__(self) -> None:
+        for name in ("thresholds", "include", "exclude"):
+            _freeze_list(self, name)
+
 
 def check(options: CompareOptions) -> None:
     """Refuse option values that cannot be meant, before the first byte is read.
@@ -117,9 +122,16 @@ def check(options: CompareOptions) -> None:
         raise UsageError(f"-o {options.output!r}: expected the name of a directory")
 
 
+def _freeze_list(options: object, name: str) -> None:
+    """Lists are what people write in Python; options must hash and pickle."""
+    value: object = getattr(options, name)
+    if isinstance(value, list):
+        object.__setattr__(options, name, tuple(value))
+
+
 def _check_texts(name: str, value: object) -> None:
     if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
-        raise UsageError(f"{name}: expected a tuple of texts, got {value!r}")
+        raise UsageError(f"{name}: expected a list or tuple of texts, got {value!r}")
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -18,9 +18,9 @@ def test_the_defaults_are_right() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"thresholds": "cosine_similarity > 0"}, "thresholds: expected a tuple of texts"),
-        ({"include": "layers.*"}, "include: expected a tuple of texts"),
-        ({"exclude": ["layers.*"]}, "exclude: expected a tuple of texts"),
+        ({"thresholds": "cosine_similarity > 0"}, "thresholds: expected a list or tuple of texts"),
+        ({"include": "layers.*"}, "include: expected a list or tuple of texts"),
+        ({"exclude": [7]}, "exclude: expected a list or tuple of texts"),
         ({"kl": "al"}, "kl: expected one of auto, all, none, got 'al'"),
         ({"allow_unpaired": True}, "allow_unpaired: expected one of none, golden, target, both, got True"),
         ({"compat_euclid": ""}, "compat_euclid: expected one of sqrt, legacy"),
@@ -38,7 +38,7 @@ def test_a_value_that_cannot_be_meant_is_refused(change: dict[str, Any], said: s
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"roots": "/data"}, "roots: expected a tuple of texts"),
+        ({"roots": "/data"}, "roots: expected a list or tuple of texts"),
         ({"multi_record": "all"}, "multi_record: expected one of error, first, last"),
         ({"format_policy": None}, "format_policy: expected one of strict, flat"),
     ],
@@ -46,3 +46,14 @@ def test_a_value_that_cannot_be_meant_is_refused(change: dict[str, Any], said: s
 def test_one_text_is_not_taken_for_many_roots(change: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         ScanOptions(**change)
+
+
+def test_a_list_of_texts_is_as_good_as_a_tuple() -> None:
+    options = CompareOptions(thresholds=["cosine_similarity > 0"], include=["a"], exclude=["b"], scan=ScanOptions(roots=["/data"]))  # type: ignore[arg-type]
+    assert (options.thresholds, options.include, options.exclude, options.scan.roots) == (
+        ("cosine_similarity > 0",),
+        ("a",),
+        ("b",),
+        ("/data",),
+    )
+    check(options)

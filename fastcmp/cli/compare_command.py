@@ -108,6 +108,10 @@ def compare(
     result = run_comparison(golden, target, options, silent=quiet)
     if not quiet:
         tell(result, as_json=json)
+    elif result.totals.errors:
+        complain(
+            "fastcmp", f"{result.totals.errors} of {result.totals.pairs} pairs could not be compared; see {result.output}/cmp_report.csv"
+        )
     return result.exit_code
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from cyclopts import Parameter
 
 from fastcmp.cli.endings import say
-from fastcmp.cli.shown import bytes_text, grouped, one_line, visible
+from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, visible
 from fastcmp.errors import EXIT_ERROR, EXIT_OK, TensorError, UsageError
 from fastcmp.options import CompareOptions, ScanOptions
 
@@ -61,7 +61,7 @@ def inspect(
     if not seen:
         raise UsageError(f"{path}: holds no tensor; expected .npy or .bin files, or a metadata.json")
     if not single and not json:
-        say(f"{grouped(seen)} tensors, {grouped(failed)} cannot be read")
+        say(f"{counted(seen, 'tensor')}, {grouped(failed)} cannot be read")
     return EXIT_ERROR if failed else EXIT_OK
 
 

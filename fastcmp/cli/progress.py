@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, TextIO
 
 from fastcmp.cli.endings import close_quietly
-from fastcmp.cli.shown import bytes_text, grouped, seconds_text, shortened, throughput_text, visible
+from fastcmp.cli.shown import bytes_text, counted, grouped, seconds_text, shortened, throughput_text, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBars
@@ -43,7 +43,7 @@ class PlainProgress:
         self._total_bytes, self._total_pairs = total_bytes, total_pairs
         self._started_at = self._spoke_at = time.monotonic()
         self._print(_opening(self._output))
-        self._print(f"comparing {grouped(total_pairs)} pairs, {bytes_text(total_bytes)}")
+        self._print(f"comparing {counted(total_pairs, 'pair')}, files of {bytes_text(total_bytes)}")
 
     def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
         """Say how far it is, if that is due."""
@@ -55,7 +55,8 @@ class PlainProgress:
         self._spoke_at, self._spoke_percent = now, percent
         elapsed_s = now - self._started_at
         line = f"{percent:.0f} %, {grouped(pairs_done)} of {grouped(self._total_pairs)} pairs, {bytes_text(bytes_done)}"
-        line += f", {throughput_text(bytes_done / elapsed_s / 1e9)}"
+        rate = throughput_text(bytes_done, elapsed_s)
+        line += f", {rate}" if rate else ""
         if 0 < percent < 100:
             line += f", {seconds_text(elapsed_s * (100 - percent) / percent)} left"
         line += f", {grouped(failed)} failed"
@@ -124,7 +125,7 @@ class TerminalProgress:
         state = f"{grouped(pairs_done)}/{grouped(self._total_pairs)} pairs, {grouped(failed)} failed"
         if worst:
             state += f", worst {shortened(worst, 60)}"
-        amount = f"{bytes_text(bytes_done)} {throughput_text(bytes_done / elapsed_s / 1e9)}"
+        amount = f"{bytes_text(bytes_done)} {throughput_text(bytes_done, elapsed_s)}"
         self._bars.update(self._bars.task_ids[0], completed=bytes_done, amount=amount, state=state)
 
     def stop(self) -> None:

@@ -43,6 +43,11 @@ def grouped(count: int) -> str:
     return f"{count:,}".replace(",", " ")
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 pair``, ``2 pairs``."""
+    return f"{grouped(count)} {noun}{'' if count == 1 else 's'}"
+
+
 def bytes_text(count: int) -> str:
     """Bytes in the unit that fits: ``512 B``, ``3.2 MB``, ``1.25 GB`` (powers of ten, as throughput has it)."""
     for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
@@ -64,6 +69,9 @@ def seconds_text(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def throughput_text(gigabytes_per_s: float) -> str:
-    """``2.7 GB/s``; small ones in MB/s."""
+def throughput_text(byte_count: int, seconds: float) -> str:
+    """``2.7 GB/s``; "" below 100 MB, where it is the start of the workers that would be measured."""
+    if byte_count < 100_000_000 or seconds <= 0:
+        return ""
+    gigabytes_per_s = byte_count / seconds / 1e9
     return f"{gigabytes_per_s:.2g} GB/s" if gigabytes_per_s >= 0.1 else f"{gigabytes_per_s * 1000:.2g} MB/s"

@@ -11,16 +11,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from fastcmp.cli.endings import say
-from fastcmp.cli.shown import bytes_text, grouped, one_line, seconds_text, shortened, throughput_text, visible
+from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, seconds_text, shortened, throughput_text, visible
+from fastcmp.errors import CODES
 
 if TYPE_CHECKING:
     from fastcmp.comparison import Result
     from fastcmp.results.findings import Finding
+    from fastcmp.results.totals import Totals
 
 _WORST_SHOWN: Final = 5
 _NAME_WIDTH: Final = 40
 _LINE_WIDTH: Final = 76
-_GOOD, _BAD, _DIM, _PLAIN = "green", "red", "dim", ""
+_GOOD, _BAD, _PLAIN = "green", "red", ""
 
 # One line: parts of (text, style).
 Line = list[tuple[str, str]]
@@ -46,11 +48,7 @@ def summary_lines(result: Result) -> list[Line]:
     """What the summary says, line by line; every name in it is safe to show."""
     totals = result.totals
     lines: list[Line] = [
-        [(f"report in {visible(result.output)}", _DIM)],
-        [
-            (f"{grouped(totals.pairs)} pairs, {bytes_text(totals.bytes)} in {seconds_text(totals.elapsed_s)}", _PLAIN),
-            (f" ({throughput_text(totals.gigabytes_per_s)})", _PLAIN),
-        ],
+        [(_what_was_done(totals), _PLAIN)],
         _count_line("passed", totals.passed, _GOOD if totals.passed else _PLAIN),
         _count_line("failed", totals.failed, _BAD if totals.failed else _PLAIN),
         _count_line("could not be compared", totals.errors, _BAD if totals.errors else _PLAIN, _error_codes(result)),
@@ -60,14 +58,51 @@ def summary_lines(result: Result) -> list[Line]:
     if failed:
         lines.append([("worst:", _PLAIN)])
         lines.extend([(f"  {_name(row)}: {one_line(row.reason)}", _PLAIN)] for row in failed)
-    first = result.first_divergence
-    if first is not None:
-        name, *details = divergence_lines(first)
-        lines.append([("first divergence: ", _BAD), (name, _PLAIN)])
-        lines.extend([(f"  {detail}", _PLAIN)] for detail in details)
-    elif totals.pairs and not totals.failed:
-        lines.append([("no pair diverges" if not totals.errors else "no compared pair diverges", _GOOD)])
+    lines.extend(_blind_lines(result))
+    lines.extend(_divergence_lines(result))
     lines.append([(f"report: {visible(os.path.join(result.output, 'cmp_report.csv'))}", _PLAIN)])
+    return lines
+
+
+def _what_was_done(totals: Totals) -> str:
+    rate = throughput_text(totals.bytes, totals.elapsed_s)
+    done = f"{counted(totals.pairs, 'pair')}, {bytes_text(totals.bytes)} in {seconds_text(totals.elapsed_s)}"
+    return f"{done} ({rate})" if rate else done
+
+
+def _blind_lines(result: Result) -> list[Line]:
+    """Which tensors nothing is known about, the first few in execution order."""
+    spots = result.blind_spots
+    if not spots.count:
+        return []
+    shown = spots.first[:_WORST_SHOWN]
+    lines: list[Line] = [[("not compared:", _PLAIN)]]
+    lines.extend([(f"  {_name(row)}: {_why_not(row)}", _PLAIN)] for row in shown)
+    if spots.count > len(shown):
+        lines.append([(f"  ... and {grouped(spots.count - len(shown))} more", _PLAIN)])
+    return lines
+
+
+def _why_not(row: Finding) -> str:
+    if row.error_code == "E_UNPAIRED":
+        return one_line(row.verdict_reason)
+    meaning = CODES[row.error_code].meaning if row.error_code in CODES else one_line(row.cmp_fail_reason or "")
+    return f"{meaning} [{visible(row.error_code)}]"
+
+
+def _divergence_lines(result: Result) -> list[Line]:
+    """Where it went wrong first, and what ran before that and is not known."""
+    totals, first, spots = result.totals, result.first_divergence, result.blind_spots
+    if first is None:
+        if not totals.passed:
+            return [[("nothing could be compared", _BAD)]] if totals.pairs else []
+        return [[("no compared pair diverges", _PLAIN)]] if spots.count else [[("no pair diverges", _GOOD)]]
+    order = "" if result.order_is_known else " by name (such a dump does not say in which order it ran)"
+    name, *details = divergence_lines(first)
+    lines: list[Line] = [[(f"first divergence{order}: ", _BAD), (name, _PLAIN)]]
+    lines.extend([(f"  {detail}", _PLAIN)] for detail in details)
+    if spots.before_divergence:
+        lines.append([(f"  {counted(spots.before_divergence, 'tensor')} before it could not be compared: it may have begun there", _BAD)])
     return lines
 
 
@@ -125,6 +160,12 @@ def json_facts(result: Result) -> dict[str, Any]:
         "exit_code": result.exit_code,
         "totals": _finite({**asdict(result.totals), "unpaired": result.totals.unpaired}),
         "gigabytes_per_s": result.totals.gigabytes_per_s,
+        "order_is_known": result.order_is_known,
+        "not_compared": {
+            "count": result.blind_spots.count,
+            "before_first_divergence": result.blind_spots.before_divergence,
+            "first": [_finite(asdict(row)) for row in result.blind_spots.first],
+        },
         "first_divergence": None if first is None else _finite(asdict(first)),
         "worst": [_finite(asdict(row)) for row in result.worst(_WORST_SHOWN) if row.verdict == "fail"],
     }

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from fastcmp.results import totals
-from fastcmp.verdict import FAIL, first_divergence
+from fastcmp.verdict import ERROR, FAIL, first_divergence
 
 _SHOWN: Final = (
     "rank", "token_id", "data_id", "verdict", "verdict_reason", "golden_data_path", "acl_data_path", "golden_dtype", "acl_dtype",
-    "cosine_similarity", "relative_euclidean_distance", "max_absolute_error", "mismatch_count", "rounding_floor",
+    "cosine_similarity", "relative_euclidean_distance", "max_absolute_error", "mismatch_count", "rounding_floor", "cmp_fail_reason",
 )  # fmt: skip
 
 
@@ -37,12 +37,22 @@ class Finding:
     max_absolute_error: float | None
     mismatch_count: int | None
     rounding_floor: float | None
+    cmp_fail_reason: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
 
     @property
     def name(self) -> str:
         """Its key in words: ``token 2, data_id 14``, with the rank where there is one."""
         rank = f"rank {self.rank}, " if self.rank else ""
-        return f"{rank}token {self.token_id}, data_id {self.data_id}"
+        token = f"token {self.token_id}, " if self.token_id else ""
+        return f"{rank}{token}data_id {self.data_id}"
+
+    @property
+    def error_code(self) -> str:
+        """The code at the end of ``cmp_fail_reason``; "" for a compared row."""
+        return (self.cmp_fail_reason or "").rpartition("[")[2].rstrip("]")
 
     @property
     def reason(self) -> str:
@@ -61,6 +71,35 @@ def find_first_divergence(table: pa.Table, execution_orders: Sequence[int]) -> F
     unpaired: Any = totals.unpaired_mask(table).to_pylist()
     row = first_divergence(verdicts, execution_orders, unpaired)
     return None if row is None else finding(table, row)
+
+
+@dataclass(frozen=True, slots=True)
+class BlindSpots:
+    """Tensors that ran and that nothing is known about: pairs that could not be compared, and tensors that stand alone though they may not.
+
+    Attributes
+    ----------
+    first : tuple of Finding
+        The first of them in execution order.
+    count : int
+    before_divergence : int
+        How many of them ran before the first divergence, and so may hold an earlier one; all of them where no pair failed.
+    """
+
+    first: tuple[Finding, ...]
+    count: int
+    before_divergence: int
+
+
+def find_blind_spots(table: pa.Table, execution_orders: Sequence[int], divergence: Finding | None, most: int = 10) -> BlindSpots:
+    """What the first divergence does not know about; ``execution_orders`` has one entry per row of the report."""
+    verdicts: Any = table.column("verdict").to_pylist()
+    unpaired: Any = totals.unpaired_mask(table).to_pylist()
+    rows = [row for row, verdict in enumerate(verdicts) if verdict == ERROR or (unpaired[row] and verdict == FAIL)]
+    rows.sort(key=lambda row: execution_orders[row])
+    limit = None if divergence is None else execution_orders[divergence.row]
+    before = len(rows) if limit is None else sum(execution_orders[row] < limit for row in rows)
+    return BlindSpots(tuple(finding(table, row) for row in rows[:most]), len(rows), before)
 
 
 def find_worst(table: pa.Table, count: int) -> list[Finding]:

@@ -88,7 +88,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("rank", "string", "Rank of the process that dumped; empty where a dump has none.", "row"),
     Column("pair_rule", "string", "How both tensors found each other.", "row"),
     Column("notes", "string", "What a reader of this row should know, separated by semicolons.", "row"),
-    Column("verdict", "string", "pass, fail, or error when the pair could not be compared.", "row"),
+    Column("verdict", "string", "pass, fail, or error when the pair could not be compared; alone: fail, or pass if allowed.", "row"),
     Column("verdict_reason", "string", "Which rule the row broke, or why it was not judged; empty for a plain pass.", "row"),
     Column("cmp_fail_reason", "string", "Why no metrics were computed, with an error code; empty whenever they were.", "reason"),
 )  # fmt: skip

@@ -16,7 +16,7 @@ from fastcmp.results.schema import BY_NAME, METRIC_NAMES, ROW_COLUMN, arrow_sche
 from fastcmp.results.text import joined, shape_text, string_array
 from fastcmp.sources.named_tensor import NamedTensor
 from fastcmp.thresholds import needs_scale
-from fastcmp.verdict import Rules, judge, judge_uncompared, same_but_for_ones
+from fastcmp.verdict import PASS, Rules, judge, judge_uncompared, same_but_for_ones
 
 # The original's own sentences; scripts of its users look for them.
 _MISSING_SENTENCE: Final = {
@@ -86,7 +86,9 @@ def record_batch(result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str
         ],
         "verdict": verdicts,
         "verdict_reason": reasons,
-        "cmp_fail_reason": [_fail_reason(result, position, row_pairs[position]) for position in range(len(result.rows))],
+        "cmp_fail_reason": [
+            _fail_reason(result, position, row_pairs[position], verdicts[position]) for position in range(len(result.rows))
+        ],
         **_side_columns("golden", [pair.golden for pair in row_pairs], result.golden),
         **_side_columns("acl", [pair.target for pair in row_pairs], result.target),
         **{name: _metric_column(name, metrics.get(name), compared, len(result.rows)) for name in METRIC_NAMES},
@@ -143,7 +145,7 @@ def _only_side(pair: Pair) -> str:
     return "golden" if pair.target is None else ""
 
 
-def _fail_reason(result: TaskResult, position: int, pair: Pair) -> str:
+def _fail_reason(result: TaskResult, position: int, pair: Pair, verdict: str) -> str:
     """The original's sentence where it had one, then ours: where, what, what to do, and the code."""
     code = result.error_codes[position]
     if not code:
@@ -157,7 +159,7 @@ def _fail_reason(result: TaskResult, position: int, pair: Pair) -> str:
         sentence = _SHAPE_SENTENCE
     advice = CODES[code].advice
     detail = result.error_details[position] or CODES[code].meaning
-    if advice not in detail:
+    if advice not in detail and verdict != PASS:  # a pass without metrics stands alone, and may
         detail = f"{detail}; {advice}"
     return " ".join(part for part in (sentence, detail, f"[{code}]") if part)
 

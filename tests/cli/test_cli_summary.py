@@ -19,7 +19,7 @@ from fastcmp.cli.progress import PlainProgress, TerminalProgress, progress_for
 from fastcmp.cli.shown import bytes_text, grouped, one_line, seconds_text, shortened, visible
 from fastcmp.cli.summary import divergence_lines, json_facts, print_summary, summary_lines
 from fastcmp.errors import OutputError
-from fastcmp.results.findings import Finding
+from fastcmp.results.findings import BlindSpots, Finding
 from fastcmp.results.totals import Totals
 
 HOSTILE = "\x1b[31m[bold red]x\u202e\r\ntail[/]"
@@ -55,6 +55,8 @@ class FakeResult:
     table: FakeTable = field(default_factory=lambda: FakeTable([]))
     output: str = "./fastcmp_report"
     exit_code: int = 1
+    blind_spots: BlindSpots = field(default_factory=lambda: BlindSpots((), 0, 0))
+    order_is_known: bool = True
 
     def worst(self, number: int = 10) -> list[Finding]:
         return self.found[:number]
@@ -75,8 +77,9 @@ def text_of(result: Any) -> list[str]:
 def test_summary_says_it_all() -> None:
     table = FakeTable([("error", "not compared [E_TRUNCATED]"), ("pass", "")])
     first = make_finding()
-    assert text_of(FakeResult(make_totals(), first, [first], table)) == [
-        "report in ./fastcmp_report",
+    unread = make_finding(token_id="1", data_id="9", verdict="error", cmp_fail_reason="/a/9.bin: byte 90: cut short [E_TRUNCATED]")
+    result = FakeResult(make_totals(), first, [first], table, blind_spots=BlindSpots((unread,), 3, 1))
+    assert text_of(result) == [
         "8 pairs, 2.5 GB in 2.00 s (1.2 GB/s)",
         "  passed                         5",
         "  failed                         2",
@@ -84,8 +87,12 @@ def test_summary_says_it_all() -> None:
         "  stood alone                    2  only golden 1, only target 1",
         "worst:",
         "  token 2, data_id 14: relative_euclidean_distance 0.21 > 0.05 (bfloat16)",
+        "not compared:",
+        "  token 1, data_id 9: the file ends before its payload does [E_TRUNCATED]",
+        "  ... and 2 more",
         "first divergence: token 2, data_id 14",
         "  relative_euclidean_distance 0.21 > 0.05 (bfloat16); rounding by itself: 0.0017",
+        "  1 tensor before it could not be compared: it may have begun there",
         "report: ./fastcmp_report/cmp_report.csv",
     ]
 
@@ -93,6 +100,20 @@ def test_summary_says_it_all() -> None:
 def test_summary_of_a_clean_run_names_no_divergence() -> None:
     lines = text_of(FakeResult(make_totals(failed=0, errors=0, passed=8, unpaired_golden=0, unpaired_target=0), exit_code=0))
     assert "no pair diverges" in lines and not any("worst" in line for line in lines)
+
+
+def test_a_divergence_by_name_says_so() -> None:
+    lines = text_of(FakeResult(make_totals(), make_finding(token_id=""), order_is_known=False))
+    assert "first divergence by name (such a dump does not say in which order it ran): data_id 14" in lines
+
+
+def test_a_run_that_compared_nothing_claims_nothing() -> None:
+    lines = text_of(FakeResult(make_totals(pairs=3, passed=0, failed=0, errors=3), blind_spots=BlindSpots((), 3, 3)))
+    assert "nothing could be compared" in lines and not any("diverges" in line for line in lines)
+
+
+def test_no_rate_where_it_would_be_that_of_the_start() -> None:
+    assert text_of(FakeResult(make_totals(bytes=574_000, pairs=1), exit_code=0))[0] == "1 pair, 574 kB in 2.00 s"
 
 
 def test_hostile_names_move_no_cursor_and_draw_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,8 +190,8 @@ def test_plain_progress_speaks_every_ten_seconds_or_five_percent(monkeypatch: py
     progress.stop()
     first, *lines = stream.getvalue().splitlines()
     assert first == "the report goes to out"
-    assert lines[0] == "comparing 10 pairs, 1 MB"
-    assert lines[1] == "6 %, 2 of 10 pairs, 60 kB, 0.03 MB/s, 31 s left, 0 failed"
+    assert lines[0] == "comparing 10 pairs, files of 1 MB"
+    assert lines[1] == "6 %, 2 of 10 pairs, 60 kB, 31 s left, 0 failed"
     assert lines[2].startswith("8 %, 4 of 10 pairs, 80 kB") and "1 failed, worst \\x1b[31m" in lines[2]
     assert len(lines) == 3
 

@@ -158,7 +158,8 @@ def test_a_key_on_one_side_is_a_row(sides, tmp_path):
     rows = {(row["data_id"], row["token_id"]): row for row in csv_rows(tmp_path / "r")}
     assert len(rows) == LAYERS * TOKENS + 1
     assert "[E_UNPAIRED]" in rows["1", "2"]["cmp_fail_reason"] and "[E_UNPAIRED]" in rows["only here", "0"]["cmp_fail_reason"]
-    assert run(sides, tmp_path / "r2", allow_unpaired="both").exit_code == 0
+    assert run(sides, tmp_path / "r2", allow_unpaired="both", thresholds=["cosine_similarity >= 0.5"]).exit_code == 0
+    assert "--allow-unpaired" not in {row["data_id"]: row for row in csv_rows(tmp_path / "r2")}["only here"]["cmp_fail_reason"]
 
 
 def test_the_first_divergence_is_by_token_then_layer(sides, tmp_path):
@@ -167,6 +168,23 @@ def test_the_first_divergence_is_by_token_then_layer(sides, tmp_path):
     result = run(sides, tmp_path / "r")
     assert result.exit_code == 1
     assert (result.first_divergence.data_id, result.first_divergence.token_id) == ("4", "2")
+
+
+def test_what_ran_before_the_divergence_and_was_not_compared_is_said(sides, tmp_path):
+    for layer, token in ((1, 3), (4, 2)):
+        path_of(sides[1], layer, token).write_bytes(bin_bytes(np.ones((3, 129), np.float32)))
+    path_of(sides[1], 5, 0).write_bytes(b"")
+    path_of(sides[1], 5, 3).unlink()
+    result = run(sides, tmp_path / "r")
+    spots = result.blind_spots
+    assert result.first_divergence.name == "token 2, data_id 4" and (spots.count, spots.before_divergence) == (2, 1)
+    assert [(row.name, row.error_code) for row in spots.first] == [
+        ("token 0, data_id 5", "E_EMPTY_FILE"),
+        ("token 3, data_id 5", "E_MISSING"),
+    ]
+    assert "first divergence: token 2, data_id 4" in repr(result) and result.order_is_known
+    done = command("compare", *sides, "-o", tmp_path / "q", "-q")
+    assert done.returncode == 2 and done.stderr.startswith("fastcmp: 2 of 24 pairs could not be compared; see ")
 
 
 def test_the_arrow_report_is_the_csv_typed(sides, tmp_path):
