@@ -27,10 +27,10 @@ export PYTHONUTF8 := 1
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.installed ## dump two runs of a small Llama, compare them, find the planted defect
+demo: $(VENV)/.installed ## dump two runs of a small Llama, compare them, find the planted defect (two minutes the first time)
 	@$(RUN) examples/demo.py demo-output
 
-test: $(VENV)/.installed test-cpp ## the quick tests (under two minutes on two cores)
+test: $(VENV)/.installed test-cpp ## the quick tests (two to three minutes on two cores)
 	@$(RUN) -m pytest -q $(IN_PARALLEL)
 
 test-slow: $(VENV)/.installed test-cpp ## all tests, those of minutes too

@@ -1,6 +1,7 @@
 """Write a tensor as the acceleration library does: a short text header, then the raw bytes.
 
-The library's own writer needs its hardware; this one writes the same file on any machine.
+The library's own writer needs its hardware; this one writes the same file on any machine. The library puts it at
+``$ACLTRANSFORMER_HOME_PATH/tensors/thread_{pid}/{token_id}/{tensor_path}``, where `dump_data(..., tensor_path=...)` expects it.
 """
 
 from __future__ import annotations
