@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import Final
 
-SUCCESSES: Final = ("saved", "registered", "repeated", "skipped", "tensor_bytes", "bookkeeping_bytes", "compactions")
+SUCCESSES: Final = ("saved", "registered", "replaced", "skipped", "tensor_bytes", "bookkeeping_bytes", "compactions")
 FAILURES: Final = ("unknown_source", "unsupported_value", "bad_tensor_path", "write_failed", "stalled", "metadata_failed")
 # A bound for a program that fails in a new way at every call.
 MAX_CAUSES: Final = 100
@@ -15,7 +15,7 @@ MAX_CAUSES: Final = 100
 class Counters:
     """Numbers by name, all there from the start, and the causes that were told.
 
-    ``saved`` tensors written, ``registered`` low-level paths, ``repeated`` of both under a key that stood already, ``skipped`` by
+    ``saved`` tensors written, ``registered`` low-level paths, ``replaced`` of both under a key that stood already, ``skipped`` by
     FASTCMP_DUMP_TOKENS, ``tensor_bytes`` and ``bookkeeping_bytes`` (journal, JSON, allow-list) written, ``compactions`` of metadata.json;
     and the calls that failed: ``unknown_source``, ``unsupported_value``, ``bad_tensor_path``, ``write_failed``, ``stalled``.
     ``metadata_failed`` compactions lost no tensor: the journal has them.
@@ -51,13 +51,14 @@ class Counters:
         log_warning(text)
 
     def summary(self) -> str:
-        """One line about what was not saved; "" where all was."""
+        """One line about what was not saved, and how much was replaced then; "" where all was saved."""
         numbers = self.snapshot()
         failed = {name: numbers[name] for name in FAILURES if numbers[name]}
         if not failed:
             return ""
         causes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in failed.items())
-        return f"dump_data: {numbers['saved']} tensors saved, {numbers['registered']} registered; not saved: {causes}"
+        replaced = f", {numbers['replaced']} replaced" if numbers["replaced"] else ""
+        return f"dump_data: {numbers['saved']} tensors saved, {numbers['registered']} registered{replaced}; not saved: {causes}"
 
 
 def log_warning(text: str) -> None:

@@ -165,11 +165,13 @@ class Session:
             # Renamed and registered in one go, so that of two threads with one key the same one is last in both places.
             with self._held():
                 side.publish(temporary, place)
-                self._register(side, JournalEntry(data_id, token_id, place.written_path, tensor.dtype, tensor.stored))
+                is_new = self._register(side, JournalEntry(data_id, token_id, place.written_path, tensor.dtype, tensor.stored))
         except BaseException:
             side.remove(temporary)
             raise
         self.counters.add_saved(tensor.array.nbytes)
+        if not is_new:
+            self._replaced(data_id, token_id)
 
     def _dump_path(self, data_src: str, data_id: str, token_id: str, tensor_path: object, where: str) -> None:
         path = _checked_tensor_path(tensor_path, where)
@@ -191,18 +193,28 @@ class Session:
                     self._allow_list = open_allow_list(self._claimed().descriptor)
                 # The library may look right after this call, so its list comes first.
                 self.counters.add("bookkeeping_bytes", append_line(self._allow_list, allow_list_line(token_id, path)))
-                self._register(side, JournalEntry(data_id, token_id, written))
+                is_new = self._register(side, JournalEntry(data_id, token_id, written))
             self.counters.add("registered")
+            if not is_new:
+                self._replaced(data_id, token_id)
 
         self._guard.run(store, 0)
 
-    def _register(self, side: Side, entry: JournalEntry) -> None:
-        if not side.register(entry):
-            self.counters.add("repeated")
+    def _register(self, side: Side, entry: JournalEntry) -> bool:
+        """Enter a tensor; True if its key is new."""
+        is_new = side.register(entry)
         try:
             side.compact_if_due()
         except OSError as error:
             self._metadata_failed(error)
+        return is_new
+
+    def _replaced(self, data_id: str, token_id: str) -> None:
+        # Without the lock: a log handler may dump as well, or wait for a thread that does.
+        self.counters.add("replaced")
+        where = f"data_id {_shown(data_id)}, token_id {_shown(token_id)}"
+        text = f"dump_data: {where} was dumped again and replaces the earlier tensor; is token_id passed?"
+        self.counters.warn_once("replaced", text)
 
     def _metadata_failed(self, error: OSError) -> None:
         self.counters.add("metadata_failed")

@@ -50,12 +50,21 @@ def test_D1_all_tokens_of_a_data_id_are_kept(own_dump: Path) -> None:
     assert all(saved(own_dump, 5, token)[0] == token for token in range(16))
 
 
+def test_a_key_that_is_dumped_again_is_told_once(own_dump: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for step in range(3):
+        dump_data("golden", "layers.0", ONE)
+        dump_data("golden", "layers.1", ONE)
+        dump_data("acl", "layers.1", ONE, token_id=step)
+    text = "dump_data: data_id 'layers.0', token_id '0' was dumped again and replaces the earlier tensor; is token_id passed?"
+    assert caplog.messages == [text] and dump_counters()["replaced"] == 4
+
+
 def test_D2_a_number_and_its_text_are_one_key(own_dump: Path) -> None:
     dump_data("golden", 0, ONE, token_id=1)
     dump_data("golden", "0", ONE + 1, token_id="1")
     dump_data("golden", np.int64(0), ONE + 2, token_id=np.int32(1))
     assert list(metadata_of(side_of(own_dump))) == ["0"] and saved(own_dump, 0, 1)[0] == 2
-    assert dump_counters()["saved"] == 3 and dump_counters()["repeated"] == 2
+    assert dump_counters()["saved"] == 3 and dump_counters()["replaced"] == 2
 
 
 def test_both_sides_may_be_dumped_by_one_process(own_dump: Path) -> None:
@@ -519,10 +528,11 @@ import os, json, numpy as np
 from fastcmp.dump import dump_data
 for number in range(100):
     dump_data("golden", number, np.zeros(1))
+dump_data("golden", 0, np.zeros(1))
 dump_data("nonsense", 0, np.zeros(1))
 print(os.getpid())
 """
     done = run_python(code, own_dump)
     metadata = json.loads((side_of(own_dump, pid=int(done.stdout)) / "metadata.json").read_text())
     assert list(metadata) == [str(number) for number in range(100)]
-    assert done.stderr.splitlines()[-1] == "dump_data: 100 tensors saved, 0 registered; not saved: 1 unknown source"
+    assert done.stderr.splitlines()[-1] == "dump_data: 101 tensors saved, 0 registered, 1 replaced; not saved: 1 unknown source"

@@ -32,7 +32,7 @@ threads = [threading.Thread(target=work, args=(thread,)) for thread in range(thr
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 numbers = dump_counters()
-assert numbers["saved"] == thread_count * call_count and numbers["repeated"] == 0, numbers
+assert numbers["saved"] == thread_count * call_count and numbers["replaced"] == 0, numbers
 """
 
 
@@ -105,7 +105,7 @@ def test_threads_that_dump_one_key_leave_one_whole_tensor(own_dump: Path) -> Non
     for thread in threads:
         thread.join()
     array = saved(own_dump)
-    assert len(set(array)) == 1 and dump_counters()["repeated"] == 119
+    assert len(set(array)) == 1 and dump_counters()["replaced"] == 119
     entries = read_journal(str(side_of(own_dump) / "journal.jsonl")).entries
     assert len(entries) == 120 and entries[-1].dtype == array.dtype.name, "the last line belongs to the file that stayed"
 
