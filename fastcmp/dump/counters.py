@@ -66,7 +66,16 @@ def log_warning(text: str) -> None:
 
     Not through `warnings`: under ``-W error`` that would raise into the forward pass.
     """
+    _log(logging.WARNING, text)
+
+
+def log_info(text: str) -> None:
+    """Say what went as it should, where the program asks for INFO; nothing is shown otherwise. Never raises."""
+    _log(logging.INFO, text)
+
+
+def _log(level: int, text: str) -> None:
     try:
-        logging.getLogger("fastcmp").warning("%s", text)
+        logging.getLogger("fastcmp").log(level, "%s", text)
     except Exception:  # a handler of the host that raises is no reason to stop its inference
         return

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from fastcmp.dump.allow_list import append_line, open_allow_list
-from fastcmp.dump.counters import Counters, log_warning
+from fastcmp.dump.counters import Counters, log_info, log_warning
 from fastcmp.dump.directory import DumpDirectory, claim
 from fastcmp.dump.settings import read_settings
 from fastcmp.dump.stall import Stalled, StallGuard, Ticket
@@ -22,6 +22,7 @@ from fastcmp.dump_layout import (
     JournalHeader,
     allow_list_line,
     id_text,
+    source_directory_name,
     written_low_level_path,
 )
 from fastcmp.errors import DumpError
@@ -187,8 +188,8 @@ class Session:
         def store(ticket: Ticket | None) -> None:
             if ticket is not None and not ticket.commit():
                 return
+            side = self._side(data_src)
             with self._held():
-                side = self._side(data_src)
                 if self._allow_list < 0:
                     self._allow_list = open_allow_list(self._claimed().descriptor)
                 # The library may look right after this call, so its list comes first.
@@ -226,12 +227,16 @@ class Session:
         if side is None:
             from fastcmp.dump.side import Side
 
+            is_new = False
             with self._held():
                 side = self._sides.get(data_src)
                 if side is None:
                     cwd = _working_directory()
                     side = Side(self._claimed(), data_src, JournalHeader(self.pid, self.settings.rank, cwd, data_src))
                     self._sides[data_src] = side
+                    is_new = True
+            if is_new:  # without the lock, as in `_replaced`
+                log_info(f"dump_data: {data_src} tensors go to {self.base}/{self._claimed().name}/{source_directory_name(data_src)}")
         return side
 
     def _claimed(self) -> DumpDirectory:

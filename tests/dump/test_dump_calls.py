@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dump_reading import metadata_of, saved, side_of
+from dump_reading import forget_session, metadata_of, saved, side_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -48,6 +48,19 @@ def test_D1_all_tokens_of_a_data_id_are_kept(own_dump: Path) -> None:
     assert list(metadata_of(side_of(own_dump))["5"]) == [str(token) for token in range(16)], "compacted at each of the first 16"
     assert len(read_journal(str(side_of(own_dump) / "journal.jsonl")).entries) == 20
     assert all(saved(own_dump, 5, token)[0] == token for token in range(16))
+
+
+def test_where_a_side_goes_is_logged_once_for_those_who_ask(own_dump: Path, caplog: pytest.LogCaptureFixture) -> None:
+    dump_data("golden", 0, ONE)
+    assert caplog.messages == []
+    forget_session()
+    with caplog.at_level(logging.INFO, logger="fastcmp"):
+        for data_id in range(2):
+            dump_data("golden", data_id, ONE)
+            dump_data("acl", data_id, ONE)
+    place = side_of(own_dump).parent
+    assert caplog.messages == [f"dump_data: {source} tensors go to {place}/{source}_tensor" for source in ("golden", "acl")]
+    assert (place / "golden_tensor").is_absolute()
 
 
 def test_a_key_that_is_dumped_again_is_told_once(own_dump: Path, caplog: pytest.LogCaptureFixture) -> None:
