@@ -181,8 +181,8 @@ class Session:
             self.counters.warn_once("brace", f"dump_data: {text}")
         home = os.environ.get("ACLTRANSFORMER_HOME_PATH", "")
         if not home:
-            text = "ACLTRANSFORMER_HOME_PATH is not set, expected the acceleration library's directory; paths start at the dump directory"
-            self.counters.warn_once("home", f"dump_data: {where}: {text}")
+            text = f"ACLTRANSFORMER_HOME_PATH is not set: {_shown(path)} is expected below the dump directory instead"
+            self.counters.warn_once("home", f"dump_data: {where}: {text}, and will not be found if the library writes elsewhere")
         written = written_low_level_path(os.path.abspath(home) if home else ".", self.pid, token_id, path)
 
         def store(ticket: Ticket | None) -> None:
