@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -78,7 +79,7 @@ def pair(golden: Dump, target: Dump, options: CompareOptions) -> list[Pair]:
     wanted = _filter(options)
     keys = [key for key in keys if wanted(key.data_id)]
     if not any(key in left and key in right for key in keys):
-        raise UsageError(f"no pair is left of {shared_count}: --include {options.include} --exclude {options.exclude}; check the globs")
+        raise UsageError(f"no pair is left of {shared_count}: {_given_globs(options)}; check the globs")
     return _rows(keys, left, right, rule)
 
 
@@ -159,6 +160,12 @@ def _filter(options: CompareOptions) -> Callable[[str], bool]:
 def _globs(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
     """One regular expression for all globs, as `fnmatch.fnmatchcase` would match each; None for no glob."""
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)) if patterns else None
+
+
+def _given_globs(options: CompareOptions) -> str:
+    """The globs as they are given on the command line."""
+    given = [("--include", glob) for glob in options.include] + [("--exclude", glob) for glob in options.exclude]
+    return " ".join(f"{flag} {shlex.quote(printable(glob, 80))}" for flag, glob in given)
 
 
 def _no_pair(golden: Dump, target: Dump, left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor]) -> str:

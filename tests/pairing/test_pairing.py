@@ -126,9 +126,19 @@ def test_include_and_exclude_are_case_sensitive_globs_on_the_data_id(include, ex
     assert [one.row for one in pairs] == list(range(len(expected)))
 
 
-def test_globs_that_leave_nothing_are_refused():
-    with pytest.raises(UsageError, match=r"no pair is left of 1: --include .*zzz.*check the globs"):
-        pair(dump(("a", "0")), dump(("a", "0")), CompareOptions(include=("zzz",)))
+@pytest.mark.parametrize(
+    ("include", "exclude", "shown"),
+    [
+        (("nothing",), (), "--include nothing"),
+        (("z*", "y y"), (), "--include 'z*' --include 'y y'"),
+        ((), ("*",), "--exclude '*'"),
+        (("a",), ("a",), "--include a --exclude a"),
+    ],
+)
+def test_globs_that_leave_nothing_are_refused_as_they_were_given(include, exclude, shown):
+    with pytest.raises(UsageError) as refused:
+        pair(dump(("a", "0")), dump(("a", "0")), CompareOptions(include=include, exclude=exclude))
+    assert str(refused.value) == f"no pair is left of 1: {shown}; check the globs"
 
 
 @pytest.mark.parametrize(("left", "right"), [((), ()), ((("a", "0"),), ()), ((("a", "0"),), (("b", "0"),))])
