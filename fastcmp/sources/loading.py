@@ -62,7 +62,9 @@ def _load_directory(path: str, role: Role, options: CompareOptions) -> Dump:
     if tree.metadata_paths:
         chosen, is_other_role = _of_role(tree, role)
         if is_other_role:
-            warnings.append(f"{printable(path)}: nothing of the {role} side in it; taken as the {role} side: {listing(chosen)}")
+            found = next(directory for directory, its_role in SOURCE_DIRECTORIES.items() if its_role != role)
+            question = f"{role.upper()} holds {found} only: are the sides swapped?"
+            warnings.append(f"{printable(path)}: {question} Taken as the {role} side: {listing(chosen)}")
         processes = [load_metadata(os.path.join(path, one), role, options, rank=_rank_of(one)) for one in chosen]
         _refuse_processes_without_rank(processes, path, role)
         processes.sort(key=lambda process: token_key(process.rank))

@@ -45,12 +45,15 @@ def test_a_directory_with_both_roles_is_read_by_role(tmp_path, argument):
     assert data_ids(tmp_path / argument, "target") == ["a"]
 
 
-def test_a_dump_of_the_other_role_serves_and_says_so(tmp_path):
-    process(tmp_path / "71_cmp_dump_data", "golden", "g")
-    dump = load(tmp_path, "target", OPTIONS)
+@pytest.mark.parametrize(("source", "role", "own_role"), [("golden", "target", "golden"), ("acl", "golden", "target")])
+def test_a_dump_of_the_other_role_serves_and_asks_about_it(tmp_path, source, role, own_role):
+    process(tmp_path / "71_cmp_dump_data", source, "g")
+    dump = load(tmp_path, role, OPTIONS)
     assert [tensor.key.data_id for tensor in dump.tensors] == ["g"]
-    assert "nothing of the target side in it; taken as the target side" in dump.warnings[0]
-    assert load(tmp_path, "golden", OPTIONS).warnings == []
+    question = f"{role.upper()} holds {source}_tensor only: are the sides swapped?"
+    taken = f"Taken as the {role} side: 71_cmp_dump_data/{source}_tensor/metadata.json"
+    assert dump.warnings == [f"{tmp_path}: {question} {taken}"]
+    assert load(tmp_path, own_role, OPTIONS).warnings == []
 
 
 def test_ranks_of_the_journals_tell_processes_apart(tmp_path):
