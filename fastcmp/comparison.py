@@ -7,10 +7,11 @@ import os
 import time
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
+from fastcmp.engine.delivery import join_results
 from fastcmp.engine.run import compare_pairs
 from fastcmp.metrics import finish
 from fastcmp.options import CompareOptions
@@ -26,6 +27,11 @@ from fastcmp.results.table import compared_positions, record_batch, unpaired_res
 from fastcmp.results.totals import Totals, count
 from fastcmp.sources import Dump
 from fastcmp.verdict import FAIL, Rules
+
+# A batch of one row takes 3 ms, one of 256 rows 6 ms: large pairs, one to a task, would keep a whole core busy with their rows.
+_WRITE_ROWS: Final = 256
+# A killed run loses no more than what came within so many seconds.
+_WRITE_EVERY_S: Final = 0.5
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,6 +105,8 @@ class Comparison:
     ) -> None:
         self.dumps, self.pairs, self.rules, self.options, self.output, self.progress = dumps, pairs, rules, options, output, progress
         self.batches: list[pa.RecordBatch] = []
+        self.waiting: list[TaskResult] = []
+        self.wrote_at = time.monotonic()
         self.bytes_compared = 0
         self.rows_done = self.failed = 0
         self.worst: tuple[float, str] = (0.0, "")
@@ -112,6 +120,7 @@ class Comparison:
             try:
                 self._compare(executor)
             finally:
+                self._write()
                 self.progress.stop()
         table = report_table(self.batches, len(self.pairs))
         totals = count(table, self.bytes_compared, time.perf_counter() - started)
@@ -132,13 +141,13 @@ class Comparison:
     def _compare(self, executor: Executor) -> None:
         alone = [pair for pair in self.pairs if pair.golden is None or pair.target is None]
         if alone:
-            self._keep(unpaired_result(alone, task=-1))
+            self._take(unpaired_result(alone, task=-1))
         compare_pairs(
             self.pairs,
             self.options,
             executor,
             on_plan=self._started,
-            on_result=self._keep,
+            on_result=self._take,
             on_progress=self._advanced,
         )
 
@@ -146,10 +155,23 @@ class Comparison:
         self.progress.start(total_bytes, len(self.pairs))
 
     def _advanced(self, bytes_done: int) -> None:
+        if time.monotonic() - self.wrote_at > _WRITE_EVERY_S:
+            self._write()
         self.progress.advance(bytes_done, self.rows_done, self.failed, self.worst[1])
 
-    def _keep(self, result: TaskResult) -> None:
+    def _take(self, result: TaskResult) -> None:
+        self.waiting.append(result)
+        is_due = time.monotonic() - self.wrote_at > _WRITE_EVERY_S
+        if is_due or sum(len(one.rows) for one in self.waiting) >= _WRITE_ROWS:
+            self._write()
+
+    def _write(self) -> None:
         """Sums to metrics, metrics to verdicts, all of them to the journal."""
+        self.wrote_at = time.monotonic()
+        if not self.waiting:
+            return
+        result = join_results(self.waiting)
+        self.waiting = []
         batch = record_batch(result, self.pairs, self._metrics(result), self.rules)
         self.journal.append(result.task, batch)
         self.batches.append(batch)

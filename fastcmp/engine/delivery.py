@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 
-from fastcmp.engine.pieces import merge_pieces
+from fastcmp.engine.pieces import merge_pieces, stack
 from fastcmp.kernels.sums import SUMS_DTYPE
 from fastcmp.outcome import TaskResult
 from fastcmp.plan import Plan, Task
+
+# The lists of a `TaskResult`, one entry per item.
+_COLUMNS: Final = ("rows", "golden", "target", "error_codes", "error_sides", "error_details", "notes", "sums_counts")
 
 
 class Delivery:
@@ -65,6 +69,20 @@ class Delivery:
             self._on_result(parts[0])
         else:
             self._on_result(join_ranges(parts))
+
+
+def join_results(results: Sequence[TaskResult]) -> TaskResult:
+    """Results of whole pairs, one or more, as one; it has the index of the last task."""
+    if len(results) == 1:
+        return results[0]
+    joined = TaskResult(results[-1].task)
+    for result in results:
+        for name in _COLUMNS:
+            getattr(joined, name).extend(getattr(result, name))
+        joined.bytes_compared += result.bytes_compared
+        joined.busy_s += result.busy_s
+    joined.sums = stack([result.sums for result in results if result.sums is not None])
+    return joined
 
 
 def join_ranges(parts: list[TaskResult]) -> TaskResult:

@@ -19,7 +19,7 @@ import pytest
 
 from fastcmp.engine import calls
 from fastcmp.engine.compare_items import run_task
-from fastcmp.engine.delivery import join_ranges
+from fastcmp.engine.delivery import join_ranges, join_results
 from fastcmp.engine.executors import open_executor
 from fastcmp.engine.local_pool import LocalPool
 from fastcmp.engine.measure import measure
@@ -224,3 +224,11 @@ def test_the_first_interrupt_stops_gently_and_the_second_at_once(dump: list[Pair
 def test_an_executor_that_does_not_exist_is_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said), open_executor(dataclasses.replace(OPTIONS, **change)):
         pass
+
+
+def test_joined_results_hold_what_each_held(dump: list[Pair]) -> None:
+    results: list[TaskResult] = []
+    planned = plan(dump, measure(dump, OPTIONS.scan), OPTIONS, worker_count=4)
+    run(planned, dataclasses.replace(OPTIONS, executor="serial"), results.append)
+    assert len(results) > 1
+    assert engine_dumps.by_row([join_results(results)]) == engine_dumps.by_row(results)
