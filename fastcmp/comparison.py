@@ -117,11 +117,10 @@ class Comparison:
         journal_path = self.output.join(JOURNAL_NAME)
         with JournalWriter(journal_path, fingerprint(self._identity())) as journal:
             self.journal = journal
-            try:
+            with contextlib.ExitStack() as stack:
+                stack.callback(self.progress.stop)  # also where the disk is full: a bar that stays hides the cursor
+                stack.callback(self._write)
                 self._compare(executor)
-            finally:
-                self._write()
-                self.progress.stop()
         table = report_table(self.batches, len(self.pairs))
         totals = count(table, self.bytes_compared, time.perf_counter() - started)
         write_report(

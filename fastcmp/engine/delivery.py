@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from fastcmp.outcome import TaskResult
 from fastcmp.plan import Plan, Task
 
 # The lists of a `TaskResult`, one entry per item.
-_COLUMNS: Final = ("rows", "golden", "target", "error_codes", "error_sides", "error_details", "notes", "sums_counts")
+_COLUMNS: Final = tuple(column.name for column in fields(TaskResult) if column.default_factory is list)
 
 
 class Delivery:

@@ -1,4 +1,4 @@
-"""The journal: what a run has found so far, one record batch per finished task, safe to read after any kind of death.
+"""The journal: what a run has found so far, one record batch for one or more finished tasks, safe to read after any kind of death.
 
 An Arrow IPC *stream* (an IPC file cut anywhere yields nothing), with a CRC-32 per batch because Arrow notices few of the bits that flip on
 a disk. What is read back is treated as foreign: schema equality, no extension types, checksum, full validation, in that order.
@@ -94,7 +94,7 @@ class JournalWriter:
                 self._file.close()
 
     def append(self, task: int, batch: pa.RecordBatch) -> None:
-        """Write the rows of one finished task; after the return they survive the death of this process."""
+        """Write the rows of finished tasks, ``task`` the last of them; after the return they survive the death of this process."""
         checksum = _checksum(batch, task, self._run)
         self._writer.write_batch(batch, custom_metadata={b"task": str(task).encode(), b"crc32": f"{checksum:08x}".encode()})
         self._flush()

@@ -144,7 +144,7 @@ def create(path: str, buffering: int = -1) -> BinaryIO:
         if stat.S_IFMT(os.lstat(path).st_mode) in _REPLACEABLE:
             os.unlink(path)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    file: BinaryIO = open(descriptor, "wb", buffering=buffering)  # noqa: SIM115
+    file: BinaryIO = open(descriptor, "wb", buffering=buffering)  # noqa: SIM115 - the caller closes it
     return file
 
 

@@ -21,6 +21,9 @@ from dumps import LAYERS, TOKENS, bin_bytes, path_of, write_side
 
 import fastcmp
 from fastcmp import CompareOptions
+from fastcmp.errors import OutputError
+from fastcmp.progress import Silent
+from fastcmp.results.journal import JournalWriter
 
 OPTIONS = CompareOptions(executor="serial")
 
@@ -185,6 +188,24 @@ def test_what_ran_before_the_divergence_and_was_not_compared_is_said(sides, tmp_
     assert "first divergence: token 2, data_id 4" in repr(result) and result.order_is_known
     done = command("compare", *sides, "-o", tmp_path / "q", "-q")
     assert done.returncode == 2 and done.stderr.startswith("fastcmp: 2 of 24 pairs could not be compared; see ")
+
+
+def test_progress_is_put_away_also_when_the_journal_cannot_be_written(sides, tmp_path, monkeypatch):
+    class Watcher(Silent):
+        stops = 0
+
+        def stop(self) -> None:
+            self.stops += 1
+
+    def full_disk(self, task, batch):
+        raise OutputError("journal: could not be written")
+
+    monkeypatch.setattr(JournalWriter, "append", full_disk)
+    watcher = Watcher()
+    with pytest.raises(OutputError, match="journal"):
+        fastcmp.compare(str(sides[0]), str(sides[1]), options=replace(OPTIONS, output=str(tmp_path / "r")), progress=watcher)
+    assert watcher.stops == 1
+    assert not (tmp_path / "r" / "cmp_report.csv").exists()
 
 
 def test_the_arrow_report_is_the_csv_typed(sides, tmp_path):
