@@ -49,6 +49,9 @@ LOCK_NAME: Final = ".lock"
 ALLOW_LIST_DIRECTORY: Final = "allow_list"
 ALLOW_LIST_NAME: Final = "paths.txt"
 JOURNAL_VERSION: Final = 1
+ANY_TOKEN: Final = "*"
+"""The token_id of a low-level tensor that is wanted of every token."""
+
 # Longer lines are neither written nor read: a bound on what one hostile line can make a reader hold.
 MAX_JOURNAL_LINE: Final = 256 * 1024
 # With "~", 32 hex digits and "_tensor.npy" still below the 255 bytes of a file name.
@@ -132,9 +135,14 @@ def tensor_file_name(data_id: str) -> str:
     return f"{safe_name(data_id)}_tensor.npy"
 
 
+def low_level_run_directory(home: str, pid: int) -> str:
+    """Where the acceleration library writes the tensors of a process; ``home`` is ACLTRANSFORMER_HOME_PATH, ``.`` where it is not set."""
+    return f"{home}/tensors/thread_{pid}"
+
+
 def written_low_level_path(home: str, pid: int, token_id: str, tensor_path: str) -> str:
-    """The path where the acceleration library will write a tensor; ``home`` is ACLTRANSFORMER_HOME_PATH, ``.`` where it is not set."""
-    return f"{home}/tensors/thread_{pid}/{allow_list_line(token_id, tensor_path)}"
+    """The path where the acceleration library will write a tensor, as metadata.json has it; ``home`` as above."""
+    return f"{low_level_run_directory(home, pid)}/{allow_list_line(token_id, tensor_path)}"
 
 
 def allow_list_line(token_id: str, tensor_path: str) -> str:

@@ -7,7 +7,17 @@ import threading
 from typing import Final
 
 SUCCESSES: Final = ("saved", "registered", "replaced", "skipped", "tensor_bytes", "bookkeeping_bytes", "compactions")
-FAILURES: Final = ("unknown_source", "unsupported_value", "bad_tensor_path", "write_failed", "stalled", "metadata_failed")
+FAILURES: Final = (
+    "unknown_source",
+    "unsupported_value",
+    "bad_tensor_path",
+    "write_failed",
+    "stalled",
+    "over_limit",
+    "list_refused",
+    "hook_failed",
+    "metadata_failed",
+)
 # A bound for a program that fails in a new way at every call.
 MAX_CAUSES: Final = 100
 
@@ -17,7 +27,9 @@ class Counters:
 
     ``saved`` tensors written, ``registered`` low-level paths, ``replaced`` of both under a key that stood already, ``skipped`` by
     FASTCMP_DUMP_TOKENS, ``tensor_bytes`` and ``bookkeeping_bytes`` (journal, JSON, allow-list) written, ``compactions`` of metadata.json;
-    and the calls that failed: ``unknown_source``, ``unsupported_value``, ``bad_tensor_path``, ``write_failed``, ``stalled``.
+    and the calls that failed: ``unknown_source``, ``unsupported_value``, ``bad_tensor_path``, ``write_failed``, ``stalled``;
+    ``over_limit`` by FASTCMP_DUMP_LIMIT; ``list_refused`` by the preload library, which then saves none of the registered paths;
+    ``hook_failed`` calls of a hook of `dump_model`, which lost the tensors of that call.
     ``metadata_failed`` compactions lost no tensor: the journal has them.
     """
 

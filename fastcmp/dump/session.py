@@ -11,17 +11,21 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from fastcmp.dump.allow_list import append_line, open_allow_list
+from fastcmp.dump.allow_list import AllowList
 from fastcmp.dump.counters import Counters, log_info, log_warning
 from fastcmp.dump.directory import DumpDirectory, claim
+from fastcmp.dump.limit import ByteLimit
+from fastcmp.dump.preload import follow
 from fastcmp.dump.settings import read_settings
 from fastcmp.dump.stall import Stalled, StallGuard, Ticket
 from fastcmp.dump_layout import (
+    ANY_TOKEN,
     ROLE_OF_SOURCE,
     JournalEntry,
     JournalHeader,
     allow_list_line,
     id_text,
+    low_level_run_directory,
     source_directory_name,
     written_low_level_path,
 )
@@ -56,9 +60,11 @@ def dump_data(data_src: str, data_id: object, data_val: object = None, tensor_pa
         High-level: the tensor. On any device, with or without grad, any strides. Plain numbers and lists are not tensors.
     tensor_path : str, optional
         Low-level: the path of a ``.bin`` below the token's directory of the acceleration library,
-        ``{model}/{layer}/{op}/after/outTensor0.bin``. Ignored where ``data_val`` is given.
+        ``{model}/{layer}/{op}/after/outTensor0.bin``. Ignored where ``data_val`` is given. A ``*`` stands for a number, ``*_Layer``: each
+        file that matches is a tensor of its own, ``{data_id}[{number}]``.
     token_id : int or str
-        The step of the generation. A key (data_id, token_id) that is dumped again replaces the tensor that it had.
+        The step of the generation. A key (data_id, token_id) that is dumped again replaces the tensor that it had. With a
+        ``tensor_path`` it may be ``"*"``: every token.
 
     Raises
     ------
@@ -108,10 +114,12 @@ class Session:
         self.settings = read_settings(os.environ)
         self.counters = Counters()
         self._guard = StallGuard(self.settings.max_stall_s)
+        self._limit = ByteLimit(self.settings.limit_bytes)
         self._lock = threading.RLock()
         self._directory: DumpDirectory | None = None
         self._sides: dict[str, Side] = {}
-        self._allow_list = -1
+        self._allow_list: AllowList | None = None
+        self._followed_home: str | None = None
         for problem in self.settings.problems:
             self.counters.warn_once(problem, problem)
         if self.settings.is_on:
@@ -126,7 +134,7 @@ class Session:
             expected = " or ".join(map(repr, ROLE_OF_SOURCE))
             raise _NotSaved("unknown_source", "unknown source", f"data_src: found {_shown(data_src)}, expected {expected}")
         data_name, token_name = id_text(data_id), id_text(token_id)
-        if not self.settings.tokens.admits(token_name):
+        if not self.settings.tokens.admits(token_name) and (token_name != ANY_TOKEN or value is not None):
             self.counters.add("skipped")
             return
         where = f"data_id {_shown(data_name)}, token_id {_shown(token_name)}"
@@ -148,12 +156,26 @@ class Session:
     def _dump_value(self, data_src: str, data_id: str, token_id: str, value: object, where: str) -> None:
         from fastcmp.dump.values import storable
 
+        if self._limit.is_reached:
+            self.counters.add("over_limit")
+            return
         try:
             tensor = storable(value)
         except Exception as error:
             cause = f"value {type(value).__module__}.{type(value).__qualname__} {type(error).__name__}"
             raise _NotSaved("unsupported_value", cause, f"{where}: {error}") from error
-        self._guard.run(lambda ticket: self._store(data_src, data_id, token_id, tensor, ticket), tensor.array.nbytes)
+        nbytes = tensor.array.nbytes
+        if not self._limit.take(nbytes):
+            # Not an error, and nothing to raise under FASTCMP_STRICT: the user asked for it.
+            self.counters.add("over_limit")
+            text = f"FASTCMP_DUMP_LIMIT: {where} would pass {self._limit.limit} bytes: it is not saved, nor is any tensor after it"
+            self.counters.warn_once("over limit", f"dump_data: {text}")
+            return
+        try:
+            self._guard.run(lambda ticket: self._store(data_src, data_id, token_id, tensor, ticket), nbytes)
+        except BaseException:
+            self._limit.give_back(nbytes)
+            raise
 
     def _store(self, data_src: str, data_id: str, token_id: str, tensor: Storable, ticket: Ticket | None) -> None:
         side = self._side(data_src)
@@ -178,28 +200,42 @@ class Session:
         path = _checked_tensor_path(tensor_path, where)
         if "{" in path or "}" in path:
             text = f"{where}: tensor_path: found a brace in {_shown(path)}; was the f of f'...' forgotten? It is taken as it stands"
-            self.counters.warn_once("brace", f"dump_data: {text}")
-        home = os.environ.get("ACLTRANSFORMER_HOME_PATH", "")
-        if not home:
+            self.counters.warn_once("brace", f"dump_data: {text}; '*' would stand for every layer")
+        self._guard.run(lambda ticket: self._store_path(data_src, data_id, token_id, path, where, ticket), 0)
+
+    def _store_path(self, data_src: str, data_id: str, token_id: str, path: str, where: str, ticket: Ticket | None) -> None:
+        if ticket is not None and not ticket.commit():
+            return
+        side = self._side(data_src)
+        refusal = ""
+        with self._held():
+            if self._allow_list is None:
+                self._allow_list = AllowList(self._claimed())
+                refusal = self._hand_over(self._allow_list)
+            home = _low_level_home() if self._followed_home is None else self._followed_home
+            # The library may look right after this call, so its list comes first.
+            self.counters.add("bookkeeping_bytes", self._allow_list.append(allow_list_line(token_id, path)))
+            is_new = self._register(side, JournalEntry(data_id, token_id, written_low_level_path(home, self.pid, token_id, path)))
+        self.counters.add("registered")
+        if home == os.curdir and self._followed_home is None:
             text = f"ACLTRANSFORMER_HOME_PATH is not set: {_shown(path)} is expected below the dump directory instead"
             self.counters.warn_once("home", f"dump_data: {where}: {text}, and will not be found if the library writes elsewhere")
-        written = written_low_level_path(os.path.abspath(home) if home else ".", self.pid, token_id, path)
+        if not is_new:
+            self._replaced(data_id, token_id)
+        if refusal:
+            raise _NotSaved("list_refused", "list refused", refusal)
 
-        def store(ticket: Ticket | None) -> None:
-            if ticket is not None and not ticket.commit():
-                return
-            side = self._side(data_src)
-            with self._held():
-                if self._allow_list < 0:
-                    self._allow_list = open_allow_list(self._claimed().descriptor)
-                # The library may look right after this call, so its list comes first.
-                self.counters.add("bookkeeping_bytes", append_line(self._allow_list, allow_list_line(token_id, path)))
-                is_new = self._register(side, JournalEntry(data_id, token_id, written))
-            self.counters.add("registered")
-            if not is_new:
-                self._replaced(data_id, token_id)
-
-        self._guard.run(store, 0)
+    def _hand_over(self, allow_list: AllowList) -> str:
+        """Let the preload library, if there is one, save what the list names where metadata.json says; why it will not, or ""."""
+        home = _low_level_home()
+        run_directory = os.path.normpath(os.path.join(self.base, low_level_run_directory(home, self.pid)))
+        status = follow(allow_list.path, run_directory)
+        if status == 0:
+            # From now on the files go there, whatever becomes of ACLTRANSFORMER_HOME_PATH.
+            self._followed_home = home
+        if not status:
+            return ""
+        return f"{allow_list.path}: the preload library does not follow it: {os.strerror(status)}; low-level tensors are not saved"
 
     def _register(self, side: Side, entry: JournalEntry) -> bool:
         """Enter a tensor; True if its key is new."""
@@ -280,7 +316,7 @@ class Session:
 
     def close_descriptors(self) -> None:
         """Close what a forked child inherited; the locks stay with the parent."""
-        descriptors: list[int] = [self._allow_list] if self._allow_list >= 0 else []
+        descriptors: list[int] = [self._allow_list.descriptor] if self._allow_list is not None else []
         if self._directory is not None:
             descriptors += [self._directory.descriptor, self._directory.lock]
         for side in self._sides.values():
@@ -366,6 +402,12 @@ def _checked_tensor_path(tensor_path: Any, where: str) -> str:
     if any(char < " " or char == "\x7f" for char in path):
         refuse("no control characters")
     return path
+
+
+def _low_level_home() -> str:
+    """The directory that holds the ``tensors`` of the acceleration library; ``.``, the dump directory, where nobody says."""
+    home = os.environ.get("ACLTRANSFORMER_HOME_PATH", "")
+    return os.path.abspath(home) if home else os.curdir
 
 
 def _working_directory() -> str:

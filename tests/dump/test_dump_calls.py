@@ -169,6 +169,8 @@ def test_FASTCMP_DUMP_TOKENS_limits_the_tokens(own_dump: Path, monkeypatch: pyte
         ("FASTCMP_MAX_STALL_S", "soon", "found 'soon', expected seconds, 0 or more; 30 is used"),
         ("FASTCMP_MAX_STALL_S", "-1", "found '-1', expected seconds, 0 or more; 30 is used"),
         ("FASTCMP_MAX_STALL_S", "nan", "found 'nan', expected seconds, 0 or more; 30 is used"),
+        ("FASTCMP_DUMP_LIMIT", "much", "found 'much', expected bytes such as 500M or 2GiB; there is no limit"),
+        ("FASTCMP_DUMP_LIMIT", "-1", "found '-1', expected bytes such as 500M or 2GiB; there is no limit"),
     ],
 )
 def test_a_setting_that_is_not_understood_is_told(
@@ -183,6 +185,75 @@ def test_settings_are_read_from_the_environment() -> None:
     assert read_settings({}).is_on and not read_settings({}).is_strict and read_settings({}).max_stall_s == 30
     assert read_settings({"FASTCMP_MAX_STALL_S": "0"}).max_stall_s == float("inf")
     assert read_settings({"FASTCMP_STRICT": "1"}).is_strict and not read_settings({"FASTCMP_STRICT": "0"}).is_strict
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("", None),
+        ("  ", None),
+        ("0", 0),
+        ("4096", 4096),
+        ("10b", 10),
+        ("3K", 3000),
+        ("3kb", 3000),
+        ("2 GiB", 2 << 30),
+        ("1mi", 1 << 20),
+        ("5T", 5 * 10**12),
+        ("1Ti", 1 << 40),
+        (" 7G ", 7 * 10**9),
+        ("1.5G", None),
+        ("GiB", None),
+        ("1Bi", None),
+        ("1 0", None),
+        ("٣", None),
+        ("9" * 5000, None),
+    ],
+)
+def test_a_limit_is_a_whole_number_with_a_suffix(text: str, limit: int | None) -> None:
+    read = read_settings({"FASTCMP_DUMP_LIMIT": text})
+    assert read.limit_bytes == limit and bool(read.problems) == (limit is None and text.strip() != "")
+
+
+def test_FASTCMP_DUMP_LIMIT_ends_the_dump_and_says_where(
+    own_dump: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FASTCMP_DUMP_LIMIT", "100")
+    monkeypatch.setenv("FASTCMP_STRICT", "1")
+    for token in range(3):
+        dump_data("golden", 0, ONE, token_id=token)
+    dump_data("golden", 1, np.zeros(10))
+    dump_data("golden", 2, np.zeros(1, "u1"))
+    dump_data("golden", 3, tensor_path=TENSOR_PATH)
+    counters = dump_counters()
+    assert (counters["saved"], counters["tensor_bytes"], counters["over_limit"], counters["registered"]) == (3, 72, 2, 1)
+    assert caplog.messages[:1] == [
+        "dump_data: FASTCMP_DUMP_LIMIT: data_id '1', token_id '0' would pass 100 bytes: it is not saved, nor is any tensor after it"
+    ]
+    assert caplog.text.count("FASTCMP_DUMP_LIMIT") == 1
+    assert list(metadata_of(side_of(own_dump))) == ["0", "3"]
+
+
+def test_a_tensor_that_could_not_be_written_takes_no_room(own_dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTCMP_DUMP_LIMIT", "24")
+    with monkeypatch.context() as patch:
+        patch.setattr(directory.os, "mkdir", lambda *arguments, **keywords: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+        dump_data("golden", 0, ONE)
+    dump_data("golden", 1, ONE)
+    assert dump_counters()["saved"] == 1 and dump_counters()["over_limit"] == 0
+
+
+def test_threads_share_one_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTCMP_DUMP_LIMIT", "240")
+    threads = [
+        threading.Thread(target=lambda number=number: [dump_data("golden", number, ONE, token_id=t) for t in range(8)])
+        for number in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dump_counters()["saved"] == 10 and dump_counters()["over_limit"] == 22
 
 
 def test_RANK_is_recorded(own_dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +325,49 @@ def test_D5_an_unset_home_is_told_and_the_path_starts_at_the_dump(own_dump: Path
 def test_D19_a_brace_in_tensor_path_is_told(own_dump: Path, caplog: pytest.LogCaptureFixture) -> None:
     dump_data("acl", 0, tensor_path="0_Model/{i}_Layer/outTensor0.bin")
     assert "found a brace in '0_Model/{i}_Layer/outTensor0.bin'; was the f of f'...' forgotten?" in caplog.text
+    assert "It is taken as it stands; '*' would stand for every layer" in caplog.text
     assert dump_counters()["registered"] == 1
+
+
+PATTERN = "0_Model/*_Layer/6_NormOpsRunner/after/outTensor0.bin"
+
+
+def test_a_star_is_registered_as_it_stands(own_dump: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("ACLTRANSFORMER_HOME_PATH", "/opt/acl")
+    dump_data("acl", "norm", tensor_path=PATTERN, token_id=4)
+    dump_data("acl", "any", tensor_path=PATTERN, token_id="*")
+    dump_data("acl", "odd", tensor_path="**/a*b/?/[0-9]/x.bin")
+    assert allow_list(own_dump).read_text() == f"4/{PATTERN}\n*/{PATTERN}\n0/**/a*b/?/[0-9]/x.bin\n"
+    home = f"/opt/acl/tensors/thread_{os.getpid()}"
+    assert metadata_of(side_of(own_dump, "acl")) == {
+        "norm": {"4": f"{home}/4/{PATTERN}"},
+        "any": {"*": f"{home}/*/{PATTERN}"},
+        "odd": {"0": f"{home}/0/**/a*b/?/[0-9]/x.bin"},
+    }
+    assert caplog.messages == []
+
+
+def test_every_token_is_never_filtered_out_of_the_list(own_dump: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACLTRANSFORMER_HOME_PATH", "/opt/acl")
+    monkeypatch.setenv("FASTCMP_DUMP_TOKENS", "3")
+    dump_data("acl", 0, tensor_path=PATTERN, token_id="*")
+    dump_data("acl", 0, tensor_path=PATTERN, token_id="**")
+    dump_data("acl", 1, ONE, token_id="*")
+    assert allow_list(own_dump).read_text() == f"*/{PATTERN}\n" and dump_counters()["skipped"] == 2
+
+
+def test_a_program_that_closed_the_list_writes_into_no_other_file(own_dump: Path) -> None:
+    dump_data("acl", 0, tensor_path=TENSOR_PATH)
+    from fastcmp.dump import session
+
+    assert session._session is not None and session._session._allow_list is not None
+    victim = own_dump / "victim"
+    victim.write_text("mine")
+    other = os.open(victim, os.O_RDWR | os.O_APPEND)
+    os.dup2(other, session._session._allow_list.descriptor)
+    dump_data("acl", 1, tensor_path=TENSOR_PATH)
+    assert victim.read_text() == "mine" and dump_counters()["write_failed"] == 1
+    os.close(other)
 
 
 @pytest.mark.parametrize("path", ["../x.bin", "a/../../x.bin", "/etc/passwd", "", "a\nb", "a\x00b", 7])
