@@ -14,12 +14,12 @@ namespace AclTransformer {
 
 class ACLTRANSFORMER_PUBLIC TensorUtil {
 public:
-    static void SaveTensor(const AsdOps::Tensor &tensor, const std::string &filePath);
+    static void SaveTensor(const AsdOps::Tensor& tensor, const std::string& filePath);
 };
 
 class ACLTRANSFORMER_PUBLIC StoreUtil {
 public:
-    static void SaveTensor(const AsdOps::Tensor &tensor, const std::string &filePath);
+    static void SaveTensor(const AsdOps::Tensor& tensor, const std::string& filePath);
 };
 
 }  // namespace AclTransformer

@@ -20,8 +20,8 @@ namespace {
 /// "2,3" or "" for no dims; nothing for any other text.
 std::optional<std::vector<std::int64_t>> parse_dims(std::string_view text) {
     std::vector<std::int64_t> dims;
-    const auto *at = text.data();
-    const auto *end = at + text.size();
+    const auto* at = text.data();
+    const auto* end = at + text.size();
     while (at != end) {
         std::int64_t dim = 0;
         const auto [rest, error] = std::from_chars(at, end, dim);
@@ -38,35 +38,35 @@ template <typename Work>
 int errno_of(Work work) noexcept {
     try {
         return work();
-    } catch (const std::bad_alloc &) {
+    } catch (const std::bad_alloc&) {
         return ENOMEM;
-    } catch (const std::exception &) {
+    } catch (const std::exception&) {
         return EIO;
     }
 }
 
 }  // namespace
 
-const char *standin_flavour(void) {
+const char* standin_flavour(void) {
     static const auto text = std::string{standin::library_name()} + (_GLIBCXX_USE_CXX11_ABI != 0 ? " abi1" : " abi0");
     return text.c_str();
 }
 
-standin_model *standin_model_create(int id, const char *name, const char *layer_name, int flow) {
+standin_model* standin_model_create(int id, const char* name, const char* layer_name, int flow) {
     const auto resolved = standin::resolve_flow(flow);
     if (id < 0 || name == nullptr || layer_name == nullptr || resolved == -1) {
         return nullptr;
     }
     try {
         return std::make_unique<standin_model>(standin_model{standin::Model{id, name, layer_name, resolved}}).release();
-    } catch (const std::exception &) {
+    } catch (const std::exception&) {
         return nullptr;
     }
 }
 
-void standin_model_destroy(standin_model *model) { const std::unique_ptr<standin_model> gone{model}; }
+void standin_model_destroy(standin_model* model) { const std::unique_ptr<standin_model> gone{model}; }
 
-int standin_model_add_op(standin_model *model, int layer, const char *runner, int node, int inputs) {
+int standin_model_add_op(standin_model* model, int layer, const char* runner, int node, int inputs) {
     if (model == nullptr || runner == nullptr || inputs < 0 || inputs > 1) {
         return EINVAL;
     }
@@ -76,8 +76,8 @@ int standin_model_add_op(standin_model *model, int layer, const char *runner, in
     });
 }
 
-int standin_execute_op(standin_model *model, int layer, const char *runner, int node, uint64_t execute_count, const void *data,
-                       uint64_t nbytes, int format, int dtype, const char *dims) {
+int standin_execute_op(standin_model* model, int layer, const char* runner, int node, uint64_t execute_count, const void* data,
+                       uint64_t nbytes, int format, int dtype, const char* dims) {
     if (model == nullptr || runner == nullptr || dims == nullptr) {
         return EINVAL;
     }
@@ -87,15 +87,15 @@ int standin_execute_op(standin_model *model, int layer, const char *runner, int 
             return EINVAL;
         }
         const standin::TensorValue values[] = {{data, nbytes, format, dtype, *std::move(parsed)}};
-        auto &entry = model->model.find(layer, runner, node);
+        auto& entry = model->model.find(layer, runner, node);
         const std::span<const standin::TensorValue> all{values};
         entry.operation->execute(execute_count, all.first(static_cast<std::size_t>(entry.inputs)), all, [] {});
         return 0;
     });
 }
 
-int standin_offer(standin_model *model, int layer, const char *runner, int node, uint64_t execute_count, const void *data, uint64_t nbytes,
-                  int format, int dtype, const char *dims, uint64_t times) {
+int standin_offer(standin_model* model, int layer, const char* runner, int node, uint64_t execute_count, const void* data, uint64_t nbytes,
+                  int format, int dtype, const char* dims, uint64_t times) {
     if (model == nullptr || runner == nullptr || dims == nullptr) {
         return EINVAL;
     }
@@ -109,12 +109,12 @@ int standin_offer(standin_model *model, int layer, const char *runner, int node,
     });
 }
 
-const char *standin_bad_input(int kind) {
+const char* standin_bad_input(int kind) {
     const auto inputs = standin::bad_inputs();
     if (kind < 0 || static_cast<std::size_t>(kind) >= inputs.size()) {
         return nullptr;
     }
-    const auto &input = inputs[static_cast<std::size_t>(kind)];
+    const auto& input = inputs[static_cast<std::size_t>(kind)];
     const auto failed = errno_of([&] {
         input.offer();
         return 0;

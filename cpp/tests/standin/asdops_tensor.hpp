@@ -13,10 +13,10 @@ struct Tensor {
     std::int32_t format = 0;
     std::int64_t dims[kMaxDims + 1] = {};
     std::uint64_t dimCount = 0;
-    void *data = nullptr;  ///< on the device
+    void* data = nullptr;  ///< on the device
     std::uint64_t dataSize = 0;
     std::uint64_t pos = 0;
-    void *hostData = nullptr;
+    void* hostData = nullptr;
 };
 
 static_assert(sizeof(Tensor) == 440);

@@ -12,29 +12,37 @@ namespace {
 
 constexpr auto kMax = std::numeric_limits<std::uint64_t>::max();
 
-std::string below(const std::string &name) { return "0_" + std::to_string(::getpid()) + "/0/0_Bad/after/" + name; }
+std::string below(const std::string& name) { return "0_" + std::to_string(::getpid()) + "/0/0_Bad/after/" + name; }
 
-void save_to(const std::string &path) { atb::Probe::SaveTensor("2", "0", "2,3", kSix, sizeof kSix, path); }
+void save_to(const std::string& path) { atb::Probe::SaveTensor("2", "0", "2,3", kSix, sizeof kSix, path); }
 
-void save_as(const std::string &name, const std::string &format, const std::string &dtype, const std::string &dims) {
+void save_as(const std::string& name, const std::string& format, const std::string& dtype, const std::string& dims) {
     atb::Probe::SaveTensor(format, dtype, dims, kSix, sizeof kSix, below(name));
 }
 
 atb::Tensor six() { return atb_tensor({kSix, sizeof kSix, 2, 0, {2, 3}}); }
 
-void save_store(const std::string &name, auto change) {
+void save_store(const std::string& name, auto change) {
     auto tensor = six();
     change(tensor);
     atb::StoreUtil::SaveTensor(tensor, below(name));
 }
 
-void save_asdops(const std::string &path, auto change) {
+void save_asdops(const std::string& path, auto change) {
     auto tensor = asdops_tensor({kSix, sizeof kSix, 2, 0, {2, 3}});
     change(tensor);
     atb::StoreUtil::SaveTensor(tensor, path);
 }
 
-std::string whole(const std::string &name) {
+void save_mki() {
+    Mki::Tensor tensor;
+    tensor.dims.assign(60, 1);
+    tensor.data = on_device(kSix);
+    tensor.dataSize = sizeof kSix;
+    atb::StoreUtil::SaveTensor(tensor, below("mki.bin"));
+}
+
+std::string whole(const std::string& name) {
     return environment("ASDOPS_LOG_TO_FILE_DIR", "atb_temp") + "/tensors/" + std::to_string(::getpid()) + "_1/0/0_Bad/after/" + name;
 }
 
@@ -54,7 +62,8 @@ const BadInput kInputs[] = {
     {"path ends in /", [] { save_to(below("directory/")); }},
     {"path with a long component", [] { save_to(below(std::string(300, 'x') + ".bin")); }},
     {"path too long", [] { save_to(below(std::string(5000, 'x'))); }},
-    {"path of a million directories", [] {
+    {"path of a million directories",
+     [] {
          std::string path;
          for (int index = 0; index < 1'000'000; ++index) {
              path += "d/";
@@ -70,28 +79,33 @@ const BadInput kInputs[] = {
     {"negative dims", [] { save_as("dims_negative.bin", "2", "0", "-2,-3"); }},
     {"dtype is a word", [] { save_as("dtype.bin", "2", "bfloat16\r", "2,3"); }},
     {"format is empty", [] { save_as("format.bin", "", "", "2,3"); }},
-    {"a million ids", [] {
+    {"a million ids",
+     [] {
          const std::vector<std::int64_t> ids(1'000'000, 7);
          static_cast<void>(atb::Probe::IsTensorNeedSave(ids, "LinearOperation"));
      }},
     {"no ids and no name", [] { static_cast<void>(atb::Probe::IsTensorNeedSave({}, "")); }},
-    {"negative and huge ids", [] {
-         static_cast<void>(atb::Probe::IsTensorNeedSave({std::numeric_limits<std::int64_t>::min(), -1, std::numeric_limits<std::int64_t>::max()},
-                                                        std::string(1'000'000, 'A')));
+    {"negative and huge ids",
+     [] {
+         static_cast<void>(atb::Probe::IsTensorNeedSave(
+             {std::numeric_limits<std::int64_t>::min(), -1, std::numeric_limits<std::int64_t>::max()}, std::string(1'000'000, 'A')));
      }},
     {"execute count 2^64-1", [] { static_cast<void>(atb::Probe::IsExecuteCountInRange(kMax)); }},
     {"directory with ..", [] { static_cast<void>(atb::Probe::IsSaveTensorInSpecificDir("../../standin_outside")); }},
     {"directory of a megabyte", [] { static_cast<void>(atb::Probe::IsSaveTensorInSpecificDir(std::string(1'000'000, '/'))); }},
     {"tiling without data", [] { atb::Probe::SaveTiling(nullptr, 100, below("kernel_tilingdata.bin")); }},
-    {"tiling with ..", [] { atb::Probe::SaveTiling(reinterpret_cast<const std::uint8_t *>(kSix), sizeof kSix, "../standin_outside/tiling.bin"); }},
+    {"tiling with ..",
+     [] { atb::Probe::SaveTiling(reinterpret_cast<const std::uint8_t*>(kSix), sizeof kSix, "../standin_outside/tiling.bin"); }},
     {"parameters with ..", [] { atb::Probe::SaveParam("{}", "../standin_outside/op_param.json"); }},
-    {"atb::Tensor, null device pointer", [] { save_store("store_null.bin", [](atb::Tensor &tensor) { tensor.deviceData = nullptr; }); }},
-    {"atb::Tensor, 2^64-1 dims", [] { save_store("store_dims.bin", [](atb::Tensor &tensor) { tensor.dimNum = kMax; }); }},
-    {"atb::Tensor, 11 GiB claimed", [] { save_store("store_huge.bin", [](atb::Tensor &tensor) { tensor.dataSize = kElevenGiB; }); }},
-    {"AsdOps::Tensor, null data", [] { save_asdops(whole("null.bin"), [](AsdOps::Tensor &tensor) { tensor.data = nullptr; }); }},
-    {"AsdOps::Tensor, 2^64-1 dims", [] { save_asdops(whole("dims.bin"), [](AsdOps::Tensor &tensor) { tensor.dimCount = kMax; }); }},
-    {"AsdOps::Tensor, 11 GiB claimed", [] { save_asdops(whole("huge.bin"), [](AsdOps::Tensor &tensor) { tensor.dataSize = kElevenGiB; }); }},
-    {"AsdOps::Tensor, path with ..", [] { save_asdops(whole("../../../../../../standin_outside/asdops.bin"), [](AsdOps::Tensor &) {}); }},
+    {"atb::Tensor, null device pointer", [] { save_store("store_null.bin", [](atb::Tensor& tensor) { tensor.deviceData = nullptr; }); }},
+    {"atb::Tensor, 2^64-1 dims", [] { save_store("store_dims.bin", [](atb::Tensor& tensor) { tensor.dimNum = kMax; }); }},
+    {"atb::Tensor, 11 GiB claimed", [] { save_store("store_huge.bin", [](atb::Tensor& tensor) { tensor.dataSize = kElevenGiB; }); }},
+    {"Mki::Tensor, 60 dims", save_mki},
+    {"AsdOps::Tensor, null data", [] { save_asdops(whole("null.bin"), [](AsdOps::Tensor& tensor) { tensor.data = nullptr; }); }},
+    {"AsdOps::Tensor, 2^64-1 dims", [] { save_asdops(whole("dims.bin"), [](AsdOps::Tensor& tensor) { tensor.dimCount = kMax; }); }},
+    {"AsdOps::Tensor, 11 GiB claimed",
+     [] { save_asdops(whole("huge.bin"), [](AsdOps::Tensor& tensor) { tensor.dataSize = kElevenGiB; }); }},
+    {"AsdOps::Tensor, path with ..", [] { save_asdops(whole("../../../../../../standin_outside/asdops.bin"), [](AsdOps::Tensor&) {}); }},
 };
 
 }  // namespace

@@ -12,16 +12,17 @@
 namespace standin {
 namespace {
 
-std::string header(const AsdOps::Tensor &tensor, std::uint64_t length) {
+std::string header(const AsdOps::Tensor& tensor, std::uint64_t length) {
     auto text = "$Version=1.0\n$Object.Count=" + std::string{length > 0 ? "1" : "0"} + "\n$Object.Length=" + std::to_string(length) +
-                "\nformat=" + std::to_string(tensor.format) + "\ndtype=" + std::to_string(tensor.dtype) + "\ndims=" + join(dims_of(tensor)) + "\n";
+                "\nformat=" + std::to_string(tensor.format) + "\ndtype=" + std::to_string(tensor.dtype) +
+                "\ndims=" + join(dims_of(tensor)) + "\n";
     if (length > 0) {
         text += "$Object.data=0," + std::to_string(length) + "\n";
     }
     return text + "$End=1\n";
 }
 
-void make_directories(const std::string &path) {
+void make_directories(const std::string& path) {
     for (auto slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
         ::mkdir(path.substr(0, slash).c_str(), 0750);
     }
@@ -29,7 +30,7 @@ void make_directories(const std::string &path) {
 
 }  // namespace
 
-void write_bin_file(const AsdOps::Tensor &tensor, const std::string &path) {
+void write_bin_file(const AsdOps::Tensor& tensor, const std::string& path) {
     const auto length = tensor.data == nullptr ? 0 : tensor.dataSize;
     if (length > kMaxTensorBytes || path.find("..") != std::string::npos) {
         return;

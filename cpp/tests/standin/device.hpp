@@ -8,15 +8,15 @@
 
 #include "standin.h"
 
-STANDIN_API int aclrtMemcpy(void *destination, std::size_t capacity, const void *source, std::size_t count, int kind);
-STANDIN_API int AsdRtMemCopy(void *destination, std::uint64_t capacity, const void *source, std::uint64_t count, int kind);
+STANDIN_API int aclrtMemcpy(void* destination, std::size_t capacity, const void* source, std::size_t count, int kind);
+STANDIN_API int AsdRtMemCopy(void* destination, std::uint64_t capacity, const void* source, std::uint64_t count, int kind);
 
-namespace standin __attribute__((visibility("hidden"))) {
+namespace [[gnu::visibility("hidden")]] standin {
 
 constexpr int kHostToHost = 0;
 constexpr int kDeviceToHost = 2;
 
 /// Where the device has this memory; null stays null.
-void *on_device(const void *host);
+void* on_device(const void* host);
 
 }  // namespace standin

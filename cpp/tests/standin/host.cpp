@@ -19,7 +19,7 @@
 
 namespace {
 
-void append_line(const std::string &path, const std::string &line) {
+void append_line(const std::string& path, const std::string& line) {
     const auto file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     const auto text = line + "\n";
     if (file == -1 || ::write(file, text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
@@ -32,16 +32,16 @@ void append_line(const std::string &path, const std::string &line) {
 /// What happens between the tokens.
 class Between {
 public:
-    explicit Between(const Options &options)
+    explicit Between(const Options& options)
         : options_{options}, together_{!options.registered.empty() || options.sleep_ms > 0}, meeting_{options.threads, Completion{this}} {}
 
-    static void hook(void *context, int thread, int token) { static_cast<Between *>(context)->before(thread, token); }
+    static void hook(void* context, int thread, int token) { static_cast<Between*>(context)->before(thread, token); }
 
     void wait_for_middle() { middle_.wait(false); }
 
 private:
     struct Completion {
-        Between *between;
+        Between* between;
         void operator()() const noexcept { between->all_are_here(); }
     };
 
@@ -57,27 +57,29 @@ private:
 
     void all_are_here() noexcept {
         if (next_ < options_.registered.size()) {
-            const auto &[file, line] = options_.registered[next_++];
+            const auto& [file, line] = options_.registered[next_++];
             append_line(file, line);
         }
         std::this_thread::sleep_for(std::chrono::milliseconds{options_.sleep_ms});
     }
 
-    const Options &options_;
+    const Options& options_;
     bool together_;
     std::size_t next_ = 0;
     std::atomic<bool> middle_{false};
     std::barrier<Completion> meeting_;
 };
 
-std::uint64_t run(const Library &library, const Options &options, int first_token, int tokens, Between *between) {
+std::uint64_t run(const Library& library, const Options& options, int first_token, int tokens, Between* between) {
     return library.run(options.threads, first_token, tokens, options.layers, options.nbytes, options.flow,
                        between == nullptr ? nullptr : &Between::hook, between);
 }
 
-void print_checksum(const char *who, std::uint64_t checksum) { std::printf("%s %016llx\n", who, static_cast<unsigned long long>(checksum)); }
+void print_checksum(const char* who, std::uint64_t checksum) {
+    std::printf("%s %016llx\n", who, static_cast<unsigned long long>(checksum));
+}
 
-[[noreturn]] void leave(const Options &options, int status) {
+[[noreturn]] void leave(const Options& options, int status) {
     std::fflush(nullptr);
     if (options.exit_fast) {
         ::_exit(status);
@@ -86,7 +88,7 @@ void print_checksum(const char *who, std::uint64_t checksum) { std::printf("%s %
 }
 
 /// Forks while the other threads are in the middle of it.
-void run_and_fork(const Library &library, const Options &options, Between &between) {
+void run_and_fork(const Library& library, const Options& options, Between& between) {
     std::uint64_t checksum = 0;
     std::thread running{[&] { checksum = run(library, options, 0, options.tokens, &between); }};
     between.wait_for_middle();
@@ -103,14 +105,15 @@ void run_and_fork(const Library &library, const Options &options, Between &betwe
         std::perror("standin_host: fork");
         std::exit(2);
     }
-    std::printf("child ended %s %d\n", WIFSIGNALED(status) ? "by signal" : "with", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    std::printf("child ended %s %d\n", WIFSIGNALED(status) ? "by signal" : "with",
+                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     print_checksum("checksum", checksum);
 }
 
 /// Saves one tensor when the process ends.
 class SaveAtExit {
 public:
-    void arm(const Library &library, const Options &options) {
+    void arm(const Library& library, const Options& options) {
         library_ = library;
         model_ = library.model_create(1000, "AtExitTorch", "AtExitLayer", options.flow);
         library_.model_add_op(model_, 0, "AtExitRunner", 0, 1);
@@ -127,14 +130,14 @@ public:
 
 private:
     Library library_{};
-    standin_model *model_ = nullptr;
+    standin_model* model_ = nullptr;
 };
 
 SaveAtExit save_at_exit;
 
-void hand_over_bad_inputs(const Library &library) {
+void hand_over_bad_inputs(const Library& library) {
     for (int kind = 0;; ++kind) {
-        const auto *name = library.bad_input(kind);
+        const auto* name = library.bad_input(kind);
         if (name == nullptr) {
             return;
         }
@@ -145,7 +148,7 @@ void hand_over_bad_inputs(const Library &library) {
 
 }  // namespace
 
-int main(int count, char **arguments) {
+int main(int count, char** arguments) {
     const auto options = parse_options(count, arguments);
     const auto library = find_library(options, arguments);
     if (options.save_at_exit) {

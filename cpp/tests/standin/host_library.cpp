@@ -12,7 +12,7 @@
 
 namespace {
 
-[[noreturn]] void refuse(const std::string &reason) {
+[[noreturn]] void refuse(const std::string& reason) {
     std::fprintf(stderr, "standin_host: %s\n", reason.c_str());
     std::exit(2);
 }
@@ -21,7 +21,7 @@ namespace {
 
 #ifdef STANDIN_LINKED
 
-Library find_library(const Options &options, char **program) {
+Library find_library(const Options& options, char** program) {
     if (!options.dlopen_path.empty()) {
         refuse("--dlopen is for standin_host; this one is linked to its library");
     }
@@ -36,15 +36,15 @@ Library find_library(const Options &options, char **program) {
             refuse("cannot execute " + other);
         }
     }
-    return {standin_flavour, standin_model_create, standin_model_destroy, standin_model_add_op,
-            standin_execute_op, standin_offer,     standin_run,           standin_bad_input};
+    return {standin_flavour,    standin_model_create, standin_model_destroy, standin_model_add_op,
+            standin_execute_op, standin_offer,        standin_run,           standin_bad_input};
 }
 
 #else
 
 namespace {
 
-int flags_of(const std::string &text) {
+int flags_of(const std::string& text) {
     const std::map<std::string, int> known{
         {"lazy", RTLD_LAZY}, {"now", RTLD_NOW}, {"local", RTLD_LOCAL}, {"global", RTLD_GLOBAL}, {"deepbind", RTLD_DEEPBIND}};
     int flags = 0;
@@ -60,7 +60,7 @@ int flags_of(const std::string &text) {
 }
 
 template <typename Function>
-void resolve(void *handle, const char *name, Function &function) {
+void resolve(void* handle, const char* name, Function& function) {
     function = reinterpret_cast<Function>(::dlsym(handle, name));
     if (function == nullptr) {
         refuse(std::string{"the library has no "} + name);
@@ -69,11 +69,11 @@ void resolve(void *handle, const char *name, Function &function) {
 
 }  // namespace
 
-Library find_library(const Options &options, char **) {
+Library find_library(const Options& options, char**) {
     if (options.dlopen_path.empty()) {
         refuse("this host is linked to no library: --dlopen FLAGS PATH");
     }
-    auto *handle = ::dlopen(options.dlopen_path.c_str(), flags_of(options.dlopen_flags));
+    auto* handle = ::dlopen(options.dlopen_path.c_str(), flags_of(options.dlopen_flags));
     if (handle == nullptr) {
         refuse(::dlerror());
     }

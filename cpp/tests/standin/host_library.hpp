@@ -19,4 +19,4 @@ struct Library {
 
 /// Ends the process with status 2 and a message if the library cannot be had. `program` is argv, for the hosts that are linked to the
 /// other library: they put the right host in their own place.
-Library find_library(const Options &options, char **program);
+Library find_library(const Options& options, char** program);

@@ -23,17 +23,17 @@ constexpr auto kUsage =
     "  --exit-fast             leave by _exit\n"
     "  --exit-busy             leave by exit while threads still run\n"
     "  --save-at-exit          save once more from a static destructor\n"
-    "  --not-selected N        print the ns that each of N offers takes\n"
+    "  --not-selected N        print the ns that each of N offers takes (in every one of --threads)\n"
     "  --throughput            print the seconds of saving and of plain writes; --rounds N (5), --directory DIR for the plain files\n";
 
-[[noreturn]] void refuse(const std::string &reason) {
+[[noreturn]] void refuse(const std::string& reason) {
     std::fprintf(stderr, "standin_host: %s\n%s", reason.c_str(), kUsage);
     std::exit(2);
 }
 
 class Arguments {
 public:
-    Arguments(int count, char **arguments) : at_{arguments + 1}, end_{arguments + count} {}
+    Arguments(int count, char** arguments) : at_{arguments + 1}, end_{arguments + count} {}
 
     [[nodiscard]] bool any() const { return at_ != end_; }
 
@@ -56,11 +56,11 @@ public:
     }
 
 private:
-    char **at_;
-    char **end_;
+    char** at_;
+    char** end_;
 };
 
-std::pair<std::string, std::string> file_and_line(const std::string &text) {
+std::pair<std::string, std::string> file_and_line(const std::string& text) {
     const auto colon = text.find(':');
     if (colon == std::string::npos) {
         refuse("--register needs FILE:LINE, got " + text);
@@ -68,7 +68,7 @@ std::pair<std::string, std::string> file_and_line(const std::string &text) {
     return {text.substr(0, colon), text.substr(colon + 1)};
 }
 
-int store_flow(const std::string &which) {
+int store_flow(const std::string& which) {
     if (which != "asdops" && which != "atb") {
         refuse("--store needs asdops or atb, got " + which);
     }
@@ -76,7 +76,7 @@ int store_flow(const std::string &which) {
 }
 
 /// True if `option` was one of how much and how to leave.
-bool parse_running(const std::string &option, Arguments &arguments, Options &options) {
+bool parse_running(const std::string& option, Arguments& arguments, Options& options) {
     if (option == "--threads") {
         options.threads = arguments.number<int>(option);
     } else if (option == "--tokens") {
@@ -106,7 +106,7 @@ bool parse_running(const std::string &option, Arguments &arguments, Options &opt
 }
 
 /// True if `option` was one of which library.
-bool parse_library(const std::string &option, Arguments &arguments, Options &options) {
+bool parse_library(const std::string& option, Arguments& arguments, Options& options) {
     if (option == "--older") {
         options.flow = STANDIN_PROBE_OLDER;
     } else if (option == "--store") {
@@ -130,7 +130,7 @@ bool parse_library(const std::string &option, Arguments &arguments, Options &opt
 
 }  // namespace
 
-Options parse_options(int count, char **arguments) {
+Options parse_options(int count, char** arguments) {
     Options options;
     for (Arguments rest{count, arguments}; rest.any();) {
         const auto option = rest.next("");

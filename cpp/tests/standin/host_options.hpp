@@ -28,4 +28,4 @@ struct Options {
 };
 
 /// Ends the process with status 2 and a message if the arguments make no sense.
-Options parse_options(int count, char **arguments);
+Options parse_options(int count, char** arguments);

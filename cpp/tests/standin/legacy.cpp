@@ -12,8 +12,8 @@
 
 namespace AclTransformer {
 
-void TensorUtil::SaveTensor(const AsdOps::Tensor &tensor, const std::string &filePath) { standin::write_bin_file(tensor, filePath); }
-void StoreUtil::SaveTensor(const AsdOps::Tensor &tensor, const std::string &filePath) { standin::write_bin_file(tensor, filePath); }
+void TensorUtil::SaveTensor(const AsdOps::Tensor& tensor, const std::string& filePath) { standin::write_bin_file(tensor, filePath); }
+void StoreUtil::SaveTensor(const AsdOps::Tensor& tensor, const std::string& filePath) { standin::write_bin_file(tensor, filePath); }
 
 }  // namespace AclTransformer
 
@@ -23,18 +23,18 @@ namespace {
 /// Read once, as the original's singleton.
 class Config {
 public:
-    static const Config &get() {
+    static const Config& get() {
         // Never destroyed: models may still run while the process exits.
-        static const auto *const config = std::make_unique<Config>().release();
+        static const auto* const config = std::make_unique<Config>().release();
         return *config;
     }
 
     [[nodiscard]] bool enabled() const { return enabled_; }
     [[nodiscard]] std::uint64_t max() const { return max_; }
-    [[nodiscard]] const std::string &tensors() const { return tensors_; }
-    [[nodiscard]] const std::string &task_id() const { return task_id_; }
+    [[nodiscard]] const std::string& tensors() const { return tensors_; }
+    [[nodiscard]] const std::string& task_id() const { return task_id_; }
 
-    [[nodiscard]] bool wants(const std::string &runner) const {
+    [[nodiscard]] bool wants(const std::string& runner) const {
         if (runners_.empty()) {
             return true;
         }
@@ -49,7 +49,7 @@ public:
 
 private:
     // An unset home crashed the original; here the path stays relative.
-    static std::string tensors_below(const std::string &home) { return home.empty() ? "tensors" : home + "/tensors"; }
+    static std::string tensors_below(const std::string& home) { return home.empty() ? "tensors" : home + "/tensors"; }
 
     bool enabled_ = environment("ACLTRANSFORMER_SAVE_TENSOR", "") == "1";
     std::uint64_t max_ = static_cast<std::uint64_t>(std::max(0LL, std::atoll(environment("ACLTRANSFORMER_SAVE_TENSOR_MAX", "1").c_str())));
@@ -60,10 +60,11 @@ private:
 
 class LegacyOperation : public Operation {
 public:
-    LegacyOperation(Place place, int flow) : place_{std::move(place)}, flow_{flow}, saving_{Config::get().enabled() && Config::get().wants(place_.name)} {}
+    LegacyOperation(Place place, int flow)
+        : place_{std::move(place)}, flow_{flow}, saving_{Config::get().enabled() && Config::get().wants(place_.name)} {}
 
     void execute(std::uint64_t execute_count, std::span<const TensorValue> inputs, std::span<const TensorValue> outputs,
-                 const std::function<void()> &kernel) override {
+                 const std::function<void()>& kernel) override {
         kernel();
         if (!is_save_tensor(execute_count)) {
             return;
@@ -77,7 +78,7 @@ public:
         }
     }
 
-    void offer(std::uint64_t execute_count, const TensorValue &output, std::uint64_t times) override {
+    void offer(std::uint64_t execute_count, const TensorValue& output, std::uint64_t times) override {
         const auto tensor = asdops_tensor(output);
         const auto path = directory_of(execute_count) + "/after/outTensor0.bin";
         for (std::uint64_t time = 0; time < times && is_save_tensor(execute_count); ++time) {
@@ -105,7 +106,7 @@ private:
         return directory.str();
     }
 
-    void save(const AsdOps::Tensor &tensor, const std::string &path) const {
+    void save(const AsdOps::Tensor& tensor, const std::string& path) const {
         if (flow_ == STANDIN_LEGACY_STORE_UTIL) {
             AclTransformer::StoreUtil::SaveTensor(tensor, path);
         } else {
@@ -120,7 +121,7 @@ private:
 
 }  // namespace
 
-const char *library_name() { return "acltransformer"; }
+const char* library_name() { return "acltransformer"; }
 
 int resolve_flow(int flow) {
     if (flow == STANDIN_DEFAULT) {
@@ -129,6 +130,6 @@ int resolve_flow(int flow) {
     return flow >= STANDIN_LEGACY && flow <= STANDIN_LEGACY_STORE_UTIL ? flow : -1;
 }
 
-std::unique_ptr<Operation> make_operation(const Place &place, int flow) { return std::make_unique<LegacyOperation>(place, flow); }
+std::unique_ptr<Operation> make_operation(const Place& place, int flow) { return std::make_unique<LegacyOperation>(place, flow); }
 
 }  // namespace standin

@@ -13,10 +13,10 @@
 
 #include "standin.h"
 
-namespace standin __attribute__((visibility("hidden"))) {
+namespace [[gnu::visibility("hidden")]] standin {
 
 struct TensorValue {
-    const void *data = nullptr;  ///< on the host
+    const void* data = nullptr;  ///< on the host
     std::uint64_t nbytes = 0;
     std::int32_t format = 2;
     std::int32_t dtype = 0;
@@ -35,8 +35,8 @@ public:
     virtual ~Operation() = default;
     /// The save protocol around `kernel`, which is what fills the outputs.
     virtual void execute(std::uint64_t execute_count, std::span<const TensorValue> inputs, std::span<const TensorValue> outputs,
-                         const std::function<void()> &kernel) = 0;
-    virtual void offer(std::uint64_t execute_count, const TensorValue &output, std::uint64_t times) = 0;
+                         const std::function<void()>& kernel) = 0;
+    virtual void offer(std::uint64_t execute_count, const TensorValue& output, std::uint64_t times) = 0;
 };
 
 class Model {
@@ -47,12 +47,12 @@ public:
         std::unique_ptr<Operation> operation;
         int inputs;
     };
-    Entry &add(int layer, const std::string &runner, int node, int inputs);
+    Entry& add(int layer, const std::string& runner, int node, int inputs);
     /// The entry, set up with one input if it was not yet.
-    Entry &find(int layer, const std::string &runner, int node);
+    Entry& find(int layer, const std::string& runner, int node);
 
 private:
-    [[nodiscard]] Place place_of(int layer, const std::string &runner, int node) const;
+    [[nodiscard]] Place place_of(int layer, const std::string& runner, int node) const;
 
     int id_;
     std::string name_;
@@ -64,17 +64,17 @@ private:
 /// Names of the model that standin_run runs.
 constexpr auto kModelName = "StandinModelTorch";
 constexpr auto kLayerName = "StandinLayerRunner";
-constexpr const char *kRunners[] = {"NormOpsRunner", "SelfAttentionRunner", "LinearOpsRunner"};
+constexpr const char* kRunners[] = {"NormOpsRunner", "SelfAttentionRunner", "LinearOpsRunner"};
 
-/// "0_before/3_name": how every directory of an operation is named.
-std::string numbered(std::int64_t id, const std::string &name);
+/// "3_name": how every directory of an operation is named.
+std::string numbered(std::int64_t id, const std::string& name);
 
 /// An environment variable, or `otherwise` if it is unset or empty.
-std::string environment(const char *name, const std::string &otherwise);
+std::string environment(const char* name, const std::string& otherwise);
 
 // Each library has its own of these.
-const char *library_name();
+const char* library_name();
 int resolve_flow(int flow);  ///< -1 if the library does not have it
-std::unique_ptr<Operation> make_operation(const Place &place, int flow);
+std::unique_ptr<Operation> make_operation(const Place& place, int flow);
 
 }  // namespace standin

@@ -20,7 +20,7 @@ public:
         : place_{std::move(place)}, older_{older}, need_save_{atb::Probe::IsTensorNeedSave(place_.ids, place_.name)} {}
 
     void execute(std::uint64_t execute_count, std::span<const TensorValue> inputs, std::span<const TensorValue> outputs,
-                 const std::function<void()> &kernel) override {
+                 const std::function<void()>& kernel) override {
         set_up(execute_count);
         if (is_save_tensor(execute_count) && atb::Probe::IsSaveTensorBefore()) {
             save("before", inputs, outputs);
@@ -32,24 +32,30 @@ public:
         report(execute_count, inputs, outputs);
     }
 
-    void offer(std::uint64_t execute_count, const TensorValue &output, std::uint64_t times) override {
+    void offer(std::uint64_t execute_count, const TensorValue& output, std::uint64_t times) override {
         set_up(execute_count);
         const auto tensor = atb_tensor(output);
         const auto path = directory_ + "/after/outtensor0.bin";
         for (std::uint64_t time = 0; time < times; ++time) {
-            if (is_save_tensor(execute_count) && atb::Probe::IsSaveTensorAfter()) {
+            if (ask_at_set_up() && is_save_tensor(execute_count) && atb::Probe::IsSaveTensorAfter()) {
                 atb::StoreUtil::SaveTensor(tensor, path);
             }
         }
     }
 
 private:
-    void set_up(std::uint64_t execute_count) {
+    [[nodiscard]] bool ask_at_set_up() const {
         if (!older_) {
             atb::Probe::UpdateConfig();
         }
-        directory_ = atb::Probe::IsSaveTensorDesc() ? numbered(kDevice, std::to_string(::getpid())) + "/" + std::to_string(execute_count) + "/" + place_.path
-                                                    : std::string{};
+        return atb::Probe::IsSaveTensorDesc();
+    }
+
+    // Without a directory nothing is saved, whatever else is answered.
+    void set_up(std::uint64_t execute_count) {
+        directory_ = ask_at_set_up()
+                         ? numbered(kDevice, std::to_string(::getpid())) + "/" + std::to_string(execute_count) + "/" + place_.path
+                         : std::string{};
     }
 
     [[nodiscard]] bool is_save_tensor(std::uint64_t execute_count) const {
@@ -58,7 +64,7 @@ private:
     }
 
     // Inputs and outputs both times: which of them to keep is the probe's choice (ATB_SAVE_TENSOR_PART).
-    void save(const char *when, std::span<const TensorValue> inputs, std::span<const TensorValue> outputs) const {
+    void save(const char* when, std::span<const TensorValue> inputs, std::span<const TensorValue> outputs) const {
         if (atb::Probe::IsSaveTensorData()) {
             // Here the original waits for its stream.
         }
@@ -114,8 +120,16 @@ private:
 struct StoreConfig {
     bool enabled = environment("ATB_SAVE_TENSOR", "") == "1";
     std::string directory = environment("ASDOPS_LOG_TO_FILE_DIR", "atb_temp") + "/tensors/";
-    std::uint64_t first = std::strtoull(environment("ATB_SAVE_TENSOR_START", "0").c_str(), nullptr, 10);
-    std::uint64_t last = std::strtoull(environment("ATB_SAVE_TENSOR_END", "18446744073709551615").c_str(), nullptr, 10);
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;  // inclusive
+
+    StoreConfig() {
+        const auto start = environment("ATB_SAVE_TENSOR_START", "0");
+        const auto range = environment("ATB_SAVE_TENSOR_RANGE", start + "," + environment("ATB_SAVE_TENSOR_END", "18446744073709551615"));
+        first = std::strtoull(range.c_str(), nullptr, 10);
+        const auto comma = range.find(',');
+        last = comma == std::string::npos ? first : std::strtoull(range.c_str() + comma + 1, nullptr, 10);
+    }
 };
 
 class StoreOperation : public Operation {
@@ -123,7 +137,7 @@ public:
     StoreOperation(Place place, bool asdops) : place_{std::move(place)}, asdops_{asdops} {}
 
     void execute(std::uint64_t execute_count, std::span<const TensorValue> inputs, std::span<const TensorValue> outputs,
-                 const std::function<void()> &kernel) override {
+                 const std::function<void()>& kernel) override {
         const auto saves = is_save_tensor(execute_count);
         const auto directory = saves ? directory_of(execute_count) : std::string{};
         if (saves) {
@@ -135,7 +149,7 @@ public:
         }
     }
 
-    void offer(std::uint64_t execute_count, const TensorValue &output, std::uint64_t times) override {
+    void offer(std::uint64_t execute_count, const TensorValue& output, std::uint64_t times) override {
         const auto path = directory_of(execute_count) + "/after/outtensor0.bin";
         for (std::uint64_t time = 0; time < times && is_save_tensor(execute_count); ++time) {
             save_one(output, path);
@@ -143,9 +157,9 @@ public:
     }
 
 private:
-    static const StoreConfig &config() {
+    static const StoreConfig& config() {
         // Never destroyed: models may still run while the process exits.
-        static const auto *const read_once = std::make_unique<StoreConfig>().release();
+        static const auto* const read_once = std::make_unique<StoreConfig>().release();
         return *read_once;
     }
 
@@ -154,17 +168,17 @@ private:
     }
 
     [[nodiscard]] std::string directory_of(std::uint64_t execute_count) const {
-        return config().directory + std::to_string(::getpid()) + "_" + std::to_string(::gettid()) + "/" + std::to_string(execute_count) + "/" +
-               place_.path;
+        return config().directory + std::to_string(::getpid()) + "_" + std::to_string(::gettid()) + "/" + std::to_string(execute_count) +
+               "/" + place_.path;
     }
 
-    void save(const std::string &stem, std::span<const TensorValue> values) const {
+    void save(const std::string& stem, std::span<const TensorValue> values) const {
         for (std::size_t index = 0; index < values.size(); ++index) {
             save_one(values[index], stem + std::to_string(index) + ".bin");
         }
     }
 
-    void save_one(const TensorValue &value, const std::string &path) const {
+    void save_one(const TensorValue& value, const std::string& path) const {
         if (asdops_) {
             atb::StoreUtil::SaveTensor(asdops_tensor(value), path);
         } else {
@@ -178,7 +192,7 @@ private:
 
 }  // namespace
 
-const char *library_name() { return "atb"; }
+const char* library_name() { return "atb"; }
 
 int resolve_flow(int flow) {
     if (flow == STANDIN_DEFAULT) {
@@ -187,7 +201,7 @@ int resolve_flow(int flow) {
     return flow >= STANDIN_PROBE && flow <= STANDIN_STORE_ATB ? flow : -1;
 }
 
-std::unique_ptr<Operation> make_operation(const Place &place, int flow) {
+std::unique_ptr<Operation> make_operation(const Place& place, int flow) {
     // A model asks this, too, when it is set up.
     if (place.ids.size() == 1 && atb_speed::SpeedProbe::IsReportModelTopoInfo(place.name)) {
         atb_speed::SpeedProbe::ReportModelTopoInfo(place.name, "{}");

@@ -16,20 +16,21 @@ constexpr std::uint64_t mix(std::uint64_t checksum, std::uint64_t word) { return
 class Buffer {
 public:
     explicit Buffer(std::uint64_t nbytes)
-        : bytes_(nbytes % 4 == 0 ? 0 : static_cast<std::size_t>(nbytes)), floats_(nbytes % 4 == 0 ? static_cast<std::size_t>(nbytes / 4) : 0) {}
+        : bytes_(nbytes % 4 == 0 ? 0 : static_cast<std::size_t>(nbytes)),
+          floats_(nbytes % 4 == 0 ? static_cast<std::size_t>(nbytes / 4) : 0) {}
 
     void begin(std::uint32_t seed) {
         std::uint32_t index = 0;
-        for (auto &value : floats_) {
+        for (auto& value : floats_) {
             value = static_cast<float>((seed + index++) & 255U);
         }
-        for (auto &value : bytes_) {
+        for (auto& value : bytes_) {
             value = static_cast<std::uint8_t>(seed + index++);
         }
     }
 
     /// out[i] = in[i] / 2 + ((seed + i) & 255)
-    void compute(const Buffer &input, std::uint32_t seed) {
+    void compute(const Buffer& input, std::uint32_t seed) {
         for (std::size_t index = 0; index < floats_.size(); ++index) {
             floats_[index] = 0.5F * input.floats_[index] + static_cast<float>((seed + static_cast<std::uint32_t>(index)) & 255U);
         }
@@ -71,12 +72,12 @@ struct Options {
     std::uint64_t nbytes;
     int flow;
     standin_token_hook hook;
-    void *context;
+    void* context;
 };
 
 class ThreadRun {
 public:
-    ThreadRun(int thread, const Options &options)
+    ThreadRun(int thread, const Options& options)
         : thread_{thread},
           options_{options},
           model_{thread, kModelName, kLayerName, options.flow},
@@ -111,9 +112,9 @@ private:
         const TensorValue layer_input[] = {hidden_.value()};
         const TensorValue layer_output[] = {buffers_.back().value()};
         model_.find(layer, "", -1).operation->execute(count, layer_input, layer_output, [&] {
-            const Buffer *input = &hidden_;
+            const Buffer* input = &hidden_;
             for (int node = 0; node < static_cast<int>(buffers_.size()); ++node) {
-                auto &output = buffers_[static_cast<std::size_t>(node)];
+                auto& output = buffers_[static_cast<std::size_t>(node)];
                 const TensorValue inputs[] = {input->value()};
                 const TensorValue outputs[] = {output.value()};
                 model_.find(layer, kRunners[node], node).operation->execute(count, inputs, outputs, [&] {
@@ -126,7 +127,7 @@ private:
     }
 
     int thread_;
-    const Options &options_;
+    const Options& options_;
     Model model_;
     Buffer hidden_;                // what the layers pass on
     std::vector<Buffer> buffers_;  // one output per runner of a layer
@@ -136,7 +137,7 @@ private:
 }  // namespace standin
 
 uint64_t standin_run(int threads, int first_token, int tokens, int layers, uint64_t bytes_per_tensor, int flow, standin_token_hook hook,
-                     void *context) {
+                     void* context) {
     const auto resolved = standin::resolve_flow(flow);
     if (threads < 1 || resolved == -1) {
         return 0;
@@ -151,7 +152,7 @@ uint64_t standin_run(int threads, int first_token, int tokens, int layers, uint6
         for (int thread = 0; thread < threads; ++thread) {
             running.emplace_back(run, thread);
         }
-        for (auto &thread : running) {
+        for (auto& thread : running) {
             thread.join();
         }
     }

@@ -8,7 +8,7 @@
 #include "asdops_tensor.hpp"
 
 // Inline and hidden: of this library alone, whatever else the process has loaded.
-namespace standin __attribute__((visibility("hidden"))) {
+namespace [[gnu::visibility("hidden")]] standin {
 
 /// "2,3"
 inline std::string join(std::span<const std::int64_t> dims) {
@@ -21,11 +21,11 @@ inline std::string join(std::span<const std::int64_t> dims) {
 
 /// The dims of an atb::Tensor; a count that cannot be is cut.
 template <typename Tensor>
-std::span<const std::int64_t> dims_of(const Tensor &tensor) {
+std::span<const std::int64_t> dims_of(const Tensor& tensor) {
     return {tensor.dims, static_cast<std::size_t>(std::min<std::uint64_t>(tensor.dimNum, std::size(tensor.dims)))};
 }
 
-inline std::span<const std::int64_t> dims_of(const AsdOps::Tensor &tensor) {
+inline std::span<const std::int64_t> dims_of(const AsdOps::Tensor& tensor) {
     return {tensor.dims, static_cast<std::size_t>(std::min<std::uint64_t>(tensor.dimCount, AsdOps::kMaxDims))};
 }
 

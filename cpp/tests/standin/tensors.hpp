@@ -6,9 +6,9 @@
 #include "device.hpp"
 #include "model.hpp"
 
-namespace standin __attribute__((visibility("hidden"))) {
+namespace [[gnu::visibility("hidden")]] standin {
 
-inline AsdOps::Tensor asdops_tensor(const TensorValue &value) {
+inline AsdOps::Tensor asdops_tensor(const TensorValue& value) {
     AsdOps::Tensor tensor;
     tensor.dtype = value.dtype;
     tensor.format = value.format;
@@ -19,7 +19,7 @@ inline AsdOps::Tensor asdops_tensor(const TensorValue &value) {
     return tensor;
 }
 
-inline atb::Tensor atb_tensor(const TensorValue &value) {
+inline atb::Tensor atb_tensor(const TensorValue& value) {
     atb::Tensor tensor;
     tensor.dtype = value.dtype;
     tensor.format = value.format;
