@@ -1,0 +1,383 @@
+#include "core.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "fastcmp_preload.h"
+#include "libraries.hpp"
+#include "paths.hpp"
+#include "process.hpp"
+#include "text.hpp"
+
+namespace fastcmp::preload {
+namespace {
+
+// The original probes refused more than this as well; no tensor of a model is that large.
+constexpr std::uint64_t kMaxTensorBytes = std::uint64_t{10} << 30;
+constexpr std::size_t kMaxAttribute = 16;
+constexpr std::size_t kMaxDims = 1024;
+
+std::string_view view(Text text) { return text.data == nullptr ? std::string_view{} : std::string_view{text.data, text.size}; }
+
+Call call_of(Abi abi, bool is_legacy = false) {
+    if (is_legacy) {
+        return abi == Abi::old ? Call::legacy_abi0 : Call::legacy_abi1;
+    }
+    return abi == Abi::old ? Call::abi0 : Call::abi1;
+}
+
+// A question without strings: counted, and answered where the library is switched on.
+template <typename Ask>
+bool asked(Ask question) noexcept {
+    return guarded(false, [&](Process& process) {
+        process.count_call(Call::plain);
+        return process.settings.is_on && question(process, process.settings.environment);
+    });
+}
+
+// No list yet and nothing selected by the environment: a tensor may still be registered before the first round.
+bool may_register_later(const Process& process) {
+    return process.settings.select == Select::automatic && !process.settings.environment.selects_anything();
+}
+
+bool is_attribute(std::string_view text) {
+    const auto is_plain = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_'; };
+    return !text.empty() && text.size() <= kMaxAttribute && std::all_of(text.begin(), text.end(), is_plain);
+}
+
+bool are_dims(std::string_view text) {
+    return text.size() <= kMaxDims && std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || c == ',' || c == '-'; });
+}
+
+// Where a tensor goes, or nothing: refused, or not selected. Both are counted.
+std::unique_ptr<Job> place_registered(Process& process, std::string_view path) {
+    const auto tail = tail_of(path, process.settings.task);
+    auto directory = process.registry.find(tail);
+    if (!directory) {
+        process.counters.add(Count::not_selected);
+        return nullptr;
+    }
+    auto job = std::make_unique<Job>();
+    job->registered = tail;
+    job->root = std::move(*directory);
+    job->relative = tail;
+    return job;
+}
+
+std::unique_ptr<Job> place_below(Process& process, const std::string& root, std::string_view relative) {
+    if (const auto objection = objection_to(relative); !objection.empty()) {
+        process.lose(Count::refused_path, relative, "refused: " + std::string{objection} + ", expected one below the output directory");
+        return nullptr;
+    }
+    auto job = std::make_unique<Job>();
+    job->root = root;
+    job->relative = process.parent_pid == 0 ? std::string{relative} : with_own_run_directory(relative, process.parent_pid, process.pid);
+    return job;
+}
+
+std::string absolute_root(const std::string& root) {
+    if (root.starts_with('/')) {
+        return root;
+    }
+    char here[kMaxPath];
+    return ::getcwd(here, sizeof here) == nullptr ? root : std::string{here} + "/" + root;
+}
+
+// A path as the libraries of 2023 give it: with the directory that they were told to write to.
+std::unique_ptr<Job> place_legacy(Process& process, std::string_view given) {
+    const auto path = collapsed(given);
+    for (const auto& root : process.settings.legacy_roots) {
+        if (const auto relative = below(path, root)) {
+            return place_below(process, absolute_root(root), *relative);
+        }
+    }
+    return place_below(process, process.settings.output_root, path);
+}
+
+std::unique_ptr<Job> place(Process& process, std::string_view path, bool is_legacy) {
+    std::unique_ptr<Job> job;
+    if (process.is_list_asked()) {
+        job = place_registered(process, path);
+        if (job == nullptr || !job->root.empty()) {
+            return job;
+        }
+        // A list of another process: the library's own place.
+        auto placed = is_legacy ? place_legacy(process, path) : place_below(process, process.settings.output_root, collapsed(path));
+        if (placed != nullptr) {
+            placed->registered = job->registered;
+        }
+        return placed;
+    }
+    if (is_legacy) {
+        return place_legacy(process, path);  // the library has asked its own variables before it called
+    }
+    if (!process.settings.environment.selects_anything() || process.settings.select == Select::registered ||
+        !process.settings.environment.admits_path(path)) {
+        process.counters.add(Count::not_selected);
+        return nullptr;
+    }
+    return place_below(process, process.settings.output_root, collapsed(path));
+}
+
+struct Attributes {
+    std::string_view format;
+    std::string_view dtype;
+    std::string_view dims;
+};
+
+// Where the environment asks for descriptions only. A library of 2023 asks its own variables, and calls for data.
+bool wants_data(Process& process, bool is_legacy) {
+    const auto& environment = process.settings.environment;
+    return process.is_list_asked() || environment.data || (is_legacy && !environment.description);
+}
+
+void save_job(Process& process, std::unique_ptr<Job> job, const Attributes& attributes, std::uint64_t size, Source source, bool is_legacy) {
+    if (!is_attribute(attributes.format) || !is_attribute(attributes.dtype) || !are_dims(attributes.dims)) {
+        process.lose(Count::refused_attributes, job->relative,
+                     "refused: found format '" + printable(attributes.format, 40) + "', dtype '" + printable(attributes.dtype, 40) + "', dims '" +
+                         printable(attributes.dims, 40) + "', expected numbers");
+        return;
+    }
+    if (size > kMaxTensorBytes) {
+        process.lose(Count::refused_size, job->relative, "refused: found a tensor of more than 10 GiB");
+        return;
+    }
+    const bool has_data = wants_data(process, is_legacy) && source.data != nullptr;
+    if (wants_data(process, is_legacy) && source.data == nullptr && size != 0) {
+        process.lose(Count::no_data, job->relative, "the library handed no data over; only its description is saved");
+    }
+    job->size = has_data ? size : 0;
+    job->header = tensor_header(attributes.format, attributes.dtype, attributes.dims, job->size);
+    process.save(std::move(job), source);
+}
+
+// Device memory. Both functions take (to, room, from, size, kind) and answer 0 where all went well.
+using DeviceCopy = int (*)(void*, std::size_t, const void*, std::size_t, int);
+constexpr int kFromDevice = 2;
+
+DeviceCopy device_copy(bool is_legacy) {
+    static std::atomic<void*> found[2]{};
+    auto& mine = found[is_legacy ? 1 : 0];
+    void* function = mine.load(std::memory_order_acquire);
+    if (function == nullptr) {
+        function = find_function(is_legacy ? "AsdRtMemCopy" : "aclrtMemcpy");
+        if (function == nullptr) {
+            function = find_function(is_legacy ? "aclrtMemcpy" : "AsdRtMemCopy");
+        }
+        mine.store(function, std::memory_order_release);
+    }
+    return reinterpret_cast<DeviceCopy>(function);
+}
+
+std::string dims_text(const LibraryTensor& tensor) {
+    std::string text;
+    for (std::size_t i = 0; i < tensor.dim_count; ++i) {
+        text += i == 0 ? "" : ",";
+        text += std::to_string(tensor.dims[i]);
+    }
+    return text;
+}
+
+void save_of_library(Process& process, const LibraryTensor& tensor, std::string_view path) {
+    auto job = place(process, path, true);
+    if (job == nullptr) {
+        return;
+    }
+    if (tensor.dim_count > tensor.max_dims) {
+        process.lose(Count::refused_attributes, job->relative, "refused: found more dimensions than its type can hold");
+        return;
+    }
+    Source source{static_cast<const char*>(tensor.host_data), {}};
+    if (tensor.host_data == nullptr && tensor.device_data != nullptr && tensor.data_size != 0) {
+        const auto copy = device_copy(tensor.is_legacy);
+        if (copy == nullptr) {
+            process.lose(Count::no_device_copy, job->relative, "neither AsdRtMemCopy nor aclrtMemcpy is loaded, so the device cannot be read");
+            return;
+        }
+        source.data = static_cast<const char*>(tensor.device_data);
+        source.fetch = [copy](char* to, const char* from, std::size_t size) { return copy(to, size, from, size, kFromDevice) == 0; };
+    }
+    const auto format = std::to_string(tensor.format);
+    const auto dtype = std::to_string(tensor.dtype);
+    const auto dims = dims_text(tensor);
+    save_job(process, std::move(job), {format, dtype, dims}, tensor.data_size, std::move(source), true);
+}
+
+}  // namespace
+
+bool is_tensor_needed(Abi abi, const std::int64_t* ids, std::size_t id_count, Text operation) noexcept {
+    return guarded(false, [&](Process& process) {
+        process.count_call(call_of(abi));
+        if (!process.settings.is_on) {
+            return false;
+        }
+        // The library asks once per runner, before the first round: what may be registered later counts as needed.
+        if (process.is_list_asked() || may_register_later(process)) {
+            return true;
+        }
+        const auto& environment = process.settings.environment;
+        return environment.selects_anything() && environment.admits_operation(ids, ids == nullptr ? 0 : id_count, view(operation));
+    });
+}
+
+bool is_directory_needed(Abi abi, Text directory) noexcept {
+    return guarded(false, [&](Process& process) {
+        process.count_call(call_of(abi));
+        if (!process.settings.is_on) {
+            return false;
+        }
+        if (process.is_list_asked()) {
+            auto path = view(directory);
+            while (path.size() > 1 && path.ends_with('/')) {
+                path.remove_suffix(1);
+            }
+            return process.registry.has_directory(tail_of(path, process.settings.task));
+        }
+        return process.settings.environment.selects_anything();
+    });
+}
+
+bool is_round_needed(std::uint64_t execute_count) noexcept {
+    return asked([&](Process& process, const EnvironmentSelection& environment) {
+        return process.is_list_asked() ? process.registry.has_token(execute_count)
+                                       : environment.selects_anything() && environment.admits_round(execute_count);
+    });
+}
+
+bool is_data_needed() noexcept {
+    return asked([](Process& process, const EnvironmentSelection& environment) { return process.is_list_asked() || environment.data; });
+}
+
+bool is_description_needed() noexcept {
+    return asked([](Process& process, const EnvironmentSelection& environment) {
+        return process.is_list_asked() || may_register_later(process) || environment.selects_anything();
+    });
+}
+
+bool is_before_needed() noexcept {
+    return asked([](Process& process, const EnvironmentSelection& environment) {
+        return process.is_list_asked() ? process.registry.has_before() : environment.before;
+    });
+}
+
+bool is_after_needed() noexcept {
+    return asked([](Process& process, const EnvironmentSelection& environment) {
+        return process.is_list_asked() ? process.registry.has_after() : environment.after;
+    });
+}
+
+bool are_children_needed() noexcept {
+    return asked([](Process& process, const EnvironmentSelection& environment) { return process.is_list_asked() || environment.children; });
+}
+
+bool are_inputs_needed() noexcept {
+    return asked([](Process& process, const EnvironmentSelection& environment) { return process.is_list_asked() || environment.inputs; });
+}
+
+bool are_outputs_needed() noexcept {
+    return asked([](Process& process, const EnvironmentSelection& environment) { return process.is_list_asked() || environment.outputs; });
+}
+
+bool is_tiling_needed() noexcept {
+    return asked([](Process& process, const EnvironmentSelection& environment) { return !process.is_list_asked() && environment.tiling; });
+}
+
+void save_tensor(Abi abi, Text format, Text dtype, Text dims, const void* host_data, std::uint64_t data_size, Text path) noexcept {
+    guarded(false, [&](Process& process) {
+        process.count_call(call_of(abi));
+        if (!process.settings.is_on) {
+            return false;
+        }
+        process.counters.add(Count::offered);
+        if (auto job = place(process, view(path), false)) {
+            save_job(process, std::move(job), {view(format), view(dtype), view(dims)}, data_size, {static_cast<const char*>(host_data), {}}, false);
+        }
+        return true;
+    });
+}
+
+void save_tiling(Abi abi, const void* data, std::uint64_t data_size, Text path) noexcept {
+    guarded(false, [&](Process& process) {
+        process.count_call(call_of(abi));
+        if (!process.settings.is_on || process.is_list_asked() || !process.settings.environment.tiling || data == nullptr) {
+            return false;
+        }
+        auto job = place_below(process, process.settings.output_root, view(path));
+        if (job != nullptr && data_size <= kMaxTensorBytes) {
+            job->size = data_size;
+            process.save(std::move(job), {static_cast<const char*>(data), {}});
+        }
+        return true;
+    });
+}
+
+void save_library_tensor(Abi abi, const LibraryTensor& tensor, Text path) noexcept {
+    guarded(false, [&](Process& process) {
+        process.count_call(call_of(abi, true));
+        if (process.settings.is_on) {
+            process.counters.add(Count::offered);
+            save_of_library(process, tensor, view(path));
+        }
+        return true;
+    });
+}
+
+}  // namespace fastcmp::preload
+
+// --- the C interface --------------------------------------------------------------------------------------------------------------------
+
+using namespace fastcmp::preload;
+
+namespace {
+
+std::size_t copy_out(const std::string& text, char* buffer, std::size_t size) {
+    if (buffer != nullptr && size != 0) {
+        const auto count = std::min(text.size(), size - 1);
+        std::memcpy(buffer, text.data(), count);
+        buffer[count] = '\0';
+    }
+    return text.size();
+}
+
+}  // namespace
+
+extern "C" {
+
+__attribute__((visibility("default"))) int fastcmp_preload_follow(const char* allow_list, const char* run_directory) {
+    return guarded(EINVAL, [&](Process& process) {
+        const std::string_view directory = run_directory == nullptr ? "" : run_directory;
+        if (allow_list == nullptr || *allow_list != '/' || (!directory.empty() && directory.front() != '/')) {
+            return EINVAL;
+        }
+        if (!process.settings.lists_count()) {
+            return 0;  // switched off, or the environment is to decide
+        }
+        const int error = process.registry.follow(allow_list, collapsed(directory), false);
+        if (error == 0) {
+            process.is_followed = true;
+            process.write_heartbeat(false);
+        }
+        return error;
+    });
+}
+
+__attribute__((visibility("default"))) int fastcmp_preload_drain(double seconds) {
+    return guarded(ETIMEDOUT, [&](Process& process) { return process.writer->drain(seconds) ? 0 : ETIMEDOUT; });
+}
+
+__attribute__((visibility("default"))) size_t fastcmp_preload_status(char* buffer, size_t size) {
+    return guarded(size_t{0}, [&](Process& process) { return copy_out(process.status(false, true), buffer, size); });
+}
+
+__attribute__((visibility("default"))) size_t fastcmp_preload_environment(char* buffer, size_t size) {
+    const CallGuard guard;
+    try {
+        return copy_out(describe(read_settings([](const char* name) -> const char* { return std::getenv(name); })), buffer, size);
+    } catch (...) {
+        return 0;
+    }
+}
+
+}  // extern "C"

@@ -1,0 +1,25 @@
+// Which loaded objects define or import the functions that are replaced here, and whose bodies their calls reach.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace fastcmp::preload {
+
+struct LoadedLibrary {
+    std::string path;
+    std::uint64_t defines = 0;
+    std::uint64_t bound_here = 0;
+    std::uint64_t bound_to_itself = 0;  // -Bsymbolic, or loaded with RTLD_DEEPBIND
+    std::uint64_t unbound = 0;          // not called yet: bound at the first call
+};
+
+// Objects that have something to do with us. With `names_only` just those whose file name begins with libatb, libacltransformer or one
+// of `more` are looked at, which is quick in a process of a thousand libraries.
+std::vector<LoadedLibrary> loaded_libraries(const std::vector<std::string>& more, bool names_only);
+
+// A function of any loaded object, also of one that was loaded with RTLD_LOCAL; null where there is none.
+void* find_function(const char* name);
+
+}  // namespace fastcmp::preload

@@ -1,0 +1,342 @@
+#include "process.hpp"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <new>
+#include <shared_mutex>
+#include <system_error>
+
+#include "libraries.hpp"
+#include "paths.hpp"
+#include "text.hpp"
+
+#ifndef FASTCMP_VERSION
+#define FASTCMP_VERSION "unknown"
+#endif
+
+namespace fastcmp::preload {
+namespace {
+
+constexpr std::size_t kMaxCauses = 100;
+
+std::atomic<Process*> the_process{nullptr};
+
+std::string program_path() {
+    std::array<char, kMaxPath> path{};
+    const auto size = ::readlink("/proc/self/exe", path.data(), path.size());
+    return size > 0 ? std::string{path.data(), static_cast<std::size_t>(size)} : std::string{};
+}
+
+std::string member(std::string_view name, std::uint64_t value) { return json_string(name) + ": " + std::to_string(value); }
+
+std::string joined(std::string_view separator, const auto& parts) {
+    std::string result;
+    for (const auto& part : parts) {
+        result += (result.empty() ? std::string_view{} : separator);
+        result += part;
+    }
+    return result;
+}
+
+template <typename Names, typename Values>
+std::string object(const Names& names, const Values& values) {
+    std::vector<std::string> members;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        members.push_back(member(names[i], values[i].load(std::memory_order_relaxed)));
+    }
+    return "{" + joined(", ", members) + "}";
+}
+
+std::string libraries_text(const Settings& settings, bool names_only) {
+    std::vector<std::string> texts;
+    for (const auto& library : loaded_libraries(settings.libraries, names_only)) {
+        texts.push_back("{\"path\": " + json_string(library.path) + ", " + member("defines", library.defines) + ", " +
+                        member("bound_here", library.bound_here) + ", " + member("bound_to_itself", library.bound_to_itself) + ", " +
+                        member("unbound", library.unbound) + "}");
+    }
+    return "[" + joined(", ", texts) + "]";
+}
+
+}  // namespace
+
+thread_local bool CallGuard::is_inside_ __attribute__((tls_model("initial-exec"))) = false;
+
+// --- lines for the user -----------------------------------------------------------------------------------------------------------------
+
+Teller::Teller() {
+    struct stat status {};
+    if (::fstat(STDERR_FILENO, &status) == 0) {
+        device_ = status.st_dev;
+        inode_ = status.st_ino;
+    }
+}
+
+void Teller::once(std::string_view cause, std::string_view text) {
+    {
+        const std::lock_guard lock{mutex_};
+        if (told_.size() >= kMaxCauses || !told_.emplace(cause).second) {
+            return;
+        }
+    }
+    say(text);
+}
+
+void Teller::say(std::string_view text) const {
+    struct stat status {};
+    if (::fstat(STDERR_FILENO, &status) != 0 || status.st_dev != device_ || status.st_ino != inode_) {
+        return;
+    }
+    const auto line = "fastcmp preload: " + std::string{text} + "\n";
+    if (::write(STDERR_FILENO, line.data(), line.size()) < 0) {
+        return;  // nobody reads it
+    }
+}
+
+// --- the process ------------------------------------------------------------------------------------------------------------------------
+
+// What another thread may hold while this one forks is held by this one then, so that it is whole in the child.
+struct ForkHandlers {
+    static void prepare() {
+        if (auto* process = Process::existing(); process != nullptr) {
+            process->mutex_.lock();
+            process->registry.mutex().lock();
+            process->writer->mutex().lock();
+            process->teller.mutex().lock();
+        }
+    }
+    static void parent() {
+        if (auto* process = Process::existing(); process != nullptr) {
+            process->teller.mutex().unlock();
+            process->writer->mutex().unlock();
+            process->registry.mutex().unlock();
+            process->mutex_.unlock();
+        }
+    }
+    static void child() {
+        if (auto* process = Process::existing(); process != nullptr) {
+            process->forked();
+        }
+    }
+};
+
+Process::Process()
+    : pid{::getpid()},
+      started{std::time(nullptr)},
+      settings{read_settings([](const char* name) -> const char* { return std::getenv(name); })},
+      registry{[this](std::string_view where, std::string_view why) { lose(Count::list_refused, where, why); }},
+      writer{make_writer()} {
+    if (settings.lists_count()) {
+        for (const auto* list : {&settings.allow_list, &settings.legacy_allow_list}) {
+            if (!list->empty()) {
+                registry.follow(*list, "", true);
+            }
+        }
+    }
+    ::pthread_atfork(ForkHandlers::prepare, ForkHandlers::parent, ForkHandlers::child);
+}
+
+Process& Process::get() {
+    // Not freed at exit, and not counted as a leak: the pointer stays.
+    static Process* const process = [] {
+        auto* made = new Process;
+        the_process.store(made, std::memory_order_release);
+        return made;
+    }();
+    return *process;
+}
+
+Process* Process::existing() { return the_process.load(std::memory_order_acquire); }
+
+Writer* Process::make_writer() {
+    return new Writer{settings.max_stall_s, settings.min_free, [this](const Job& job, Outcome outcome) { ended(job, outcome); },
+                      [this] { write_heartbeat(false); }};
+}
+
+void Process::lose(Count count, std::string_view where, std::string_view what) {
+    counters.add(count);
+    const auto text = printable(where) + ": " + std::string{what};
+    {
+        const std::lock_guard lock{mutex_};
+        last_refusal_ = text;
+    }
+    const auto cause = kCountNames[static_cast<std::size_t>(count)];
+    teller.once(std::string{cause} + " " + std::string{what.substr(0, what.find(" in line "))}, text + "; counted from now on");
+}
+
+void Process::count_call(Call call) {
+    if (counters.add(call)) {
+        write_heartbeat(false);
+    }
+}
+
+bool Process::is_list_asked() {
+    return settings.select == Select::registered || (settings.select == Select::automatic && registry.has_readable_list());
+}
+
+bool Process::admit(Job& job) {
+    if (accepted_bytes_.fetch_add(job.size) > settings.dump_limit - std::min(job.size, settings.dump_limit)) {
+        accepted_bytes_.fetch_sub(job.size);
+        lose(Count::over_limit, job.relative, "FASTCMP_DUMP_LIMIT is reached; nothing more is saved");
+        return false;
+    }
+    job.key = TextHash{}(job.root) * 31 + TextHash{}(job.relative);
+    std::uint32_t number = 0;
+    {
+        const std::lock_guard lock{mutex_};
+        number = ++saved_paths_[job.key];
+    }
+    if (number == 1 || settings.resave == Resave::overwrite) {
+        return true;
+    }
+    if (settings.resave == Resave::error) {
+        lose(Count::already_saved, job.relative, "saved before, and FASTCMP_RESAVE is error; the first stays");
+        return false;
+    }
+    counters.add(Count::resaved);
+    teller.once("resaved", printable(job.relative) + ": saved again by the library; the later one is called " +
+                               printable(with_repeat(job.relative, number)) + " (FASTCMP_RESAVE)");
+    job.relative = with_repeat(job.relative, number);
+    return true;
+}
+
+void Process::save(std::unique_ptr<Job> job, const Source& source) {
+    if (admit(*job)) {
+        writer->save(std::move(job), source);
+    }
+}
+
+void Process::ended(const Job& job, Outcome outcome) {
+    if (outcome == Outcome::saved) {
+        counters.add(job.size == 0 ? Count::description_only : Count::saved);
+        counters.add(Count::tensor_bytes, job.size);
+        if (!job.registered.empty()) {
+            registry.mark_saved(job.registered);
+        }
+        return;
+    }
+    {
+        // Its name is free again.
+        const std::lock_guard lock{mutex_};
+        if (const auto found = saved_paths_.find(job.key); found != saved_paths_.end() && found->second == 1) {
+            saved_paths_.erase(found);
+        }
+    }
+    const auto path = job.root + "/" + job.relative;
+    switch (outcome) {
+        case Outcome::low_disk:
+            return lose(Count::low_disk, path, "skipped, too little space is left on the disk; see FASTCMP_MIN_FREE");
+        case Outcome::stalled:
+            return lose(Count::stalled, path, "skipped, the disk made no progress; see FASTCMP_MAX_STALL_S");
+        case Outcome::no_device_copy:
+            return lose(Count::no_device_copy, path, "the copy from the device failed");
+        default: {
+            const auto reason = std::error_code{job.failure.error, std::generic_category()}.message();
+            return lose(Count::write_failed, path, std::string{job.failure.step} + ": " + reason);
+        }
+    }
+}
+
+std::string Process::status(bool is_ended, bool is_thorough) const {
+    const bool has_environment = settings.is_on && settings.select != Select::registered && settings.environment.selects_anything();
+    const bool has_list = settings.is_on && settings.select != Select::environment && registry.has_lists();
+    std::string last;
+    {
+        const std::lock_guard lock{mutex_};
+        last = last_refusal_;
+    }
+    return "{\"fastcmp_preload\": 1, \"version\": " + json_string(FASTCMP_VERSION) + ", " + member("pid", static_cast<std::uint64_t>(pid)) +
+           ", \"program\": " + json_string(program_path()) + ", " + member("started", static_cast<std::uint64_t>(started)) + ", " +
+           member("written", static_cast<std::uint64_t>(std::time(nullptr))) + ", \"ended\": " + (is_ended ? "true" : "false") +
+           ", \"calls\": " + object(kCallNames, counters.calls) + ", \"selected_by\": " +
+           json_string(has_list ? "registered" : has_environment ? "environment" : "nothing") + ", " +
+           member("registered_lines", registry.line_count()) + ", " + member("registered_saved", registry.saved_count()) +
+           ", \"counters\": " + object(kCountNames, counters.counts) + ", " + member("queued", writer->queued()) +
+           ", \"last_refusal\": " + json_string(printable(last, 500)) + ", \"libraries\": " + libraries_text(settings, !is_thorough) + "}\n";
+}
+
+void Process::write_heartbeat(bool is_ended) {
+    if (!settings.is_on || settings.heartbeat_directory.empty() || is_writing_heartbeat_.exchange(true)) {
+        return;
+    }
+    try {
+        const auto text = status(is_ended, is_ended);
+        TensorFile file;
+        if (!file.create(settings.heartbeat_directory, ".fastcmp_probe." + std::to_string(pid), 0, text.size()) &&
+            !file.append(text, nullptr, 0)) {
+            file.publish();
+        }
+    } catch (...) {
+        counters.add(Count::internal_error);
+    }
+    is_writing_heartbeat_ = false;
+}
+
+void Process::end() {
+    writer->close();
+    const bool is_concerned = counters.has_calls() || is_followed.load();
+    if (!settings.is_on || (!is_concerned && loaded_libraries(settings.libraries, true).empty())) {
+        return;
+    }
+    write_heartbeat(true);
+    std::vector<std::string> losses;
+    for (const auto count : kLosses) {
+        if (counters[count] != 0) {
+            auto name = std::string{kCountNames[static_cast<std::size_t>(count)]};
+            std::replace(name.begin(), name.end(), '_', ' ');
+            losses.push_back(std::to_string(counters[count]) + " " + name);
+        }
+    }
+    if (const auto left = writer->queued(); left != 0) {
+        losses.push_back(std::to_string(left) + " still queued");
+    }
+    const auto lines = registry.line_count();
+    const auto missing = lines - std::min(lines, registry.saved_count());
+    if (missing != 0) {
+        losses.push_back(std::to_string(missing) + " of " + std::to_string(lines) + " registered paths have no tensor");
+    }
+    if (!losses.empty()) {
+        teller.say(std::to_string(counters[Count::saved]) + " tensors saved; " + joined(", ", losses) + " (`fastcmp doctor` says why)");
+    }
+}
+
+// In the child, whose only thread this is: the parent's queue is the parent's, and so is what it counted.
+void Process::forked() {
+    new (&teller.mutex()) std::mutex;
+    new (&registry.mutex()) std::shared_mutex;
+    new (&mutex_) std::mutex;
+    is_writing_heartbeat_ = false;
+    parent_pid = pid;
+    pid = ::getpid();
+    is_followed = false;
+    accepted_bytes_ = 0;
+    saved_paths_.clear();
+    last_refusal_.clear();
+    for (auto& count : counters.counts) {
+        count = 0;
+    }
+    for (auto& call : counters.calls) {
+        call = 0;
+    }
+    writer = make_writer();  // the old one stays as it is: its thread, its lock and its pieces belong to the parent
+}
+
+}  // namespace fastcmp::preload
+
+// A process that ends without having called in still says so where it had an acceleration library: that is what the doctor looks for.
+__attribute__((destructor)) static void fastcmp_preload_end() noexcept {
+    using namespace fastcmp::preload;
+    const CallGuard guard;
+    if (!guard.is_outermost()) {
+        return;  // exit() from within a signal handler that interrupted us: our locks may be held
+    }
+    try {
+        if (Process::existing() != nullptr || !loaded_libraries({}, true).empty()) {
+            Process::get().end();
+        }
+    } catch (...) {
+        return;
+    }
+}

@@ -1,0 +1,135 @@
+// The library's one state in a process, and the guard under which each call of the host runs.
+#pragma once
+
+#include <pthread.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <ctime>
+#include <functional>
+#include <mutex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "counters.hpp"
+#include "registry.hpp"
+#include "settings.hpp"
+#include "writer.hpp"
+
+namespace fastcmp::preload {
+
+// Lines on the host's stderr: one for each cause.
+class Teller {
+public:
+    Teller();
+    // `cause` tells causes apart; the text is what the user reads.
+    void once(std::string_view cause, std::string_view text);
+    void say(std::string_view text) const;
+    std::mutex& mutex() { return mutex_; }
+
+private:
+    std::mutex mutex_;
+    std::set<std::string, std::less<>> told_;
+    dev_t device_ = 0;  // what descriptor 2 was: the host may close it and open a file of its own
+    ino_t inode_ = 0;
+};
+
+class Process {
+public:
+    Process();
+    // The one of this process, made at the first call. Never destroyed: hooks may be called while the process ends.
+    static Process& get();
+    // Null where none was made.
+    static Process* existing();
+
+    // Counts a loss and tells its cause once: `where: what`.
+    void lose(Count count, std::string_view where, std::string_view what);
+    void count_call(Call call);
+    // Gives a job its place among those of the same path; false where it must not be written.
+    bool admit(Job& job);
+    void save(std::unique_ptr<Job> job, const Source& source);
+
+    bool is_environment_asked() const { return settings.select == Select::environment; }
+    // The lists decide, and the environment does not.
+    bool is_list_asked();
+
+    void write_heartbeat(bool is_ended);
+    // Thorough: every loaded object is looked at, which takes milliseconds where torch is one of them.
+    std::string status(bool is_ended, bool is_thorough) const;
+    void end();
+    void forked();
+
+    pid_t pid;
+    pid_t parent_pid = 0;  // of the process that this one was forked from, with the library in it
+    const std::time_t started;
+    const Settings settings;
+    Counters counters;
+    Teller teller;
+    Registry registry;
+    Writer* writer;
+    std::atomic<bool> is_followed{false};
+
+private:
+    friend struct ForkHandlers;
+    Writer* make_writer();
+    void ended(const Job& job, Outcome outcome);
+
+    mutable std::mutex mutex_;
+    std::string last_refusal_;
+    std::unordered_map<std::uint64_t, std::uint32_t> saved_paths_;  // hashes of root and path: how often each was accepted
+    std::atomic<std::uint64_t> accepted_bytes_{0};
+    std::atomic<bool> is_writing_heartbeat_{false};
+};
+
+// While it lives: the thread is not cancelled in the middle, its errno stays, and a signal handler that calls in again is sent away.
+class CallGuard {
+public:
+    CallGuard() noexcept : is_outermost_{!is_inside_}, errno_{errno} {
+        if (is_outermost_) {
+            is_inside_ = true;
+            ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_);
+        }
+    }
+    ~CallGuard() {
+        if (is_outermost_) {
+            ::pthread_setcancelstate(cancel_state_, nullptr);
+            is_inside_ = false;
+        }
+        errno = errno_;
+    }
+    CallGuard(const CallGuard&) = delete;
+    CallGuard& operator=(const CallGuard&) = delete;
+    bool is_outermost() const { return is_outermost_; }
+
+private:
+    static thread_local bool is_inside_;
+    bool is_outermost_;
+    int errno_;
+    int cancel_state_ = 0;
+};
+
+// Runs a call of the host; whatever goes wrong, `otherwise` is its answer.
+template <typename Answer, typename Work>
+Answer guarded(Answer otherwise, Work work) noexcept {
+    const CallGuard guard;
+    try {
+        auto& process = Process::get();
+        if (!guard.is_outermost()) {
+            process.counters.add(Count::reentered);
+            return otherwise;
+        }
+        return work(process);
+    } catch (...) {
+        if (auto* process = Process::existing(); process != nullptr) {
+            process->counters.add(Count::internal_error);
+        }
+        return otherwise;
+    }
+}
+
+}  // namespace fastcmp::preload

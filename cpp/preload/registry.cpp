@@ -1,0 +1,316 @@
+#include "registry.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <mutex>
+
+#include "paths.hpp"
+#include "text.hpp"
+
+namespace fastcmp::preload {
+namespace {
+
+// O_NONBLOCK: a FIFO must not block; O_NOFOLLOW: a planted link must not lead elsewhere.
+constexpr int kOpenList = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+constexpr std::size_t kReadBytes = 64 * 1024;
+
+// Why a list is not followed, "" where it is.
+std::string_view objection_to(const struct stat& status) {
+    if (!S_ISREG(status.st_mode)) {
+        return "found no regular file";
+    }
+    if (status.st_uid != ::geteuid()) {
+        return "found a file of another user";
+    }
+    if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        return "found a file that others may write";
+    }
+    return {};
+}
+
+// The directory of a list: no link, and nobody else may put another file there (a sticky one, such as /tmp, keeps ours ours).
+std::string_view objection_to_directory(const std::string& path) {
+    struct stat status {};
+    const auto slash = path.rfind('/');
+    const auto directory = slash == 0 ? std::string{"/"} : path.substr(0, slash);
+    if (::lstat(directory.c_str(), &status) != 0) {
+        return {};  // the list itself will not be found either
+    }
+    if (!S_ISDIR(status.st_mode)) {
+        return "found a link in place of its directory";
+    }
+    if (status.st_uid != ::geteuid() && status.st_uid != 0) {
+        return "found its directory to be another user's";
+    }
+    const bool others_write = (status.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (status.st_mode & S_ISVTX) == 0;
+    return others_write ? "found its directory open to others" : std::string_view{};
+}
+
+std::string_view parent_of(std::string_view path) {
+    const auto slash = path.rfind('/');
+    return slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash);
+}
+
+std::string_view token_of(std::string_view line) { return line.substr(0, line.find('/')); }
+
+}  // namespace
+
+int Registry::follow(const std::string& path, const std::string& run_directory, bool may_be_missing) {
+    const std::unique_lock lock{mutex_};
+    const auto known = std::find_if(lists_.begin(), lists_.end(), [&](const List& list) { return list.path == path; });
+    if (known != lists_.end()) {
+        known->run_directory = run_directory;
+        return 0;
+    }
+    List list;
+    list.path = path;
+    list.run_directory = run_directory;
+    const int error = open_list(list);
+    if (error != 0 && !(error == ENOENT && may_be_missing)) {
+        return error;
+    }
+    lists_.push_back(std::move(list));
+    read_news(lists_.back(), lists_.size() - 1);
+    list_count_.store(lists_.size(), std::memory_order_release);
+    return 0;
+}
+
+int Registry::open_list(List& list) {
+    if (list.is_refused) {
+        return EPERM;
+    }
+    const int file = ::open(list.path.c_str(), kOpenList);
+    if (file < 0) {
+        const int error = errno;
+        if (error != ENOENT) {
+            list.is_refused = true;
+            refuse_(list.path, error == ELOOP ? "found a link, expected a private file; nothing is registered by it" : "cannot be opened");
+        }
+        return error;
+    }
+    struct stat status {};
+    auto objection = ::fstat(file, &status) == 0 ? objection_to(status) : "cannot be looked at";
+    if (objection.empty()) {
+        objection = objection_to_directory(list.path);
+    }
+    if (!objection.empty()) {
+        ::close(file);
+        list.is_refused = true;
+        refuse_(list.path, std::string{objection} + ", expected a private one of this user; nothing is registered by it");
+        return EPERM;
+    }
+    list.file = file;
+    list.device = status.st_dev;
+    list.inode = status.st_ino;
+    list.consumed = list.seen = 0;
+    return 0;
+}
+
+bool Registry::has_news(const List& list) const {
+    struct stat status {};
+    if (list.file < 0) {
+        return !list.is_refused && ::stat(list.path.c_str(), &status) == 0;
+    }
+    // Another inode: the program closed our descriptor, and perhaps opened a file of its own under that number.
+    return ::fstat(list.file, &status) != 0 || status.st_dev != list.device || status.st_ino != list.inode || status.st_nlink == 0 ||
+           status.st_size != list.seen;
+}
+
+bool Registry::has_readable_list() {
+    if (!has_lists()) {
+        return false;
+    }
+    const auto is_readable = [this] {
+        return std::any_of(lists_.begin(), lists_.end(), [](const List& list) { return list.file >= 0; });
+    };
+    return ask(is_readable);
+}
+
+// Reads what the lists have grown by; true if there was anything.
+bool Registry::refresh() {
+    {
+        const std::shared_lock lock{mutex_};
+        if (std::none_of(lists_.begin(), lists_.end(), [this](const List& list) { return has_news(list); })) {
+            return false;
+        }
+    }
+    const std::unique_lock lock{mutex_};
+    for (std::size_t number = 0; number < lists_.size(); ++number) {
+        if (has_news(lists_[number])) {
+            read_news(lists_[number], number);
+        }
+    }
+    return true;
+}
+
+void Registry::read_news(List& list, std::size_t number) {
+    struct stat status {};
+    const bool is_ours = list.file >= 0 && ::fstat(list.file, &status) == 0 && status.st_dev == list.device && status.st_ino == list.inode;
+    if (list.file >= 0 && (!is_ours || status.st_nlink == 0)) {
+        if (is_ours) {
+            ::close(list.file);
+        }
+        list.file = -1;
+    }
+    if (list.file < 0 && open_list(list) != 0) {
+        return;
+    }
+    if (::fstat(list.file, &status) == 0 && status.st_size < list.seen) {
+        list.consumed = 0;  // cut and written anew
+    }
+    std::vector<char> buffer(kReadBytes);
+    std::string line;
+    bool is_overlong = false;
+    auto at = list.consumed;
+    while (true) {
+        const auto count = ::pread(list.file, buffer.data(), buffer.size(), at);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count <= 0) {
+            return;
+        }
+        list.seen = at += count;
+        std::string_view rest{buffer.data(), static_cast<std::size_t>(count)};
+        while (!rest.empty()) {
+            const auto end = rest.find('\n');
+            is_overlong = is_overlong || line.size() + std::min(end, rest.size()) > kMaxLine;
+            if (!is_overlong) {
+                line += rest.substr(0, end);
+            }
+            if (end == std::string_view::npos) {
+                break;
+            }
+            rest.remove_prefix(end + 1);
+            list.consumed = at - static_cast<off_t>(rest.size());
+            if (is_overlong) {
+                refuse_(list.path, "found a line of more than 4096 bytes; it registers nothing");
+            } else {
+                add_line(line, number);
+            }
+            line.clear();
+            is_overlong = false;
+        }
+    }
+}
+
+void Registry::add_line(std::string_view line, std::size_t number) {
+    if (line.empty()) {
+        return;
+    }
+    if (const auto objection = preload::objection_to(line); !objection.empty()) {
+        refuse_(lists_[number].path, "found " + std::string{objection} + " in line '" + printable(line, 80) + "'; it registers nothing");
+        return;
+    }
+    if (paths_.size() + patterns_.size() >= kMaxLines) {
+        refuse_(lists_[number].path, "found more than 1000000 lines; those that follow register nothing");
+        return;
+    }
+    const bool is_pattern = line.find('*') != std::string_view::npos;
+    if (is_pattern && pattern_texts_.emplace(line).second) {
+        patterns_.push_back({std::string{line}, {number}});
+    } else if (!is_pattern && paths_.try_emplace(std::string{line}, Entry{number}).second) {
+        add_directories(line);
+    }
+    const auto token = token_of(line);
+    if (const auto value = parse_integer<std::uint64_t>(token)) {
+        tokens_.insert(*value);
+    } else {
+        any_token_ = true;
+    }
+    const bool is_before = has_component(line, "before");
+    const bool is_after = has_component(line, "after");
+    any_before_ = any_before_ || is_before || !is_after;
+    any_after_ = any_after_ || is_after || !is_before;
+}
+
+void Registry::add_directories(std::string_view line) {
+    for (auto parent = parent_of(line); !parent.empty() && directories_.emplace(parent).second;) {
+        parent = parent_of(parent);
+    }
+}
+
+const Registry::Entry* Registry::look_up(std::string_view tail) const {
+    if (const auto found = paths_.find(tail); found != paths_.end()) {
+        return &found->second;
+    }
+    const auto match = std::find_if(patterns_.begin(), patterns_.end(), [&](const Pattern& pattern) { return matches(pattern.text, tail); });
+    return match == patterns_.end() ? nullptr : &match->entry;
+}
+
+// The answer to a question; asked again after the lists were read anew if it is no and they have grown.
+template <typename Ask>
+auto Registry::ask(Ask question) -> decltype(question()) {
+    {
+        const std::shared_lock lock{mutex_};
+        if (auto answer = question()) {
+            return answer;
+        }
+    }
+    if (!refresh()) {
+        return {};
+    }
+    const std::shared_lock lock{mutex_};
+    return question();
+}
+
+RunDirectory Registry::find(std::string_view tail) {
+    return ask([&]() -> RunDirectory {
+        const auto* entry = look_up(tail);
+        return entry == nullptr ? RunDirectory{} : RunDirectory{lists_[entry->list].run_directory};
+    });
+}
+
+bool Registry::has_token(std::uint64_t token) {
+    return ask([&] { return any_token_ || tokens_.contains(token); });
+}
+
+bool Registry::has_directory(std::string_view tail) {
+    return ask([&] {
+        if (directories_.contains(tail)) {
+            return true;
+        }
+        return std::any_of(patterns_.begin(), patterns_.end(), [&](const Pattern& pattern) {
+            const auto depth = static_cast<std::size_t>(std::count(tail.begin(), tail.end(), '/')) + 1;
+            std::string_view head = pattern.text;
+            while (static_cast<std::size_t>(std::count(head.begin(), head.end(), '/')) + 1 > depth) {
+                head = parent_of(head);
+            }
+            return head.size() < pattern.text.size() && matches(head, tail);
+        });
+    });
+}
+
+bool Registry::has_before() {
+    return ask([&] { return any_before_; });
+}
+
+bool Registry::has_after() {
+    return ask([&] { return any_after_; });
+}
+
+void Registry::mark_saved(std::string_view tail) {
+    const std::unique_lock lock{mutex_};
+    auto* entry = const_cast<Entry*>(look_up(tail));
+    if (entry != nullptr && !entry->is_saved) {
+        entry->is_saved = true;
+        ++saved_count_;
+    }
+}
+
+std::uint64_t Registry::line_count() const {
+    const std::shared_lock lock{mutex_};
+    return paths_.size() + patterns_.size();
+}
+
+std::uint64_t Registry::saved_count() const {
+    const std::shared_lock lock{mutex_};
+    return saved_count_;
+}
+
+}  // namespace fastcmp::preload

@@ -1,0 +1,107 @@
+// The tensors that were registered beforehand: lists of `{token}/{tensor_path}` that grow while the program runs.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace fastcmp::preload {
+
+constexpr std::size_t kMaxLine = 4096;
+constexpr std::size_t kMaxLines = 1'000'000;
+
+// Finds a string_view in a container of strings without making a string.
+struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+};
+
+// Where a registered tensor is to be written: nothing if it is not registered, "" if where the library would have written it.
+using RunDirectory = std::optional<std::string>;
+
+// Any thread may ask; who asks for something that is not registered has the lists read again first if they have grown.
+class Registry {
+public:
+    // Told of each list and line that is refused: where, and why.
+    using Refuse = std::function<void(std::string_view where, std::string_view why)>;
+
+    explicit Registry(Refuse refuse) : refuse_{std::move(refuse)} {}
+
+    // Follows one more list. 0 or an errno; a list that is not there yet is followed all the same where `may_be_missing`.
+    int follow(const std::string& path, const std::string& run_directory, bool may_be_missing);
+
+    bool has_lists() const { return list_count_.load(std::memory_order_acquire) != 0; }
+    // As has_lists, but a list that may appear later counts only once it has.
+    bool has_readable_list();
+
+    RunDirectory find(std::string_view tail);
+    bool has_token(std::uint64_t token);
+    // A registered tensor lies somewhere below this directory.
+    bool has_directory(std::string_view tail);
+    // A registered path has a component `before` (`after`), or neither of the two.
+    bool has_before();
+    bool has_after();
+
+    void mark_saved(std::string_view tail);
+    std::uint64_t line_count() const;
+    std::uint64_t saved_count() const;
+
+    // For pthread_atfork.
+    std::shared_mutex& mutex() { return mutex_; }
+
+private:
+    struct List {
+        std::string path;
+        std::string run_directory;
+        int file = -1;
+        dev_t device = 0;
+        ino_t inode = 0;
+        off_t consumed = 0;  // bytes of whole lines
+        off_t seen = 0;      // bytes read, a last line without its line feed included
+        bool is_refused = false;
+    };
+    struct Entry {
+        std::size_t list;
+        bool is_saved = false;
+    };
+    struct Pattern {
+        std::string text;
+        Entry entry;
+    };
+
+    int open_list(List& list);
+    bool has_news(const List& list) const;
+    bool refresh();
+    void read_news(List& list, std::size_t number);
+    void add_line(std::string_view line, std::size_t number);
+    void add_directories(std::string_view line);
+    template <typename Ask>
+    auto ask(Ask question) -> decltype(question());
+    const Entry* look_up(std::string_view tail) const;
+
+    Refuse refuse_;
+    mutable std::shared_mutex mutex_;
+    std::atomic<std::size_t> list_count_{0};
+    std::vector<List> lists_;
+    std::unordered_map<std::string, Entry, TextHash, std::equal_to<>> paths_;
+    std::unordered_set<std::string, TextHash, std::equal_to<>> directories_;
+    std::vector<Pattern> patterns_;
+    std::unordered_set<std::string, TextHash, std::equal_to<>> pattern_texts_;
+    std::set<std::uint64_t> tokens_;
+    bool any_token_ = false;
+    bool any_before_ = false;
+    bool any_after_ = false;
+    std::uint64_t saved_count_ = 0;
+};
+
+}  // namespace fastcmp::preload

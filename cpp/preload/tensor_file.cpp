@@ -1,0 +1,153 @@
+#include "tensor_file.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+
+namespace fastcmp::preload {
+namespace {
+
+constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+constexpr int kCreate = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+constexpr mode_t kDirectoryMode = 0750;
+constexpr mode_t kFileMode = 0640;
+
+std::atomic<unsigned long> temporary_number{0};
+
+// The root is the user's own word and may hold links; what lies below it comes from the library and may not.
+int open_root(const std::string& root) {
+    int directory = ::open(root.c_str(), kOpenDirectory);
+    if (directory >= 0 || errno != ENOENT) {
+        return directory;
+    }
+    for (auto slash = root.find('/', 1);; slash = root.find('/', slash + 1)) {
+        if (::mkdir(root.substr(0, slash).c_str(), kDirectoryMode) != 0 && errno != EEXIST) {
+            return -1;
+        }
+        if (slash == std::string::npos) {
+            return ::open(root.c_str(), kOpenDirectory);
+        }
+    }
+}
+
+int open_below(int parent, const std::string& name) {
+    const int flags = kOpenDirectory | O_NOFOLLOW;
+    int directory = ::openat(parent, name.c_str(), flags);
+    if (directory < 0 && errno == ENOENT && (::mkdirat(parent, name.c_str(), kDirectoryMode) == 0 || errno == EEXIST)) {
+        directory = ::openat(parent, name.c_str(), flags);
+    }
+    return directory;
+}
+
+bool has_room(int directory, std::uint64_t min_free, std::uint64_t size) {
+    if (min_free == 0) {
+        return true;
+    }
+    struct statvfs status {};
+    if (::fstatvfs(directory, &status) != 0) {
+        return true;  // the write will tell
+    }
+    const auto free = static_cast<unsigned __int128>(status.f_bavail) * status.f_frsize;
+    return free > min_free && free > static_cast<unsigned __int128>(size) * 2;
+}
+
+}  // namespace
+
+std::string tensor_header(std::string_view format, std::string_view dtype, std::string_view dims, std::uint64_t data_size) {
+    const auto size = std::to_string(data_size);
+    std::string header = "$Version=1.0\n$Object.Count=";
+    header += data_size == 0 ? "0" : "1";
+    header += "\n$Object.Length=" + size + "\nformat=";
+    header += format;
+    header += "\ndtype=";
+    header += dtype;
+    header += "\ndims=";
+    header += dims;
+    header += data_size == 0 ? "\n" : "\n$Object.data=0," + size + "\n";
+    return header + "$End=1\n";
+}
+
+Failure TensorFile::create(const std::string& root, const std::string& relative, std::uint64_t min_free, std::uint64_t size) {
+    directory_ = open_root(root);
+    if (directory_ < 0) {
+        return {errno, "opening the output directory"};
+    }
+    std::size_t begin = 0;
+    for (auto slash = relative.find('/'); slash != std::string::npos; slash = relative.find('/', begin)) {
+        const int next = open_below(directory_, relative.substr(begin, slash - begin));
+        const int error = errno;
+        ::close(directory_);
+        directory_ = next;
+        if (next < 0) {
+            return {error, "opening its directory"};
+        }
+        begin = slash + 1;
+    }
+    if (!has_room(directory_, min_free, size)) {
+        return {ENOSPC, kLowDisk};
+    }
+    name_ = relative.substr(begin);
+    temporary_ = "." + name_ + "." + std::to_string(::getpid()) + "." + std::to_string(temporary_number.fetch_add(1)) + ".tmp";
+    file_ = ::openat(directory_, temporary_.c_str(), kCreate, kFileMode);
+    if (file_ < 0 && errno == EEXIST) {  // left by a killed process of this number
+        ::unlinkat(directory_, temporary_.c_str(), 0);
+        file_ = ::openat(directory_, temporary_.c_str(), kCreate, kFileMode);
+    }
+    return file_ < 0 ? Failure{errno, "creating it"} : Failure{};
+}
+
+Failure TensorFile::append(std::string_view header, const char* data, std::size_t size) {
+    while (!header.empty() || size != 0) {
+        iovec parts[2] = {{const_cast<char*>(header.data()), header.size()}, {const_cast<char*>(data), size}};
+        const auto done = header.empty() ? ::write(file_, data, size) : ::writev(file_, parts, 2);
+        if (done < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return {errno, "writing it"};
+        }
+        const auto count = static_cast<std::size_t>(done);
+        const auto of_header = std::min(count, header.size());
+        header.remove_prefix(of_header);
+        data += count - of_header;
+        size -= count - of_header;
+    }
+    return {};
+}
+
+Failure TensorFile::publish() {
+    const int file = file_;
+    file_ = -1;
+    if (::close(file) != 0 && errno != EINTR) {  // network file systems report a full disk here
+        return {errno, "closing it"};
+    }
+    if (::renameat(directory_, temporary_.c_str(), directory_, name_.c_str()) != 0) {
+        return {errno, "renaming it"};
+    }
+    temporary_.clear();
+    discard();
+    return {};
+}
+
+void TensorFile::discard() {
+    if (file_ >= 0) {
+        ::close(file_);
+    }
+    if (directory_ >= 0) {
+        if (!temporary_.empty()) {
+            ::unlinkat(directory_, temporary_.c_str(), 0);
+        }
+        ::close(directory_);
+    }
+    file_ = directory_ = -1;
+    temporary_.clear();
+}
+
+}  // namespace fastcmp::preload

@@ -1,0 +1,105 @@
+// Writes tensors in the background: a bounded queue of pieces and one thread.
+//
+// The caller's memory is copied piece by piece before `save` returns, so at most kQueueBytes are held however large a tensor is. A
+// caller waits for room while the disk makes progress, and gives a tensor up where it makes none for the time that was set.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tensor_file.hpp"
+
+namespace fastcmp::preload {
+
+constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
+constexpr std::size_t kQueueBytes = std::size_t{64} << 20;
+
+// One file to be written.
+struct Job {
+    std::string root;
+    std::string relative;
+    std::string header;
+    std::uint64_t size = 0;   // of the data behind the header
+    std::string registered;   // the line of the list that asked for it, "" none
+    std::uint64_t key = 0;    // of root and relative
+
+    TensorFile file;
+    bool is_created = false;
+    Failure failure;
+};
+
+enum class Outcome { saved, low_disk, failed, stalled, no_device_copy };
+
+// Where the data is, and how it is fetched; false where the device refuses.
+struct Source {
+    const char* data = nullptr;
+    std::function<bool(char* to, const char* from, std::size_t size)> fetch;  // empty: memcpy
+};
+
+class Writer {
+public:
+    // Told of each job's end, in the thread that ended it and without a lock held.
+    using Ended = std::function<void(const Job&, Outcome)>;
+    using Tick = std::function<void()>;
+
+    Writer(double max_stall_s, std::uint64_t min_free, Ended ended, Tick tick)
+        : max_stall_s_{max_stall_s}, min_free_{min_free}, ended_{std::move(ended)}, tick_{std::move(tick)} {}
+
+    void save(std::unique_ptr<Job> job, const Source& source);
+    // True once everything accepted has ended.
+    bool drain(double seconds);
+    // For the end of the process: waits while there is progress, ends the thread; what comes later is written by its caller.
+    void close();
+
+    std::uint64_t queued() const;
+    std::mutex& mutex() { return mutex_; }
+
+private:
+    enum class End { no, last, abandoned };
+    struct Piece {
+        std::shared_ptr<Job> job;
+        char* memory = nullptr;
+        std::size_t size = 0;
+        std::size_t capacity = 0;
+        End end = End::no;
+    };
+
+    bool accept();
+    bool start_thread();
+    void run();
+    bool is_stuck();
+    char* reserve(std::size_t size, std::size_t& capacity);
+    void give_back(char* memory, std::size_t capacity);
+    void push(Piece piece);
+    void write_piece(const Piece& piece);
+    void write_here(Job& job, const Source& source);
+    void end_job(Job& job);
+
+    const double max_stall_s_;
+    const std::uint64_t min_free_;
+    const Ended ended_;
+    const Tick tick_;
+
+    mutable std::mutex mutex_;
+    std::condition_variable work_;
+    std::condition_variable room_;
+    std::deque<Piece> queue_;
+    std::vector<char*> spare_;      // pieces of kPieceBytes whose pages are warm
+    std::size_t held_bytes_ = 0;
+    std::uint64_t pending_jobs_ = 0;
+    std::uint64_t progress_ = 0;
+    std::uint64_t stuck_at_ = UINT64_MAX;
+    bool is_closing_ = false;
+    bool has_thread_ = false;
+    std::thread thread_;
+};
+
+}  // namespace fastcmp::preload
