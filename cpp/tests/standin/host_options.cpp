@@ -13,6 +13,7 @@ constexpr auto kUsage =
     "standin_host [OPTIONS]: runs a model through a stand-in acceleration library and prints a checksum\n"
     "  --threads N --tokens N --layers N --bytes N    how much of it (1, 4, 2, 4096)\n"
     "  --older                 a libatb that never asks IsSaveTensorInSpecificDir\n"
+    "  --mki                   a libatb whose tensors are Mki::Tensor: only Probe::SaveTensor sees them\n"
     "  --store asdops|atb      a libatb of November 2023: StoreUtil with whole paths\n"
     "  --legacy                libacltransformer; --legacy-pid, --legacy-store-util: its other builds\n"
     "  --dlopen FLAGS PATH     load the library so; FLAGS of lazy, now, local, global, deepbind, with commas\n"
@@ -109,6 +110,8 @@ bool parse_running(const std::string& option, Arguments& arguments, Options& opt
 bool parse_library(const std::string& option, Arguments& arguments, Options& options) {
     if (option == "--older") {
         options.flow = STANDIN_PROBE_OLDER;
+    } else if (option == "--mki") {
+        options.flow = STANDIN_PROBE_MKI;
     } else if (option == "--store") {
         options.flow = store_flow(arguments.next(option));
     } else if (option == "--legacy") {

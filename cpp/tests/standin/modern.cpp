@@ -16,8 +16,11 @@ constexpr int kDevice = 0;
 /// The order of calls of a present-day Runner.
 class ProbeOperation : public Operation {
 public:
-    ProbeOperation(Place place, bool older)
-        : place_{std::move(place)}, older_{older}, need_save_{atb::Probe::IsTensorNeedSave(place_.ids, place_.name)} {}
+    ProbeOperation(Place place, int flow)
+        : place_{std::move(place)},
+          older_{flow == STANDIN_PROBE_OLDER},
+          mki_{flow == STANDIN_PROBE_MKI},
+          need_save_{atb::Probe::IsTensorNeedSave(place_.ids, place_.name)} {}
 
     void execute(std::uint64_t execute_count, std::span<const TensorValue> inputs, std::span<const TensorValue> outputs,
                  const std::function<void()>& kernel) override {
@@ -34,11 +37,10 @@ public:
 
     void offer(std::uint64_t execute_count, const TensorValue& output, std::uint64_t times) override {
         set_up(execute_count);
-        const auto tensor = atb_tensor(output);
         const auto path = directory_ + "/after/outtensor0.bin";
         for (std::uint64_t time = 0; time < times; ++time) {
             if (ask_at_set_up() && is_save_tensor(execute_count) && atb::Probe::IsSaveTensorAfter()) {
-                atb::StoreUtil::SaveTensor(tensor, path);
+                save_one(output, path);
             }
         }
     }
@@ -69,10 +71,18 @@ private:
             // Here the original waits for its stream.
         }
         for (std::size_t index = 0; index < inputs.size(); ++index) {
-            atb::StoreUtil::SaveTensor(atb_tensor(inputs[index]), directory_ + "/" + when + "/intensor" + std::to_string(index) + ".bin");
+            save_one(inputs[index], directory_ + "/" + when + "/intensor" + std::to_string(index) + ".bin");
         }
         for (std::size_t index = 0; index < outputs.size(); ++index) {
-            atb::StoreUtil::SaveTensor(atb_tensor(outputs[index]), directory_ + "/" + when + "/outtensor" + std::to_string(index) + ".bin");
+            save_one(outputs[index], directory_ + "/" + when + "/outtensor" + std::to_string(index) + ".bin");
+        }
+    }
+
+    void save_one(const TensorValue& value, const std::string& path) const {
+        if (mki_) {
+            atb::StoreUtil::SaveTensor(mki_tensor(value), path);
+        } else {
+            atb::StoreUtil::SaveTensor(atb_tensor(value), path);
         }
     }
 
@@ -112,6 +122,7 @@ private:
 
     Place place_;
     bool older_;
+    bool mki_;
     bool need_save_;  // asked once, before any token
     std::string directory_;
 };
@@ -198,7 +209,7 @@ int resolve_flow(int flow) {
     if (flow == STANDIN_DEFAULT) {
         return STANDIN_PROBE;
     }
-    return flow >= STANDIN_PROBE && flow <= STANDIN_STORE_ATB ? flow : -1;
+    return (flow >= STANDIN_PROBE && flow <= STANDIN_STORE_ATB) || flow == STANDIN_PROBE_MKI ? flow : -1;
 }
 
 std::unique_ptr<Operation> make_operation(const Place& place, int flow) {
@@ -209,7 +220,7 @@ std::unique_ptr<Operation> make_operation(const Place& place, int flow) {
     if (flow == STANDIN_STORE_ASDOPS || flow == STANDIN_STORE_ATB) {
         return std::make_unique<StoreOperation>(place, flow == STANDIN_STORE_ASDOPS);
     }
-    return std::make_unique<ProbeOperation>(place, flow == STANDIN_PROBE_OLDER);
+    return std::make_unique<ProbeOperation>(place, flow);
 }
 
 }  // namespace standin

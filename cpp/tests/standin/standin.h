@@ -17,6 +17,7 @@ enum standin_flow {
     STANDIN_LEGACY = 5,             ///< libacltransformer: AclTransformer::TensorUtil::SaveTensor, thread_{id of the thread}
     STANDIN_LEGACY_PID = 6,         ///< the same of a later build, thread_{pid}
     STANDIN_LEGACY_STORE_UTIL = 7,  ///< libacltransformer: AclTransformer::StoreUtil::SaveTensor
+    STANDIN_PROBE_MKI = 8,          ///< libatb: as STANDIN_PROBE with Mki::Tensor, which nobody overrides: only Probe::SaveTensor is left
 };
 
 typedef struct standin_model standin_model;

@@ -30,4 +30,8 @@ inline atb::Tensor atb_tensor(const TensorValue& value) {
     return tensor;
 }
 
+inline Mki::Tensor mki_tensor(const TensorValue& value) {
+    return {value.dims, value.dtype, value.format, on_device(value.data), static_cast<std::size_t>(value.nbytes)};
+}
+
 }  // namespace standin
