@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.dump_layout import DTYPES_NAME, JOURNAL_NAME, METADATA_NAME, Journal, dtypes_of, metadata_of, read_journal
@@ -15,7 +16,10 @@ from fastcmp.sources.eras import Rows, has_lists, rows_of
 from fastcmp.sources.json_document import MAX_FILE_BYTES, is_inside, parse, read_bounded
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 from fastcmp.sources.path_locator import PathLocator
+from fastcmp.sources.wildcards import entries_of
 from fastcmp.sources.wording import printable
+
+MAX_LEFT_OUT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,13 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
         _add_journal(rows, dtypes, journal)
         rank = (journal.header.rank if journal.header else "") or rank
     locator = PathLocator(directory, _working_directory(directory), is_one_sided=is_one_sided)
+    entries, left_out = entries_of(rows, locator, options.scan.roots)
+    if left_out:
+        more = f" and {len(left_out) - MAX_LEFT_OUT} more" if len(left_out) > MAX_LEFT_OUT else ""
+        text = "; ".join(left_out[:MAX_LEFT_OUT])
+        warnings.append(f"{printable(path)}: of a tensor that several entries name, once through a *, one counts: {text}{more}")
     tensors = []
-    for (data_id, token_id), written in rows.items():
-        found, notes = locator.locate(written)
+    for data_id, token_id, written, found, notes in entries:
         dtype = dtypes.get((data_id, token_id), "") if dtypes else ""
         tensors.append(NamedTensor(TensorKey(rank, data_id, token_id), written, found, dtype, notes))
     return ProcessDump(path, rank, tensors, warnings)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from fastcmp.dump_layout import LowLevelPath, is_run_directory_name, path_candidates, split_low_level_path
 from fastcmp.sources.natural_order import natural_key
@@ -14,6 +15,7 @@ from fastcmp.sources.wording import listing
 MAX_RUN_DIRECTORIES: Final = 64
 
 Located = tuple[str, tuple[str, ...]]
+Found = TypeVar("Found")
 
 
 class PathLocator:
@@ -65,32 +67,56 @@ class PathLocator:
         return known
 
     def _locate_low_level(self, parts: LowLevelPath) -> Located:
-        """Where the acceleration library wrote a tensor: as written, or else below the one other run directory that holds it.
+        """Where the acceleration library wrote a tensor."""
+        token = parts.tail.partition("/")[0]
+        run, _, notes = self.search_runs(parts, token, lambda run: _exists(f"{run}/{parts.tail}"))
+        return f"{run}/{parts.tail}", notes
+
+    def search_runs(self, parts: LowLevelPath, token: str, look: Callable[[str], Found]) -> tuple[str, Found | None, tuple[str, ...]]:
+        """The run directory in which ``look`` finds something: as written, or else the one other that holds it.
 
         Run directories that carry the dumper's pid (``{pid}_{tid}``, ``{device}_{pid}``) come before all others (``thread_{thread id}``).
-        Where several hold the tensor none is chosen: they may be other ranks or earlier runs, and a number made from the wrong one
+        Where several hold it none is chosen: they may be other ranks or earlier runs, and a number made from the wrong one
         would look right.
+
+        Parameters
+        ----------
+        parts : LowLevelPath
+            ``tail`` plays no part.
+        token : str
+            The directory of the token; "" to look at run directories whatever tokens they hold.
+        look : callable
+            Given the path of a run directory; what it returns counts as found if it is true.
+
+        Returns
+        -------
+        str
+            The run directory; where nothing is found, the first in which it was looked for.
+        what was found, or None
+        notes for the report
         """
         bases = self._candidate_directories(f"{parts.tensors_directory}/")
-        as_written = [f"{base}/{parts.run_directory}/{parts.tail}" for base in bases]
-        for path in as_written:
-            if _exists(path):
-                return path, ()
+        as_written = [f"{base}/{parts.run_directory}" for base in bases]
+        for run in as_written:
+            if found := look(run):
+                return run, found, ()
         for base in bases:
-            runs = self._runs_with(base, parts.tail.partition("/")[0])
+            runs = self._runs_with(base, token)
             if len(runs) > MAX_RUN_DIRECTORIES:
-                return as_written[0], (f"not in {parts.run_directory}; {len(runs)} other run directories were not searched",)
-            hits = [run for run in runs if run != parts.run_directory and _exists(f"{base}/{run}/{parts.tail}")]
+                return as_written[0], None, (f"not in {parts.run_directory}; {len(runs)} other run directories were not searched",)
+            hits = {run: found for run in runs if run != parts.run_directory and (found := look(f"{base}/{run}"))}
             pid = parts.run_directory.removeprefix("thread_")
-            hits = [run for run in hits if pid in run.split("_")] or hits
+            hits = {run: found for run, found in hits.items() if pid in run.split("_")} or hits
             if len(hits) == 1:
-                return f"{base}/{hits[0]}/{parts.tail}", (f"found in {hits[0]} instead of {parts.run_directory}",)
+                ((run, found),) = hits.items()
+                return f"{base}/{run}", found, (f"found in {run} instead of {parts.run_directory}",)
             if hits:
-                return as_written[0], (f"not in {parts.run_directory}; several others hold it, so none was chosen: {listing(hits)}",)
-        return as_written[0], ()
+                others = listing(list(hits))
+                return as_written[0], None, (f"not in {parts.run_directory}; several others hold it, so none was chosen: {others}",)
+        return as_written[0], None, ()
 
     def _runs_with(self, base: str, token: str) -> list[str]:
-        """Run directories below ``base`` that hold the token, in natural order; listed once per base and checked once per token."""
+        """Run directories below ``base`` that hold the token ("": all), in natural order; listed once per base, checked once per token."""
         known = self._run_directories.get((base, token))
         if known is None:
             runs = self._run_directories.get((base, ""))
