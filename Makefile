@@ -27,16 +27,16 @@ export PYTHONUTF8 := 1
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.installed ## dump two runs of a small Llama, compare them, find the planted defect (two minutes the first time)
+demo: $(VENV)/.installed build/standin/.built ## dump two runs of a small Llama, compare them, find the planted defect (two minutes the first time)
 	@$(RUN) examples/demo.py demo-output
 
-test: $(VENV)/.installed test-cpp ## the quick tests (two to three minutes on two cores)
+test: $(VENV)/.installed build/standin/.built test-cpp ## the quick tests (two to three minutes on two cores)
 	@$(RUN) -m pytest -q $(IN_PARALLEL)
 
-test-slow: $(VENV)/.installed test-cpp ## all tests, those of minutes too
+test-slow: $(VENV)/.installed build/standin/.built test-cpp ## all tests, those of minutes too
 	@$(RUN) -m pytest -q $(IN_PARALLEL) -m "slow or not slow"
 
-test-cpp: build/cpp/.tested ## the C++ reader's own tests, under sanitizers
+test-cpp: build/cpp/.tested build/tsan/.tested ## the C++ tests: reader and preload library under sanitizers
 
 lint: $(VENV)/.installed ## ruff: rules and format
 	@$(RUN) -m ruff check --quiet $(CHECKED)
@@ -56,7 +56,7 @@ fuzz: $(VENV)/.requirements ## fuzz the C++ reader for FUZZ_SECONDS (60); instal
 	  || { echo "make: fuzzing needs clang++"; exit 1; }
 	@mkdir -p build/fuzz-corpus
 	@$(CMAKE_ENV) cmake -S cpp -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ \
-	    -DFASTCMP_PYTHON=OFF -DFASTCMP_FUZZ=ON -DFASTCMP_SANITIZE=ON \
+	    -DFASTCMP_PYTHON=OFF -DFASTCMP_FUZZ=ON -DFASTCMP_SANITIZE=address \
 	    -DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link >build/fuzz.log 2>&1 \
 	  && cmake --build build/fuzz >>build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@build/fuzz/fuzz_header -max_len=8192 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/fuzz-corpus cpp/fuzz/seeds
@@ -84,9 +84,26 @@ clean: ## remove everything that make made
 build/cpp/.tested: $(CPP_SOURCES) $(VENV)/.requirements
 	@echo "make: C++ tests"
 	@mkdir -p build
-	@$(CMAKE_ENV) cmake -S cpp -B build/cpp -G Ninja -DCMAKE_BUILD_TYPE=Debug -DFASTCMP_PYTHON=OFF -DFASTCMP_TESTS=ON -DFASTCMP_SANITIZE=ON >build/cpp.log 2>&1 \
+	@$(CMAKE_ENV) cmake -S cpp -B build/cpp -G Ninja -DCMAKE_BUILD_TYPE=Debug -DFASTCMP_PYTHON=OFF -DFASTCMP_TESTS=ON -DFASTCMP_SANITIZE=address >build/cpp.log 2>&1 \
 	  && cmake --build build/cpp >>build/cpp.log 2>&1 && ctest --test-dir build/cpp --output-on-failure >>build/cpp.log 2>&1 \
 	  || { cat build/cpp.log; exit 1; }
+	@touch $@
+
+# The threads of the preload library; the other sanitizers cannot run beside this one.
+build/tsan/.tested: $(CPP_SOURCES) $(VENV)/.requirements
+	@echo "make: C++ tests, threads"
+	@mkdir -p build
+	@$(CMAKE_ENV) cmake -S cpp -B build/tsan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFASTCMP_PYTHON=OFF -DFASTCMP_TESTS=ON -DFASTCMP_SANITIZE=thread >build/tsan.log 2>&1 \
+	  && cmake --build build/tsan --target test_preload >>build/tsan.log 2>&1 && ctest --test-dir build/tsan -R preload --output-on-failure >>build/tsan.log 2>&1 \
+	  || { cat build/tsan.log; exit 1; }
+	@touch $@
+
+# An acceleration library for machines that have none: what the preload library is tested with, and what the demo runs under.
+build/standin/.built: $(CPP_SOURCES) $(VENV)/.requirements
+	@echo "make: stand-in acceleration library"
+	@mkdir -p build
+	@$(CMAKE_ENV) cmake -S cpp -B build/standin -G Ninja -DCMAKE_BUILD_TYPE=Release -DFASTCMP_PYTHON=OFF -DFASTCMP_STANDIN=ON >build/standin.log 2>&1 \
+	  && cmake --build build/standin >>build/standin.log 2>&1 || { cat build/standin.log; exit 1; }
 	@touch $@
 
 $(VENV)/.pip:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -85,40 +86,45 @@ std::string absolute_root(const std::string& root) {
     return ::getcwd(here, sizeof here) == nullptr ? root : std::string{here} + "/" + root;
 }
 
-// A path as the libraries of 2023 give it: with the directory that they were told to write to.
-std::unique_ptr<Job> place_legacy(Process& process, std::string_view given) {
-    const auto path = collapsed(given);
+// The directory that a library of 2023 was told to write to, where the path begins with it; nothing for a path as probes are given.
+std::optional<std::string_view> legacy_root_of(const Process& process, std::string_view path) {
     for (const auto& root : process.settings.legacy_roots) {
-        if (const auto relative = below(path, root)) {
-            return place_below(process, absolute_root(root), *relative);
+        if (below(path, root)) {
+            return root;
         }
+    }
+    return std::nullopt;
+}
+
+// Where the library itself would have written it.
+std::unique_ptr<Job> place_as_given(Process& process, std::string_view path) {
+    if (const auto root = legacy_root_of(process, path)) {
+        return place_below(process, absolute_root(std::string{*root}), path.substr(root->size() + 1));
     }
     return place_below(process, process.settings.output_root, path);
 }
 
-std::unique_ptr<Job> place(Process& process, std::string_view path, bool is_legacy) {
-    std::unique_ptr<Job> job;
+std::unique_ptr<Job> place(Process& process, std::string_view path) {
     if (process.is_list_asked()) {
-        job = place_registered(process, path);
+        auto job = place_registered(process, path);
         if (job == nullptr || !job->root.empty()) {
             return job;
         }
-        // A list of another process: the library's own place.
-        auto placed = is_legacy ? place_legacy(process, path) : place_below(process, process.settings.output_root, collapsed(path));
+        auto placed = place_as_given(process, collapsed(path));  // a list of another process
         if (placed != nullptr) {
             placed->registered = job->registered;
         }
         return placed;
     }
-    if (is_legacy) {
-        return place_legacy(process, path);  // the library has asked its own variables before it called
-    }
-    if (!process.settings.environment.selects_anything() || process.settings.select == Select::registered ||
-        !process.settings.environment.admits_path(path)) {
+    const auto plain = collapsed(path);
+    // A library of 2023 has asked its own variables before it calls.
+    const bool is_selected = legacy_root_of(process, plain) || (process.settings.environment.selects_anything() &&
+                                                                 process.settings.environment.admits_path(plain));
+    if (!is_selected) {
         process.counters.add(Count::not_selected);
         return nullptr;
     }
-    return place_below(process, process.settings.output_root, collapsed(path));
+    return place_as_given(process, plain);
 }
 
 struct Attributes {
@@ -127,13 +133,13 @@ struct Attributes {
     std::string_view dims;
 };
 
-// Where the environment asks for descriptions only. A library of 2023 asks its own variables, and calls for data.
-bool wants_data(Process& process, bool is_legacy) {
+// False where the environment asks for descriptions only.
+bool wants_data(Process& process) {
     const auto& environment = process.settings.environment;
-    return process.is_list_asked() || environment.data || (is_legacy && !environment.description);
+    return process.is_list_asked() || environment.data || !environment.description;
 }
 
-void save_job(Process& process, std::unique_ptr<Job> job, const Attributes& attributes, std::uint64_t size, Source source, bool is_legacy) {
+void save_job(Process& process, std::unique_ptr<Job> job, const Attributes& attributes, std::uint64_t size, Source source) {
     if (!is_attribute(attributes.format) || !is_attribute(attributes.dtype) || !are_dims(attributes.dims)) {
         process.lose(Count::refused_attributes, job->relative,
                      "refused: found format '" + printable(attributes.format, 40) + "', dtype '" + printable(attributes.dtype, 40) + "', dims '" +
@@ -144,8 +150,9 @@ void save_job(Process& process, std::unique_ptr<Job> job, const Attributes& attr
         process.lose(Count::refused_size, job->relative, "refused: found a tensor of more than 10 GiB");
         return;
     }
-    const bool has_data = wants_data(process, is_legacy) && source.data != nullptr;
-    if (wants_data(process, is_legacy) && source.data == nullptr && size != 0) {
+    const bool is_wanted = wants_data(process);
+    const bool has_data = is_wanted && source.data != nullptr;
+    if (is_wanted && source.data == nullptr && size != 0) {
         process.lose(Count::no_data, job->relative, "the library handed no data over; only its description is saved");
     }
     job->size = has_data ? size : 0;
@@ -181,7 +188,7 @@ std::string dims_text(const LibraryTensor& tensor) {
 }
 
 void save_of_library(Process& process, const LibraryTensor& tensor, std::string_view path) {
-    auto job = place(process, path, true);
+    auto job = place(process, path);
     if (job == nullptr) {
         return;
     }
@@ -202,7 +209,7 @@ void save_of_library(Process& process, const LibraryTensor& tensor, std::string_
     const auto format = std::to_string(tensor.format);
     const auto dtype = std::to_string(tensor.dtype);
     const auto dims = dims_text(tensor);
-    save_job(process, std::move(job), {format, dtype, dims}, tensor.data_size, std::move(source), true);
+    save_job(process, std::move(job), {format, dtype, dims}, tensor.data_size, std::move(source));
 }
 
 }  // namespace
@@ -291,8 +298,8 @@ void save_tensor(Abi abi, Text format, Text dtype, Text dims, const void* host_d
             return false;
         }
         process.counters.add(Count::offered);
-        if (auto job = place(process, view(path), false)) {
-            save_job(process, std::move(job), {view(format), view(dtype), view(dims)}, data_size, {static_cast<const char*>(host_data), {}}, false);
+        if (auto job = place(process, view(path))) {
+            save_job(process, std::move(job), {view(format), view(dtype), view(dims)}, data_size, {static_cast<const char*>(host_data), {}});
         }
         return true;
     });

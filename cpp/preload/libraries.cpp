@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <string_view>
+#include <unordered_set>
 
 namespace fastcmp::preload {
 namespace {
@@ -15,10 +16,6 @@ namespace {
 constexpr std::array<std::string_view, 4> kPrefixes{"_ZN3atb5Probe", "_ZN3atb9StoreUtil10SaveTensor", "_ZN14AclTransformer",
                                                     "_ZN9atb_speed10SpeedProbe"};
 constexpr std::array<std::string_view, 2> kNames{"libatb", "libacltransformer"};
-
-bool is_ours(std::string_view symbol) {
-    return std::any_of(kPrefixes.begin(), kPrefixes.end(), [&](std::string_view prefix) { return symbol.starts_with(prefix); });
-}
 
 std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
@@ -116,6 +113,7 @@ struct Search {
     bool names_only;
     dl_phdr_info self{};
     bool has_self = false;
+    std::unordered_set<std::string_view> replaced;  // the names that this library exports
     std::vector<LoadedLibrary> found;
 
     bool has_known_name(std::string_view path) const {
@@ -139,7 +137,7 @@ void count_relocations(const Search& search, const dl_phdr_info& info, const Dyn
             continue;
         }
         const auto& symbol = dynamic.symbols[index];
-        if (!is_ours(name_of(dynamic, symbol))) {
+        if (!search.replaced.contains(name_of(dynamic, symbol))) {
             continue;
         }
         const auto target = *reinterpret_cast<const std::uintptr_t*>(info.dlpi_addr + relocations[i].r_offset);
@@ -154,35 +152,51 @@ void count_relocations(const Search& search, const dl_phdr_info& info, const Dyn
     }
 }
 
-int visit_self(dl_phdr_info* info, std::size_t, void* data) {
-    auto& search = *static_cast<Search*>(data);
-    if (lies_in(*info, reinterpret_cast<std::uintptr_t>(&visit_self))) {
-        search.self = *info;
-        search.has_self = true;
-        return 1;
+void note_replaced(Search& search, const Dynamic& dynamic) {
+    for (std::size_t i = 0, count = dynamic.is_whole() ? symbol_count(dynamic) : 0; i < count; ++i) {
+        const auto name = name_of(dynamic, dynamic.symbols[i]);
+        const auto begins_so = [&](std::string_view prefix) { return name.starts_with(prefix); };
+        if (dynamic.symbols[i].st_shndx != SHN_UNDEF && std::any_of(kPrefixes.begin(), kPrefixes.end(), begins_so)) {
+            search.replaced.insert(name);
+        }
     }
-    return 0;
 }
 
 // An exception must not cross the C library.
+int visit_self(dl_phdr_info* info, std::size_t, void* data) {
+    auto& search = *static_cast<Search*>(data);
+    try {
+        if (lies_in(*info, reinterpret_cast<std::uintptr_t>(&visit_self))) {
+            search.self = *info;
+            search.has_self = true;
+            note_replaced(search, read_dynamic(*info));
+            return 1;
+        }
+        return 0;
+    } catch (...) {
+        return 1;
+    }
+}
+
 int visit(dl_phdr_info* info, std::size_t, void* data) {
     auto& search = *static_cast<Search*>(data);
     try {
         const std::string_view path = info->dlpi_name == nullptr ? "" : info->dlpi_name;
         const bool is_kernel = path.starts_with("linux-vdso") || path.starts_with("linux-gate");
-        if (is_kernel || info->dlpi_addr == search.self.dlpi_addr || (search.names_only && !search.has_known_name(path))) {
+        const bool is_known = search.has_known_name(path);
+        const bool is_program = path.empty();  // it may carry the functions itself
+        if (is_kernel || info->dlpi_addr == search.self.dlpi_addr || (search.names_only && !is_known && !is_program)) {
             return 0;
         }
         const auto dynamic = read_dynamic(*info);
-        const bool is_known = search.has_known_name(path);
-        if (!dynamic.is_whole() || (!mentions_us(dynamic) && !is_known)) {
+        if (!dynamic.is_whole() || (!is_known && !mentions_us(dynamic))) {
             return 0;
         }
         LoadedLibrary library;
         library.path = path.empty() ? "/proc/self/exe" : std::string{path};
-        for (std::size_t i = 0; i < symbol_count(dynamic); ++i) {
+        for (std::size_t i = 0, count = symbol_count(dynamic); i < count; ++i) {
             const auto& symbol = dynamic.symbols[i];
-            library.defines += symbol.st_shndx != SHN_UNDEF && is_ours(name_of(dynamic, symbol)) ? 1U : 0U;
+            library.defines += symbol.st_shndx != SHN_UNDEF && search.replaced.contains(name_of(dynamic, symbol)) ? 1U : 0U;
         }
         count_relocations(search, *info, dynamic, dynamic.plt, dynamic.plt_count, library);
         count_relocations(search, *info, dynamic, dynamic.rela, dynamic.rela_count, library);
@@ -207,7 +221,7 @@ int collect_path(dl_phdr_info* info, std::size_t, void* data) {
 }  // namespace
 
 std::vector<LoadedLibrary> loaded_libraries(const std::vector<std::string>& more, bool names_only) {
-    Search search{more, names_only, {}, false, {}};
+    Search search{more, names_only, {}, false, {}, {}};
     ::dl_iterate_phdr(visit_self, &search);
     if (search.has_self) {
         ::dl_iterate_phdr(visit, &search);

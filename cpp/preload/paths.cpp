@@ -96,21 +96,24 @@ std::optional<std::string_view> below(std::string_view path, std::string_view di
     return path.substr(directory.size() + 1);
 }
 
+std::string own_run_directory(std::string_view run, long parent_pid, long own_pid) {
+    const auto parent = std::to_string(parent_pid);
+    const auto own = std::to_string(own_pid);
+    const auto mark = run.rfind('_');
+    const auto last = mark == std::string_view::npos ? run : run.substr(mark + 1);
+    if (last == own || run.starts_with(own + "_")) {
+        return std::string{run};
+    }
+    const auto head = run.substr(0, run.size() - last.size());
+    return last == parent ? std::string{head} + own : std::string{run} + "_" + own;
+}
+
 std::string with_own_run_directory(std::string_view path, long parent_pid, long own_pid) {
     const auto run = first_component(path);
     if (!is_run_directory(run) || run.size() == path.size()) {
         return std::string{path};
     }
-    const auto parent = std::to_string(parent_pid);
-    const auto own = std::to_string(own_pid);
-    const auto mark = run.rfind('_');
-    const auto last = mark == std::string_view::npos ? run : run.substr(mark + 1);
-    const auto head = run.substr(0, run.size() - last.size());
-    if (last == own || run.find(own + "_") == 0) {
-        return std::string{path};
-    }
-    const auto renamed = last == parent ? std::string{head} + own : std::string{run} + "_" + own;
-    return renamed + std::string{path.substr(run.size())};
+    return own_run_directory(run, parent_pid, own_pid) + std::string{path.substr(run.size())};
 }
 
 std::string with_repeat(std::string_view path, unsigned long number) {

@@ -25,7 +25,9 @@ std::string_view tail_of(std::string_view path, std::string_view task = {});
 // The part of `path` below `directory`, or nothing. Both may be relative; compared as text.
 std::optional<std::string_view> below(std::string_view path, std::string_view directory);
 
-// `path` with its run directory made this process's own: in a forked child the library may still use the parent's.
+// A run directory made this process's own: in a forked child the library may still use the parent's.
+std::string own_run_directory(std::string_view run, long parent_pid, long own_pid);
+// `path` with the run directory that it begins with, if it does, made so.
 std::string with_own_run_directory(std::string_view path, long parent_pid, long own_pid);
 
 // "x/outTensor0.bin" and 2 to "x/outTensor0__r2.bin".

@@ -310,6 +310,7 @@ void Process::forked() {
     is_writing_heartbeat_ = false;
     parent_pid = pid;
     pid = ::getpid();
+    registry.forked(parent_pid, pid);
     is_followed = false;
     accepted_bytes_ = 0;
     saved_paths_.clear();

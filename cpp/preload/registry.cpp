@@ -303,6 +303,22 @@ void Registry::mark_saved(std::string_view tail) {
     }
 }
 
+void Registry::forked(long parent_pid, long own_pid) {
+    for (auto& list : lists_) {
+        if (const auto slash = list.run_directory.rfind('/'); slash != std::string::npos) {
+            list.run_directory = list.run_directory.substr(0, slash + 1) +
+                                 own_run_directory(std::string_view{list.run_directory}.substr(slash + 1), parent_pid, own_pid);
+        }
+    }
+    for (auto& [path, entry] : paths_) {
+        entry.is_saved = false;
+    }
+    for (auto& pattern : patterns_) {
+        pattern.entry.is_saved = false;
+    }
+    saved_count_ = 0;
+}
+
 std::uint64_t Registry::line_count() const {
     const std::shared_lock lock{mutex_};
     return paths_.size() + patterns_.size();

@@ -56,6 +56,8 @@ public:
     std::uint64_t line_count() const;
     std::uint64_t saved_count() const;
 
+    // In a forked child: what its parent has registered goes to directories of its own.
+    void forked(long parent_pid, long own_pid);
     // For pthread_atfork.
     std::shared_mutex& mutex() { return mutex_; }
 

@@ -216,9 +216,7 @@ void read_places(const Environment& get, Settings& settings) {
     settings.output_root = base.empty() ? "" : base + "/msit_dump" + (stamp_is_plain ? "_" + stamp : "") + "/tensors";
     const auto home = get("ACLTRANSFORMER_HOME_PATH");
     const auto logs = get("ASDOPS_LOG_TO_FILE_DIR");
-    if (!home.empty()) {
-        settings.legacy_roots.push_back(collapsed(home + "/tensors"));
-    }
+    settings.legacy_roots.push_back(home.empty() ? "tensors" : collapsed(home + "/tensors"));
     settings.legacy_roots.push_back(collapsed((logs.empty() ? "atb_temp" : logs) + "/tensors"));
     for (const auto& directory : {get("FASTCMP_DUMP_DIR"), home, output, std::string{"."}}) {
         struct stat status {};

@@ -1,0 +1,290 @@
+// The preload library's parts, and all of it from many threads. Plain checks that count; exit status 1 if any failed.
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "core.hpp"
+#include "fastcmp_preload.h"
+#include "paths.hpp"
+#include "process.hpp"
+#include "registry.hpp"
+#include "settings.hpp"
+#include "text.hpp"
+
+bool save_by_new_abi(const char* path, const void* data, unsigned long size, const char* dims);
+bool save_by_old_abi(const char* path, const void* data, unsigned long size, const char* dims);
+
+namespace {
+
+using namespace fastcmp::preload;
+namespace fs = std::filesystem;
+
+int passed = 0;
+int failed = 0;
+
+void check(bool holds, const std::string& claim) {
+    ++(holds ? passed : failed);
+    if (!holds) {
+        std::printf("FAILED: %s\n", claim.c_str());
+    }
+}
+
+std::string contents(const fs::path& path) {
+    std::ifstream file{path, std::ios::binary};
+    return {std::istreambuf_iterator<char>{file}, {}};
+}
+
+void append(const fs::path& path, const std::string& text) {
+    std::ofstream{path, std::ios::binary | std::ios::app} << text;
+    fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
+}
+
+Settings settings_of(const std::map<std::string, std::string>& variables) {
+    return read_settings([&](const char* name) -> const char* {
+        const auto found = variables.find(name);
+        return found == variables.end() ? nullptr : found->second.c_str();
+    });
+}
+
+void test_text() {
+    check(parse_bytes("20G") == 20'000'000'000 && parse_bytes("512 MiB") == 512U << 20 && parse_bytes("7") == 7 && parse_bytes("1kb") == 1000,
+          "sizes with and without units");
+    for (const char* word : {"", "G", "-1", "1.5G", "1GG", "1iB", "99999999999T", "1 0"}) {
+        check(!parse_bytes(word), std::string{"no size: "} + word);
+    }
+    check(json_string("a\"b\\\n\xc3") == "\"a\\\"b\\\\\\u000a\\udcc3\"", "JSON text of any bytes");
+}
+
+void test_paths() {
+    const std::vector<std::pair<std::string, std::string>> tails{
+        {"0_71/3/0_Model/after/outtensor0.bin", "3/0_Model/after/outtensor0.bin"},
+        {"3/0_Model/after/outtensor0.bin", "3/0_Model/after/outtensor0.bin"},
+        {"71/3/0_Model/x.bin", "3/0_Model/x.bin"},
+        {"/home/tensors/thread_140012/3/0_Model/x.bin", "3/0_Model/x.bin"},
+        {"atb_temp/tensors/71_72/3/0_Model/x.bin", "3/0_Model/x.bin"},
+        {"/a/tensors/b/tensors/71/3/x.bin", "3/x.bin"},
+        {"x.bin", "x.bin"},
+        {"", ""},
+    };
+    for (const auto& [path, tail] : tails) {
+        check(tail_of(path) == tail, "the tail of '" + path + "', found '" + std::string{tail_of(path)} + "'");
+    }
+    check(tail_of("/h/tensors/71/71_4/3/x.bin", "71_4") == "3/x.bin", "the task directory is no part of the tail");
+    const std::string longest(kMaxComponent, 'x');
+    for (const std::string& path : {std::string{}, std::string{"/x"}, std::string{"../x"}, std::string{"a/../x"}, std::string{"a/.."},
+                                    std::string{"a//x"}, std::string{"a/"}, std::string{"a\nb"}, std::string{"a\0b", 3}, longest,
+                                    std::string(kMaxPath + 1, 'x')}) {
+        check(!objection_to(path).empty(), "refused as a path: '" + printable(path, 20) + "'");
+    }
+    check(objection_to("0_71/3/..x/a..b/outtensor0.bin").empty(), "dots within names are names");
+    check(matches("0/0_M/*_L/6_N/x.bin", "0/0_M/12_L/6_N/x.bin") && !matches("0/0_M/*_L/x.bin", "0/0_M/_L/x.bin") &&
+              !matches("0/1*_L/x", "0/12_L/x") && !matches("0/*_L/x", "0/a_L/x") && matches("*/x", "7/x") && !matches("*", "7/x"),
+          "a star stands for one whole run of digits");
+    check(with_repeat("a.b/out0.bin", 2) == "a.b/out0__r2.bin" && with_repeat("a.b/out0", 3) == "a.b/out0__r3" &&
+              with_repeat("a/.x", 2) == "a/.x__r2",
+          "names of later saves");
+    check(with_own_run_directory("0_71/3/x", 71, 80) == "0_80/3/x" && with_own_run_directory("thread_140/3/x", 71, 80) == "thread_140_80/3/x" &&
+              with_own_run_directory("0_80/3/x", 71, 80) == "0_80/3/x" && with_own_run_directory("model/x", 71, 80) == "model/x",
+          "a forked child has a run directory of its own");
+    check(collapsed("./a//b/./c") == "a/b/c" && collapsed("//a/") == "/a", "paths without what means nothing");
+}
+
+void test_settings() {
+    const auto unset = settings_of({});
+    check(unset.is_on && unset.select == Select::automatic && !unset.environment.selects_anything() && !unset.problems.empty(),
+          "an empty environment selects nothing and says why");
+    const auto all = settings_of({{"ATB_SAVE_TENSOR", "1"}, {"ATB_SAVE_TENSOR_RANGE", "0,2,9,9"}, {"ATB_SAVE_TENSOR_PART", "2"}});
+    check(all.environment.selects_anything() && all.environment.admits_round(2) && !all.environment.admits_round(3) &&
+              all.environment.admits_round(9) && all.problems.empty(),
+          "ranges include both ends");
+    const auto ids = settings_of({{"ATB_SAVE_TENSOR", "1"}, {"ATB_SAVE_TENSOR_IDS", "0_1,5"}, {"ATB_SAVE_TENSOR_RUNNER", "Norm"}});
+    const std::vector<std::int64_t> exact{0, 1};
+    const std::vector<std::int64_t> child{0, 1, 2};
+    check(ids.environment.admits_operation(exact.data(), 2, "Linear") && !ids.environment.admits_operation(child.data(), 3, "Linear") &&
+              ids.environment.admits_operation(child.data(), 3, "NORMOperation"),
+          "ids exactly, or the beginning of the operation in any case");
+    const auto seed = settings_of({{"ACLTRANSFORMER_SAVE_TENSOR", "1"}, {"ACLTRANSFORMER_SAVE_TENSOR_RUNNER", "NormOps"}});
+    check(seed.environment.admits_round(0) && !seed.environment.admits_round(1) && seed.environment.admits_operation(nullptr, 0, "NormOpsRunner") &&
+              !seed.environment.admits_operation(nullptr, 0, "normOpsRunner"),
+          "the seed's variables: one round by default, prefixes as they are spelled");
+    for (const char* off : {"0", "off", "No", "FALSE"}) {
+        check(!settings_of({{"FASTCMP_DUMP", off}}).is_on, std::string{"off: "} + off);
+    }
+}
+
+void test_registry(const fs::path& folder) {
+    int refusals = 0;
+    Registry registry{[&](std::string_view, std::string_view) { ++refusals; }};
+    const auto list = folder / "paths.txt";
+    check(registry.follow(list.string(), "/run", false) == ENOENT, "a list that must be there");
+    check(registry.follow(list.string(), "/run", true) == 0 && !registry.has_readable_list(), "a list that may come later");
+    append(list, "0/0_M/1_L/after/x.bin\n0/0_M/2_L/after/x.b");
+    check(registry.find("0/0_M/1_L/after/x.bin") == "/run" && !registry.find("0/0_M/2_L/after/x.b"), "whole lines only");
+    append(list, "in\n3/*_L/before/x.bin\n../x\n" + std::string(5000, 'x') + "\n");
+    check(registry.find("0/0_M/2_L/after/x.bin").has_value() && registry.find("3/17_L/before/x.bin").has_value(), "what was appended counts");
+    check(refusals == 2 && registry.line_count() == 4 - 1, "bad lines are refused and the others stay");
+    check(registry.has_token(3) && !registry.has_token(4) && registry.has_directory("0/0_M/2_L") && registry.has_directory("3/17_L/before") &&
+              !registry.has_directory("0/0_M/3_L") && registry.has_before() && registry.has_after(),
+          "tokens and directories of what is registered");
+    registry.mark_saved("3/17_L/before/x.bin");
+    registry.mark_saved("3/18_L/before/x.bin");
+    check(registry.saved_count() == 1, "a pattern is saved once");
+    const auto open = folder / "open.txt";
+    append(open, "0/x\n");
+    fs::permissions(open, fs::perms::all);
+    check(registry.follow(open.string(), "", false) == EPERM, "a list that others may write is refused");
+    fs::create_symlink(list, folder / "link.txt");
+    check(registry.follow((folder / "link.txt").string(), "", false) == ELOOP, "a link is refused");
+    check(::mkfifo((folder / "fifo.txt").c_str(), 0600) == 0 && registry.follow((folder / "fifo.txt").string(), "", false) == EPERM,
+          "a FIFO is refused at once");
+}
+
+constexpr int kThreads = 16;
+constexpr int kSaves = 1000;
+
+std::string tail(int thread, int number) {
+    return std::to_string(number % 4) + "/" + std::to_string(thread) + "_M/" + std::to_string(number) + "_L/after/outtensor0.bin";
+}
+
+std::vector<char> tensor(int thread, int number) {
+    std::vector<char> data(static_cast<std::size_t>(number % 7 == 0 ? 40'000 : 256), static_cast<char>(thread * 31 + number));
+    return data;
+}
+
+std::string expected(const std::vector<char>& data) {
+    const auto size = std::to_string(data.size());
+    return "$Version=1.0\n$Object.Count=1\n$Object.Length=" + size + "\nformat=2\ndtype=0\ndims=" + std::to_string(data.size() / 4) +
+           "\n$Object.data=0," + size + "\n$End=1\n" + std::string(data.begin(), data.end());
+}
+
+void save_all(int thread) {
+    for (int number = 0; number < kSaves; ++number) {
+        const auto data = tensor(thread, number);
+        const auto save = (thread + number) % 2 == 0 ? save_by_new_abi : save_by_old_abi;
+        save(("0_71/" + tail(thread, number)).c_str(), data.data(), data.size(), std::to_string(data.size() / 4).c_str());
+    }
+}
+
+// Half of the tensors is registered, half of those while the threads run.
+void test_threads(const fs::path& folder) {
+    const auto list = folder / "list.txt";
+    const auto run = folder / "tensors" / "thread_1";
+    const auto register_part = [&](int part) {
+        for (int thread = 0; thread < kThreads; ++thread) {
+            std::string lines;
+            for (int number = part; number < kSaves; number += 4) {
+                lines += tail(thread, number) + "\n";
+            }
+            append(list, lines);
+        }
+    };
+    register_part(0);
+    check(fastcmp_preload_follow(list.c_str(), run.c_str()) == 0, "a list is followed");
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < kThreads; ++thread) {
+        threads.emplace_back(save_all, thread);
+    }
+    register_part(2);
+    if (const auto child = ::fork(); child == 0) {
+        save_by_new_abi("0_71/0/0_M/0_L/after/outtensor0.bin", "abcd", 4, "1");
+        ::_exit(fastcmp_preload_drain(60) == 0 && Process::get().counters[Count::saved] == 1 ? 0 : 1);
+    } else {
+        int status = 1;
+        check(child > 0 && ::waitpid(child, &status, 0) == child && status == 0, "a child of a fork in the middle saves on its own");
+        check(fs::exists(run.string() + "_" + std::to_string(child) + "/0/0_M/0_L/after/outtensor0.bin"), "and in a directory of its own");
+    }
+    for (auto& thread : threads) {
+        thread.join();
+    }
+    check(fastcmp_preload_drain(120) == 0, "everything is on disk in the end");
+    int wrong = 0;
+    int extra = 0;
+    for (int thread = 0; thread < kThreads; ++thread) {
+        for (int number = 0; number < kSaves; ++number) {
+            const auto path = run / tail(thread, number);
+            if (number % 2 == 1) {
+                extra += fs::exists(path) ? 1 : 0;
+            } else if (number % 4 == 0 || fs::exists(path)) {
+                wrong += contents(path) == expected(tensor(thread, number)) ? 0 : 1;
+            }
+        }
+    }
+    check(wrong == 0, std::to_string(wrong) + " files are not what was saved");
+    check(extra == 0, std::to_string(extra) + " files were never asked for");
+    int left = 0;
+    for (const auto& entry : fs::recursive_directory_iterator{run}) {
+        left += entry.path().extension() == ".tmp" ? 1 : 0;
+    }
+    check(left == 0, "no temporary file is left");
+    auto& counters = Process::get().counters;
+    check(counters[Count::offered] == kThreads * kSaves && counters[Count::saved] + counters[Count::not_selected] == kThreads * kSaves,
+          "every offer is counted once");
+}
+
+void test_bad_calls(const fs::path& folder) {
+    auto& counters = Process::get().counters;
+    const auto list = folder / "list.txt";
+    append(list, "9/a/x.bin\n9/b/x.bin\n9/c/x.bin\n");
+    save_by_new_abi("9/a/x.bin", nullptr, 8, "2");
+    save_by_old_abi("9/b/x.bin", "", std::uint64_t{11} << 30, "2");
+    save_by_new_abi("9/c/x.bin", "abcd", 4, "1\n$Object.data=0,0");
+    save_by_new_abi("", "abcd", 4, "1");
+    save_by_new_abi("../../x.bin", "abcd", 4, "1");
+    save_tensor(Abi::cxx11, {nullptr, 0}, {nullptr, 0}, {nullptr, 0}, nullptr, 0, {nullptr, 0});
+    is_tensor_needed(Abi::old, nullptr, 1000, {nullptr, 0});
+    check(fastcmp_preload_drain(60) == 0 && counters[Count::no_data] == 1 && counters[Count::refused_size] == 1 &&
+              counters[Count::refused_attributes] == 1,
+          "bad arguments are counted by cause");
+    check(contents(folder / "tensors/thread_1/9/a/x.bin") ==
+              "$Version=1.0\n$Object.Count=0\n$Object.Length=0\nformat=2\ndtype=0\ndims=2\n$End=1\n",
+          "a tensor without data leaves its description");
+    check(fastcmp_preload_follow(nullptr, nullptr) == EINVAL && fastcmp_preload_follow("x", "") == EINVAL, "a relative list is refused");
+    char small[8];
+    check(fastcmp_preload_status(small, sizeof small) > sizeof small && small[7] == '\0', "a status that is cut ends with its NUL");
+}
+
+int run_all(const fs::path& folder) {
+    test_text();
+    test_paths();
+    test_settings();
+    test_registry(folder);
+    test_threads(folder);
+    test_bad_calls(folder);
+    std::printf("%d passed, %d failed\n", passed, failed);
+    return failed == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int main() {
+    const auto folder = fs::temp_directory_path() / ("fastcmp_test_preload_" + std::to_string(::getpid()));
+    fs::create_directories(folder);
+    fs::permissions(folder, fs::perms::owner_all);
+    for (const char* name : {"FASTCMP_DUMP", "FASTCMP_SELECT", "ATB_SAVE_TENSOR", "ACLTRANSFORMER_SAVE_TENSOR", "FASTCMP_ALLOWLIST"}) {
+        ::unsetenv(name);
+    }
+    ::setenv("FASTCMP_DUMP_DIR", folder.c_str(), 1);
+    ::setenv("ATB_OUTPUT_DIR", folder.c_str(), 1);
+    ::setenv("FASTCMP_MIN_FREE", "0", 1);
+    // In a process of its own: the library writes its last word when that ends, and only then may the folder go.
+    const auto child = ::fork();
+    if (child == 0) {
+        return run_all(folder);
+    }
+    int status = 1;
+    ::waitpid(child, &status, 0);
+    fs::remove_all(folder);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
