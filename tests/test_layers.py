@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fastcmp"
 
-GROUND = {"errors", "dtypes", "options", "dump_layout", "_native"}
+GROUND = {"errors", "dtypes", "options", "dump_layout", "preload_library", "_native"}
 READING = GROUND | {"formats"}
 NAMING = READING | {"sources"}
 ADDING = {"dtypes", "options"}
@@ -25,9 +25,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dtypes": {"errors"},
     "options": {"errors"},
     "dump_layout": set(),
+    "preload_library": {"errors"},
     "_native": set(),
     "progress": set(),
     "dump": {"errors", "dtypes", "dump_layout"},
+    # Asks where compiled kernels are kept; numba is not imported for that.
+    "doctor": {"errors", "dump_layout", "preload_library", "kernels"},
     "formats": GROUND,
     "kernels": ADDING,
     "sources": READING,
@@ -41,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": PLANNING,
     "comparison": WORKING,
     "api": WORKING | {"comparison"},
-    "cli": WORKING | {"comparison", "api"},
+    "cli": WORKING | {"comparison", "api", "doctor"},
     "__main__": {"cli"},
     # The package itself loads its public names on first use; type checkers may see where they live.
     "fastcmp": WORKING | {"comparison", "api"},
@@ -50,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Third parties beside numpy, by unit. dump runs inside somebody's inference process, dump_layout and errors are read everywhere.
 THIRD_PARTIES: dict[str, set[str]] = {
     "kernels": {"numba", "llvmlite"},
+    "doctor": {"elftools"},
     "formats": {"ml_dtypes"},
     "results": {"pyarrow"},
     "verdict": {"pyarrow"},
@@ -57,7 +61,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cli": {"pyarrow", "rich", "cyclopts"},
     "metrics": {"ml_dtypes"},
 }
-WITHOUT_NUMPY = {"errors", "dtypes", "options", "dump_layout", "pairing", "plan", "cli", "fastcmp", "__main__"}
+WITHOUT_NUMPY = {"errors", "dtypes", "options", "dump_layout", "preload_library", "doctor", "pairing", "plan", "cli", "fastcmp", "__main__"}
 TORCH_AT_HAND = {"dump", "formats", "api"}  # inside a function only, and only where a torch object or file is at hand
 DRAWERS = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
 

@@ -1,0 +1,49 @@
+"""What the environment of this process would select. The library itself is asked: there is one reading of these variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastcmp.doctor.report import Section
+
+_PREFIXES: Final = ("ATB_SAVE_TENSOR", "ACLTRANSFORMER_SAVE_TENSOR")
+_SHOWN: Final = ("FASTCMP_", "ATB_", "ACLTRANSFORMER_", "ASDOPS_", "AIT_")
+
+
+def examine_environment(answer: dict[str, Any] | None, environment: Mapping[str, str]) -> Section:
+    """Judge the library's answer; None where it could not be asked."""
+    section = Section("environment")
+    variables = {name: value for name, value in sorted(environment.items()) if name.startswith(_SHOWN)}
+    section.facts = {"variables": variables, "selection": answer}
+    if variables:
+        section.lines.extend(f"{name}={value}" for name, value in variables.items())
+    else:
+        section.lines.append("no variable of fastcmp or of an acceleration library is set")
+    if answer is None:
+        return section
+    reasons = [str(reason) for reason in answer.get("reasons") or []]
+    because = "; ".join(reasons)
+    by_environment = answer.get("select") == "environment"
+    asks = any(value for name, value in variables.items() if name.startswith(_PREFIXES))
+    if answer.get("dump") is False:
+        section.find("environment", f"saving is switched off: FASTCMP_DUMP={environment.get('FASTCMP_DUMP', '')}")
+    elif answer.get("select") == "registered":
+        section.lines.append("only registered paths are saved" + (f"; of {answer['allow_list']} too" if answer.get("allow_list") else ""))
+    elif answer.get("selects"):
+        section.lines.append(f"selects tensors ({answer.get('era')}); they go to {answer.get('output')}")
+        section.lines.extend(reasons)
+    elif by_environment or (asks and not answer.get("allow_list")):
+        section.find("environment", f"the environment selects no tensor: {because or 'nothing is asked for'}")
+    else:
+        section.lines.append("selects nothing by itself: what is saved is what dump_data(tensor_path=...) registers")
+    return section
+
+
+def output_directories(answer: dict[str, Any] | None, environment: Mapping[str, str], directory: str | None) -> list[str]:
+    """Where tensors would go: absolute, without repeats, existing or not."""
+    named = [directory or "", environment.get("FASTCMP_DUMP_DIR", ""), environment.get("ACLTRANSFORMER_HOME_PATH", "")]
+    output = (answer or {}).get("output")
+    named.append(output if isinstance(output, str) and output else ".")
+    return list(dict.fromkeys(os.path.abspath(one) for one in named if one))

@@ -1,0 +1,202 @@
+"""The files in which processes say what was saved in them: `.fastcmp_probe.{pid}`.
+
+Whoever can write to the directory can put anything there: bounded before it is read, every type checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import Any, Final
+
+_NAME = re.compile(r"\.fastcmp_probe\.[0-9]{1,10}")
+_LARGEST: Final = 1024 * 1024
+_MOST_READ: Final = 256
+_MOST_NUMBER: Final = 2**64 - 1
+# Processes of one run need not overlap: a launcher may have ended before its workers start.
+_SAME_RUN_S: Final = 60
+
+
+class BadHeartbeat(ValueError):
+    """The file is no heartbeat; the message says why, without the path."""
+
+
+@dataclass(frozen=True)
+class LoadedLibrary:
+    """A loaded object and where its references to our hooks lead: to us, to itself, or not decided yet."""
+
+    path: str
+    defines: int
+    bound_here: int
+    bound_to_itself: int
+    unbound: int
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What one process said last. Times in seconds since 1970."""
+
+    path: str
+    pid: int
+    program: str
+    started: int
+    written: int
+    has_ended: bool
+    calls: dict[str, int]
+    select: str
+    selected_by: str
+    registered_lines: int
+    registered_saved: int
+    counters: dict[str, int]
+    queued: int
+    last_refusal: str
+    libraries: tuple[LoadedLibrary, ...]
+
+    @property
+    def saved(self) -> int:
+        """Tensors written, with their data or as a description."""
+        return self.count("saved") + self.count("description_only")
+
+    def count(self, name: str) -> int:
+        """A counter; 0 where this version of the library has none of that name."""
+        return self.counters.get(name, 0)
+
+
+def read_heartbeat(path: str) -> Heartbeat:
+    """Read one heartbeat; `BadHeartbeat` for anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise BadHeartbeat("found no regular file")
+        with os.fdopen(descriptor, "rb") as file:
+            data = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise BadHeartbeat(f"it cannot be read: {error.strerror}") from error
+    if len(data) > _LARGEST:
+        raise BadHeartbeat(f"found more than {_LARGEST} bytes")
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadHeartbeat("found no JSON") from error
+    return _heartbeat_of(path, _Fields(fields, "it"))
+
+
+def _heartbeat_of(path: str, fields: _Fields) -> Heartbeat:
+    if fields.number("fastcmp_preload") != 1:
+        raise BadHeartbeat("fastcmp_preload: expected 1")
+    return Heartbeat(
+        path=path,
+        pid=fields.number("pid"),
+        program=fields.text("program"),
+        started=fields.number("started"),
+        written=fields.number("written"),
+        has_ended=fields.flag("ended"),
+        calls=fields.numbers("calls"),
+        select=fields.text("select"),
+        selected_by=fields.text("selected_by"),
+        registered_lines=fields.number("registered_lines"),
+        registered_saved=fields.number("registered_saved"),
+        counters=fields.numbers("counters"),
+        queued=fields.number("queued"),
+        last_refusal=fields.text("last_refusal"),
+        libraries=tuple(
+            LoadedLibrary(
+                one.text("path"), one.number("defines"), one.number("bound_here"), one.number("bound_to_itself"), one.number("unbound")
+            )
+            for one in fields.objects("libraries")
+        ),
+    )
+
+
+class _Fields:
+    """A JSON object whose values are asked for by type. A field that is absent is empty: another version may have fewer."""
+
+    def __init__(self, fields: object, where: str) -> None:
+        if not isinstance(fields, dict):
+            raise BadHeartbeat(f"{where}: expected an object")
+        self._fields: dict[str, Any] = fields
+
+    def number(self, name: str) -> int:
+        return _number(name, self._fields.get(name, 0))
+
+    def text(self, name: str) -> str:
+        value = self._fields.get(name, "")
+        if not isinstance(value, str):
+            raise BadHeartbeat(f"{name}: expected text")
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self._fields.get(name, False)
+        if not isinstance(value, bool):
+            raise BadHeartbeat(f"{name}: expected true or false")
+        return value
+
+    def numbers(self, name: str) -> dict[str, int]:
+        value = self._fields.get(name, {})
+        if not isinstance(value, dict):
+            raise BadHeartbeat(f"{name}: expected an object")
+        return {key: _number(f"{name}.{key}", number) for key, number in value.items()}
+
+    def objects(self, name: str) -> list[_Fields]:
+        value = self._fields.get(name, [])
+        if not isinstance(value, list):
+            raise BadHeartbeat(f"{name}: expected a list")
+        return [_Fields(one, name) for one in value]
+
+
+def _number(name: str, value: object) -> int:
+    if type(value) is not int or not 0 <= value <= _MOST_NUMBER:
+        raise BadHeartbeat(f"{name}: expected a count")
+    return value
+
+
+@dataclass(frozen=True)
+class Heartbeats:
+    """The heartbeats of some directories: those of the last run, the number of earlier ones, and what could not be read (path: why)."""
+
+    last_run: tuple[Heartbeat, ...]
+    earlier_count: int
+    unread: dict[str, str]
+
+
+def find_heartbeats(directories: list[str]) -> Heartbeats:
+    """Read the heartbeats in some directories, the newest first; of very many, the newest few hundred."""
+    paths: dict[str, float] = {}
+    for directory in directories:
+        with contextlib.suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                if _NAME.fullmatch(entry.name):
+                    with contextlib.suppress(OSError):
+                        paths[entry.path] = entry.stat(follow_symlinks=False).st_mtime
+    newest = sorted(paths, key=lambda path: (-paths[path], path))
+    read: list[Heartbeat] = []
+    unread: dict[str, str] = {}
+    for path in newest[:_MOST_READ]:
+        try:
+            one = read_heartbeat(path)
+            if one.pid != os.getpid():  # `fastcmp run -- fastcmp doctor` is no run to judge
+                read.append(one)
+        except BadHeartbeat as error:
+            unread[path] = str(error)
+    read.sort(key=lambda one: -one.written)
+    last_run: list[Heartbeat] = []
+    for one in read:
+        if last_run and one.written + _SAME_RUN_S < min(other.started for other in last_run):
+            break
+        last_run.append(one)
+    last_run.sort(key=lambda one: (one.started, one.pid))
+    return Heartbeats(tuple(last_run), len(newest) - len(last_run) - len(unread), unread)
+
+
+def heartbeat_directories(directory: str | None, environment: dict[str, str]) -> list[str]:
+    """Where to look: in ``directory``, or wherever a process with this environment would have written."""
+    if directory is not None:
+        named = [directory]
+    else:
+        named = [environment.get(name, "") for name in ("FASTCMP_DUMP_DIR", "ACLTRANSFORMER_HOME_PATH", "ATB_OUTPUT_DIR")] + ["."]
+    return list(dict.fromkeys(os.path.realpath(one) for one in named if one and os.path.isdir(one)))

@@ -1,0 +1,43 @@
+"""Heartbeat files as a process writes them, with whatever a test wants to be otherwise."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+COUNTERS = (
+    "offered saved description_only tensor_bytes not_selected resaved refused_path refused_size refused_attributes no_data "
+    "no_device_copy over_limit low_disk write_failed stalled already_saved list_refused reentered internal_error"
+).split()
+
+
+def heartbeat(counters: dict[str, int] | None = None, calls: dict[str, int] | None = None, **fields: Any) -> dict[str, Any]:
+    """The fields of a heartbeat: of a run in which all is well, but for what is given."""
+    now = int(time.time())
+    whole: dict[str, Any] = {
+        "fastcmp_preload": 1,
+        "version": "0.1.0",
+        "pid": 71,
+        "program": "/usr/bin/model",
+        "started": now - 60,
+        "written": now - 5,
+        "ended": True,
+        "calls": {"abi0": 0, "abi1": 812, "plain": 90, "legacy_abi0": 0, "legacy_abi1": 0} if calls is None else calls,
+        "selected_by": "registered",
+        "registered_lines": 40,
+        "registered_saved": 38,
+        "counters": dict.fromkeys(COUNTERS, 0) | ({"offered": 900, "saved": 38, "not_selected": 862} if counters is None else counters),
+        "queued": 0,
+        "last_refusal": "",
+        "libraries": [{"path": "/x/libatb.so", "defines": 30, "bound_here": 12, "bound_to_itself": 0, "unbound": 18}],
+    }
+    return whole | fields
+
+
+def write_heartbeat(directory: Path, fields: dict[str, Any]) -> Path:
+    """Write it where its process would have."""
+    path = directory / f".fastcmp_probe.{fields['pid']}"
+    path.write_text(json.dumps(fields), encoding="utf-8")
+    return path
