@@ -12,10 +12,13 @@ from cyclopts import App, CycloptsError
 from cyclopts.config import Env, Toml
 
 from fastcmp.cli.compare_command import compare
+from fastcmp.cli.doctor_command import doctor
 from fastcmp.cli.endings import say
 from fastcmp.cli.explain_command import explain
 from fastcmp.cli.inspect_command import inspect
 from fastcmp.cli.main import version_text
+from fastcmp.cli.run_command import preload_path
+from fastcmp.cli.run_command import run as run_program
 from fastcmp.errors import UsageError
 
 _HELP: Final = frozenset(("--help", "-h"))
@@ -38,6 +41,9 @@ def build() -> App:
     app.command(compare_app)
     app.command(inspect, name="inspect")
     app.command(explain, name="explain")
+    app.command(run_program, name="run")
+    app.command(preload_path, name="preload-path")
+    app.command(doctor, name="doctor")
     return app
 
 
@@ -52,7 +58,8 @@ def dispatch(app: App, arguments: Sequence[str]) -> int:
     page = io.StringIO()
     try:
         app.suppress_keyboard_interrupt = False  # Ctrl-C is `run_guarded`'s: it says so, and pools are closed on the way
-        with contextlib.redirect_stdout(page) if _HELP & set(arguments) else contextlib.nullcontext():
+        ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        with contextlib.redirect_stdout(page) if _HELP & set(ours) else contextlib.nullcontext():
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         raise UsageError(f"{' '.join(str(error).split())} See {app.name[0]} --help.") from error

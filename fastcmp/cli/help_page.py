@@ -21,6 +21,9 @@ Commands:
   compare GOLDEN TARGET  the main job; the word compare may be left out
   inspect FILE|DIR       headers as the readers see them
   explain [E_CODE]       what an error code means and what to do
+  run -- CMD ...         run a program under the preload library
+  preload-path           where that library is, for LD_PRELOAD
+  doctor [DIR]           why is nothing dumped? what is installed?
 
 Options of compare (all of them: fastcmp compare --help):
   -o, --output DIR       where the report goes (./fastcmp_report)
@@ -40,7 +43,8 @@ Options of compare (all of them: fastcmp compare --help):
   --version              the version
 
 Exit code: 0 all pairs passed; 1 a pair failed or stands alone; 2 something could
-not be read or the report is not complete; 130 Ctrl-C; 143 SIGTERM.
+not be read or the report is not complete; 130 Ctrl-C; 143 SIGTERM. Of doctor: 0
+nothing found wrong; 1 a cause found; 2 wrong arguments. Of run: the program's own.
 
 Every option of compare can also be set as FASTCMP_NAME in the environment or in
 [tool.fastcmp] of pyproject.toml.

@@ -8,15 +8,22 @@ from typing import Final
 
 from fastcmp.cli.endings import final, run_guarded, say
 
-COMMANDS: Final = ("compare", "inspect", "explain")
+COMMANDS: Final = ("compare", "inspect", "explain", "run", "preload-path", "doctor")
 _HELP: Final = ("--help", "-h")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    command: list[str] = []
+    if arguments[:1] == ["run"]:  # what follows the options is another program's, its --debug and --help too
+        from fastcmp.cli.launch import split_command
+
+        options, command = split_command(arguments[1:])
+        arguments = ["run", *options]
+        command = ["--", *command] if command else []
     debug = "--debug" in arguments
-    return run_guarded(lambda: _run([word for word in arguments if word != "--debug"]), program="fastcmp", debug=debug)
+    return run_guarded(lambda: _run([word for word in arguments if word != "--debug"] + command), program="fastcmp", debug=debug)
 
 
 def entry() -> int:
@@ -32,6 +39,11 @@ def _run(arguments: list[str]) -> int:
         return 0 if arguments else 2
     if arguments == ["--version"]:
         say(f"fastcmp {version_text()}")
+        return 0
+    if arguments == ["preload-path"]:
+        from fastcmp.preload_library import library_path
+
+        say(library_path())
         return 0
     if arguments[0] not in COMMANDS:
         arguments = ["compare", *arguments]
