@@ -177,7 +177,8 @@ bool Process::is_list_asked() {
 }
 
 bool Process::admit(Job& job) {
-    if (accepted_bytes_.fetch_add(job.size) > settings.dump_limit - std::min(job.size, settings.dump_limit)) {
+    const auto before = accepted_bytes_.fetch_add(job.size);
+    if (job.size > settings.dump_limit || before > settings.dump_limit - job.size) {
         accepted_bytes_.fetch_sub(job.size);
         lose(Count::over_limit, job.relative, "FASTCMP_DUMP_LIMIT is reached; nothing more is saved");
         return false;
@@ -334,7 +335,8 @@ __attribute__((destructor)) static void fastcmp_preload_end() noexcept {
         return;  // exit() from within a signal handler that interrupted us: our locks may be held
     }
     try {
-        if (Process::existing() != nullptr || !loaded_libraries({}, true).empty()) {
+        const char* more = std::getenv("FASTCMP_LIBRARY");
+        if (Process::existing() != nullptr || !loaded_libraries(split(more == nullptr ? "" : more, ':'), true).empty()) {
             Process::get().end();
         }
     } catch (...) {

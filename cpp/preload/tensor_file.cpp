@@ -21,17 +21,28 @@ constexpr mode_t kFileMode = 0640;
 
 std::atomic<unsigned long> temporary_number{0};
 
-// The root is the user's own word and may hold links; what lies below it comes from the library and may not.
+// A link that somebody else has put there; the user's own may lead to a larger disk.
+bool is_planted_link(const std::string& path) {
+    struct stat status {};
+    return ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode) && status.st_uid != ::geteuid() && status.st_uid != 0;
+}
+
+// The root is the user's own word, but for its last two names, and may hold links of the user's; what lies below it may hold none.
 int open_root(const std::string& root) {
+    const auto slash = root.rfind('/');
+    if (is_planted_link(root) || (slash != std::string::npos && slash != 0 && is_planted_link(root.substr(0, slash)))) {
+        errno = EPERM;
+        return -1;
+    }
     int directory = ::open(root.c_str(), kOpenDirectory);
     if (directory >= 0 || errno != ENOENT) {
         return directory;
     }
-    for (auto slash = root.find('/', 1);; slash = root.find('/', slash + 1)) {
-        if (::mkdir(root.substr(0, slash).c_str(), kDirectoryMode) != 0 && errno != EEXIST) {
+    for (auto end = root.find('/', 1);; end = root.find('/', end + 1)) {
+        if (::mkdir(root.substr(0, end).c_str(), kDirectoryMode) != 0 && errno != EEXIST) {
             return -1;
         }
-        if (slash == std::string::npos) {
+        if (end == std::string::npos) {
             return ::open(root.c_str(), kOpenDirectory);
         }
     }
