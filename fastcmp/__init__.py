@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastcmp.api import compare
     from fastcmp.comparison import Result
-    from fastcmp.dump import dump_counters, dump_data
+    from fastcmp.dump import dump_counters, dump_data, dump_model
     from fastcmp.formats.whole import read_tensor
     from fastcmp.options import CompareOptions, ScanOptions
 
-__all__ = ["CompareOptions", "Result", "ScanOptions", "__version__", "compare", "dump_counters", "dump_data", "read_tensor"]
+__all__ = ["CompareOptions", "Result", "ScanOptions", "__version__", "compare", "dump_counters", "dump_data", "dump_model", "read_tensor"]
 
 _HOMES = {
     "CompareOptions": "fastcmp.options",
@@ -24,6 +24,7 @@ _HOMES = {
     "compare": "fastcmp.api",
     "dump_counters": "fastcmp.dump",
     "dump_data": "fastcmp.dump",
+    "dump_model": "fastcmp.dump",
     "read_tensor": "fastcmp.formats.whole",
 }
 

@@ -99,6 +99,12 @@ def dump_counters() -> dict[str, int]:
     return session.numbers()
 
 
+def current_session() -> Session:
+    """The session of this process, opened if need be."""
+    session = _session
+    return _open_session() if session is None or session.pid != os.getpid() else session
+
+
 class Session:
     """What one process dumps.
 

@@ -103,6 +103,8 @@ def _of_array(array: np.ndarray[Any, Any]) -> Storable:
 
 def _of_torch(tensor: Any) -> Storable:
     torch = sys.modules["torch"]
+    if tensor.device.type != "cpu" and _is_capturing(torch, tensor.device.type):
+        raise TypeError("found a tensor of a graph that is being captured, expected one that is computed; run without graphs to dump it")
     tensor = tensor.detach()
     if tensor.layout is not torch.strided:
         tensor = tensor.to_dense()
@@ -119,3 +121,9 @@ def _of_torch(tensor: Any) -> Storable:
         tensor = tensor.to(getattr(torch, wider))
     array = tensor.resolve_conj().resolve_neg().numpy()
     return Storable(array, array.dtype.str, name, wider)
+
+
+def _is_capturing(torch: Any, device: str) -> bool:
+    """True while a CUDA graph, or its like on another device, is recorded: a copy to the CPU would break the recording."""
+    ask = getattr(getattr(torch, device, None), "is_current_stream_capturing", None)
+    return ask is not None and bool(ask())
