@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <unordered_set>
@@ -18,6 +20,12 @@ constexpr std::array<std::string_view, 4> kPrefixes{"_ZN3atb5Probe", "_ZN3atb9St
 constexpr std::array<std::string_view, 2> kNames{"libatb", "libacltransformer"};
 
 std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+// A program may have named a library relative to where it was then; as it is where that is gone.
+std::string absolute_path(const std::string& path) {
+    char whole[PATH_MAX];
+    return ::realpath(path.c_str(), whole) == nullptr ? path : whole;
+}
 
 // The dynamic section of one loaded object, as pointers into its memory.
 struct Dynamic {
@@ -193,7 +201,7 @@ int visit(dl_phdr_info* info, std::size_t, void* data) {
             return 0;
         }
         LoadedLibrary library;
-        library.path = path.empty() ? "/proc/self/exe" : std::string{path};
+        library.path = absolute_path(path.empty() ? "/proc/self/exe" : std::string{path});
         for (std::size_t i = 0, count = symbol_count(dynamic); i < count; ++i) {
             const auto& symbol = dynamic.symbols[i];
             library.defines += symbol.st_shndx != SHN_UNDEF && search.replaced.contains(name_of(dynamic, symbol)) ? 1U : 0U;

@@ -251,7 +251,7 @@ std::string Process::status(bool is_ended, bool is_thorough) const {
     return "{\"fastcmp_preload\": 1, \"version\": " + json_string(FASTCMP_VERSION) + ", " + member("pid", static_cast<std::uint64_t>(pid)) +
            ", \"program\": " + json_string(program_path()) + ", " + member("started", static_cast<std::uint64_t>(started)) + ", " +
            member("written", static_cast<std::uint64_t>(std::time(nullptr))) + ", \"ended\": " + (is_ended ? "true" : "false") +
-           ", \"calls\": " + object(kCallNames, counters.calls) + ", \"selected_by\": " +
+           ", \"calls\": " + object(kCallNames, counters.calls) + ", \"select\": " + json_string(name_of(settings.select)) + ", \"selected_by\": " +
            json_string(has_list ? "registered" : has_environment ? "environment" : "nothing") + ", " +
            member("registered_lines", registry.line_count()) + ", " + member("registered_saved", registry.saved_count()) +
            ", \"counters\": " + object(kCountNames, counters.counts) + ", " + member("queued", writer->queued()) +

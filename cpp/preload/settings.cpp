@@ -309,7 +309,7 @@ std::string describe(const Settings& settings) {
            ", \"era\": " + json_string(kEras[static_cast<std::size_t>(settings.environment.era)]) + ", \"selects\": " + flag(selects) +
            ", \"reasons\": [" + reasons + "], \"allow_list\": " +
            json_string(settings.allow_list.empty() ? settings.legacy_allow_list : settings.allow_list) +
-           ", \"output\": " + json_string(settings.output_root) + "}";
+           ", \"output\": " + json_string(settings.output_root) + ", \"min_free\": " + std::to_string(settings.min_free) + "}";
 }
 
 }  // namespace fastcmp::preload

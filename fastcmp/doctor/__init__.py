@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 
 from fastcmp.doctor.disk import examine_disk
-from fastcmp.doctor.environment import examine_environment, output_directories
+from fastcmp.doctor.environment import examine_environment, min_free_of, output_directories
 from fastcmp.doctor.heartbeat import find_heartbeats, heartbeat_directories
 from fastcmp.doctor.installation import examine_installation
 from fastcmp.doctor.preload import Preload, examine_preload
@@ -48,7 +48,7 @@ def examine(directory: str | None = None, library: str | None = None) -> Report:
             examine_environment(preload.environment, environment),
             _library_section(named, targets),
             examine_processes(heartbeats, directories, directory is not None, targets),
-            examine_disk(output_directories(preload.environment, environment, directory), environment),
+            examine_disk(output_directories(preload.environment, environment, directory), min_free_of(preload.environment)),
         )
     )
 

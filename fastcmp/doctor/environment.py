@@ -25,11 +25,13 @@ def examine_environment(answer: dict[str, Any] | None, environment: Mapping[str,
         return section
     reasons = [str(reason) for reason in answer.get("reasons") or []]
     because = "; ".join(reasons)
+    malformed = [reason for reason in reasons if ": found '" in reason]
     by_environment = answer.get("select") == "environment"
     asks = any(value for name, value in variables.items() if name.startswith(_PREFIXES))
     if answer.get("dump") is False:
         section.find("environment", f"saving is switched off: FASTCMP_DUMP={environment.get('FASTCMP_DUMP', '')}")
     elif answer.get("select") == "registered":
+        section.lines.extend(malformed)
         section.lines.append("only registered paths are saved" + (f"; of {answer['allow_list']} too" if answer.get("allow_list") else ""))
     elif answer.get("selects"):
         section.lines.append(f"selects tensors ({answer.get('era')}); they go to {answer.get('output')}")
@@ -37,6 +39,7 @@ def examine_environment(answer: dict[str, Any] | None, environment: Mapping[str,
     elif by_environment or (asks and not answer.get("allow_list")):
         section.find("environment", f"the environment selects no tensor: {because or 'nothing is asked for'}")
     else:
+        section.lines.extend(malformed)
         section.lines.append("selects nothing by itself: what is saved is what dump_data(tensor_path=...) registers")
     return section
 
@@ -47,3 +50,9 @@ def output_directories(answer: dict[str, Any] | None, environment: Mapping[str, 
     output = (answer or {}).get("output")
     named.append(output if isinstance(output, str) and output else ".")
     return list(dict.fromkeys(os.path.abspath(one) for one in named if one))
+
+
+def min_free_of(answer: dict[str, Any] | None) -> int:
+    """The bytes that the library leaves free on a disk; 0 where it could not be asked."""
+    value = (answer or {}).get("min_free")
+    return value if isinstance(value, int) else 0

@@ -14,8 +14,8 @@ import pytest
 
 import fastcmp
 from fastcmp.doctor import examine
-from fastcmp.doctor.disk import examine_disk, size_in_bytes
-from fastcmp.doctor.environment import examine_environment, output_directories
+from fastcmp.doctor.disk import examine_disk
+from fastcmp.doctor.environment import examine_environment, min_free_of, output_directories
 from fastcmp.doctor.hooks import read_hooks
 from fastcmp.doctor.installation import examine_installation
 from fastcmp.doctor.preload import examine_preload
@@ -217,33 +217,26 @@ def test_output_directories_are_where_anything_may_be_written(tmp_path: Path, mo
 # --- the disk --------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("0", 0), ("100", 100), ("100B", 100), ("2k", 2000), ("2KB", 2000), ("2Ki", 2048), ("2 MiB", 2 * 1024**2), ("3G", 3 * 1000**3),
-        ("1T", 1000**4), (" 1g ", 1000**3), ("", None), ("2i", None), ("G", None), ("-1", None), ("1.5G", None), ("1P", None), ("1KK", None),
-        ("9" * 40, None),
-    ],
-)  # fmt: skip
-def test_sizes_are_read_as_the_library_reads_them(text: str, size: int | None) -> None:
-    assert size_in_bytes(text) == size
-
-
 def test_a_disk_with_too_little_room_is_named(tmp_path: Path) -> None:
-    assert examine_disk([str(tmp_path / "not" / "yet")], {"FASTCMP_MIN_FREE": "1"}).findings == []
-    section = examine_disk([str(tmp_path / "not" / "yet")], {"FASTCMP_MIN_FREE": "900T"})
+    assert examine_disk([str(tmp_path / "not" / "yet")], 1).findings == []
+    section = examine_disk([str(tmp_path / "not" / "yet")], 900 * 1000**4)
     (finding,) = section.findings
     assert finding.name == "disk-full"
     assert finding.evidence.startswith(f"{tmp_path}/not/yet: ")
     assert finding.evidence.endswith(" are free, and 900000.00 GB are to stay free: no tensor is saved")
 
 
-def test_a_limit_that_is_no_size_is_told(tmp_path: Path) -> None:
-    section = examine_disk([str(tmp_path)], {"FASTCMP_MIN_FREE": "much"})
-    assert section.lines[0] == "FASTCMP_MIN_FREE=much is no size such as 2G or 512Mi; 2G is taken"
-    assert section.facts["min_free"] == 2_000_000_000
+def test_what_is_malformed_is_told_whoever_selects() -> None:
+    for select in ("registered", "auto"):
+        section = examine_environment(answer(select=select, reasons=["FASTCMP_MIN_FREE: found 'much', expected bytes", "other"]), {})
+        assert "FASTCMP_MIN_FREE: found 'much', expected bytes" in section.lines and "other" not in section.lines
+
+
+def test_the_limit_is_the_librarys() -> None:
+    assert min_free_of(answer(min_free=7)) == 7
+    assert min_free_of(None) == min_free_of(answer(min_free="7")) == 0
 
 
 def test_a_directory_that_nobody_can_write_is_named() -> None:
-    (finding,) = examine_disk(["/proc/fastcmp"], {}).findings
+    (finding,) = examine_disk(["/proc/fastcmp"], 0).findings
     assert finding.name in ("not-writable", "disk-full") and finding.evidence.startswith("/proc")
