@@ -6,7 +6,6 @@
 #include <array>
 #include <cstdlib>
 #include <new>
-#include <shared_mutex>
 #include <system_error>
 
 #include "libraries.hpp"
@@ -306,7 +305,7 @@ void Process::end() {
 // In the child, whose only thread this is: the parent's queue is the parent's, and so is what it counted.
 void Process::forked() {
     new (&teller.mutex()) std::mutex;
-    new (&registry.mutex()) std::shared_mutex;
+    new (&registry.mutex()) SharedLock;
     new (&mutex_) std::mutex;
     is_writing_heartbeat_ = false;
     parent_pid = pid;

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <mutex>
+#include <shared_mutex>
 
 #include "paths.hpp"
 #include "text.hpp"

@@ -8,12 +8,13 @@
 #include <functional>
 #include <optional>
 #include <set>
-#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
+
+#include "shared_lock.hpp"
 
 namespace fastcmp::preload {
 
@@ -59,7 +60,7 @@ public:
     // In a forked child: what its parent has registered goes to directories of its own.
     void forked(long parent_pid, long own_pid);
     // For pthread_atfork.
-    std::shared_mutex& mutex() { return mutex_; }
+    SharedLock& mutex() { return mutex_; }
 
 private:
     struct List {
@@ -92,7 +93,7 @@ private:
     const Entry* look_up(std::string_view tail) const;
 
     Refuse refuse_;
-    mutable std::shared_mutex mutex_;
+    mutable SharedLock mutex_;
     std::atomic<std::size_t> list_count_{0};
     std::vector<List> lists_;
     std::unordered_map<std::string, Entry, TextHash, std::equal_to<>> paths_;
