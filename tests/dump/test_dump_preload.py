@@ -1,4 +1,4 @@
-"""The hand-over of the allow-list to a preloaded library: here a fake of ten lines that notes what it is told."""
+"""The hand-over of the allow-list to a preloaded library: a fake of ten lines that notes what it is told, and then the real one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 from dump_reading import metadata_of, side_of
+
+from fastcmp.formats import scan_batch
+from fastcmp.options import CompareOptions
+from fastcmp.preload_library import library_path
+from fastcmp.sources import load
 
 TENSOR_PATH = "0_Model/3_Layer/6_NormOpsRunner/after/outTensor0.bin"
 
@@ -138,3 +143,62 @@ def test_a_program_that_registers_nothing_hands_over_nothing(own_dump: Path, lib
 def test_without_the_library_nothing_is_handed_over_or_told(own_dump: Path) -> None:
     run = Run(own_dump, None, "dump_data('acl', 0, tensor_path=TENSOR_PATH)", ACLTRANSFORMER_HOME_PATH="/opt/acl")
     assert run.told == [] and run.stderr == ""
+
+
+# --- the real library -------------------------------------------------------------------------------------------------------------------
+
+# All that an acceleration library does here: it offers a tensor. Both names of the call are the preload library's.
+ACCELERATION_LIBRARY = r"""
+#include <unistd.h>
+#include <cstdint>
+#include <string>
+namespace atb {
+struct Probe {
+    static void SaveTensor(const std::string&, const std::string&, const std::string&, const void*, std::uint64_t, const std::string&);
+};
+}
+extern "C" void offer(const char* path) {
+    const float values[] = {1, 2, 3};
+    atb::Probe::SaveTensor("2", "0", "3", values, sizeof values, "0_" + std::to_string(getpid()) + "/" + path);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def acceleration_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("acceleration")
+    (place / "offer.cpp").write_text(ACCELERATION_LIBRARY)
+    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))))
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", "liboffer.so", "offer.cpp"], cwd=place, check=True, timeout=120)
+    return place / "liboffer.so"
+
+
+@pytest.mark.parametrize("home", ["", "acl home"])
+def test_the_real_library_writes_what_is_registered_where_metadata_json_says(own_dump: Path, acceleration_library: Path, home: str) -> None:
+    code = f"""
+import ctypes
+offer = ctypes.CDLL({str(acceleration_library)!r}).offer
+def run(token):
+    for layer in range(12):
+        for name in ("out0", "out1"):
+            offer(f"{{token}}/0_Model/{{layer}}_Layer/6_Norm/after/{{name}}.bin".encode())
+run(0)
+dump_data("acl", "norm", tensor_path="0_Model/*_Layer/6_Norm/after/out0.bin", token_id=1)
+run(1)
+dump_data("acl", "norm", tensor_path="0_Model/*_Layer/6_Norm/after/out0.bin", token_id=2)
+dump_data("acl", "one", tensor_path="0_Model/3_Layer/6_Norm/after/out1.bin", token_id=2)
+run(2)
+run(3)
+print(os.getpid())
+"""
+    environment = {"ACLTRANSFORMER_HOME_PATH": str(own_dump / home)} if home else {}
+    run = Run(own_dump, Path(library_path()), code, **environment)
+    assert run.status == 0 and run.stderr == ""
+    dump = load(side_of(own_dump, "acl", int(run.stdout)), "target", CompareOptions())
+    assert [tensor.key[1:] for tensor in dump.tensors] == [
+        *((f"norm[{layer}]", token) for token in "12" for layer in range(12)), ("one", "2"),
+    ]  # fmt: skip
+    files = {str(path) for path in own_dump.rglob("*.bin")}
+    assert files == {tensor.path for tensor in dump.tensors}, "every registered tensor, and no other"
+    infos = scan_batch(sorted(files), CompareOptions().scan)
+    assert {(info.dtype, info.shape) for info in infos} == {("float32", (3,))}
