@@ -2,7 +2,7 @@
 
     python examples/demo.py [DIRECTORY]        (default ./demo-output, made anew each time)
 
-Exits with 1 if the comparison names another place than the one where the defect was planted.
+Exits with 1 if the comparison names another place than the one where the defect was planted, or if not every tensor was compared.
 """
 
 from __future__ import annotations
@@ -15,26 +15,32 @@ import subprocess
 import sys
 from pathlib import Path
 
+from acceleration_library import STANDIN
 from planted import DEFECT
 
 EXAMPLES = Path(__file__).resolve().parent
 SHOWN_COLUMNS = ("token_id", "data_id", "golden_dtype", "acl_dtype", "acl_shape", "relative_euclidean_distance", "verdict")
 SHOWN_ROWS = 5
+SETTINGS = ("FASTCMP_", "ACLTRANSFORMER_", "ATB_", "AIT_")
 
 Row = dict[str, str]
 
 
 def main() -> int:
     directory = Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output")
+    if not STANDIN.is_file():
+        raise SystemExit(f"demo: {STANDIN}: not there; `make demo` builds this stand-in for an acceleration library")
     empty(directory)
     tokens = (directory / "tokens.json").resolve()
 
     say("1. golden: a Llama with 6 layers and random weights, float32, writes 8 tokens and dumps every layer of each")
-    golden = run_side("golden", directory / "golden", tokens)
-    say(f"   {describe(golden)}; tokens {' '.join(map(str, json.loads(tokens.read_text())))}")
-    say("2. target: the same model in bfloat16, fed golden's tokens; its attention outputs come as .bin from the library")
-    target = run_side("acl", directory / "target", tokens)
-    say(f"   {describe(target)}")
+    golden = run_side("golden", directory / "golden", tokens, [sys.executable])
+    say(f"   {count_arrays(golden)} tensors in {golden.parent}; tokens {' '.join(map(str, json.loads(tokens.read_text())))}")
+    say("2. target: the same model in bfloat16, fed golden's tokens, its attention in an acceleration library: `fastcmp run -- python ...`")
+    target = run_side("acl", directory / "target", tokens, [installed("fastcmp"), "run", "--", sys.executable])
+    by_library = count_preloaded(target)
+    say(f"   {count_arrays(target) + by_library} tensors in {target.parents[1]},")
+    say(f"   {by_library} of them written by the acceleration library under fastcmp's preload library")
     say(f"   planted: {DEFECT.data_id}, epsilon 1e-05 -> {DEFECT.epsilon:g} from token {DEFECT.token} on")
 
     report = directory / "report"
@@ -46,7 +52,7 @@ def main() -> int:
     rows = read_rows(report / "cmp_report.csv")
     where = first_failure(rows, golden)
     show_rows(rows, where)
-    return judge(rows, where, summary, golden)
+    return judge(rows, where, summary, golden, by_library)
 
 
 def empty(directory: Path) -> None:
@@ -62,23 +68,30 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run_side(side: str, directory: Path, tokens: Path) -> Path:
+def run_side(side: str, directory: Path, tokens: Path, python: list[str]) -> Path:
     """Run one side in a process and a directory of its own; the path of the metadata.json it leaves."""
     directory.mkdir()
-    environment = os.environ | {"ACLTRANSFORMER_HOME_PATH": str((directory / "acltransformer").resolve())}
-    command = [sys.executable, str(EXAMPLES / "llama_run.py"), side, "--tokens", str(tokens)]
-    subprocess.run(command, cwd=directory, env=environment, check=True)
+    # What the user's own dumps are set to is not for these two.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
+    command = [*python, str(EXAMPLES / "llama_run.py"), side, "--tokens", str(tokens)]
+    status = subprocess.run(command, cwd=directory, env=environment).returncode
+    if status != 0:
+        raise SystemExit(f"demo: the {side} side ended with status {status}")
     (metadata,) = directory.glob(f"*_cmp_dump_data/{side}_tensor/metadata.json")
     return metadata
 
 
 def run_ait(command: list[str]) -> str:
-    """Run the installed `ait` beside this Python; what it printed."""
-    search_path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    program = shutil.which(command[0], path=search_path)
+    """Run the installed `ait`; what it printed."""
+    return subprocess.run([installed(command[0]), *command[1:]], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def installed(name: str) -> str:
+    """The program of the package that is beside this Python."""
+    program = shutil.which(name, path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
     if program is None:
-        raise SystemExit("demo: no `ait` beside this Python; install the package first (`make dev`)")
-    return subprocess.run([program, *command[1:]], check=True, stdout=subprocess.PIPE, text=True).stdout
+        raise SystemExit(f"demo: no `{name}` beside this Python; install the package first (`make dev`)")
+    return program
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -100,9 +113,15 @@ def first_failure(rows: list[Row], golden: Path) -> Row | None:
     return next((row for row in in_execution_order(rows, golden) if row["verdict"] != "pass"), None)
 
 
-def describe(metadata: Path) -> str:
-    tensors = sum(len(tokens) for tokens in json.loads(metadata.read_text(encoding="utf-8")).values())
-    return f"{tensors} tensors in {metadata.parent}"
+def count_arrays(metadata: Path) -> int:
+    """The tensors that `dump_data` has written itself."""
+    return sum(1 for _ in metadata.parent.rglob("*.npy"))
+
+
+def count_preloaded(metadata: Path) -> int:
+    """The tensors that the preload library has written, as it left word of itself."""
+    (heartbeat,) = metadata.parents[2].glob(".fastcmp_probe.*")
+    return int(json.loads(heartbeat.read_text(encoding="utf-8"))["counters"]["saved"])
 
 
 def show_rows(rows: list[Row], where: Row | None) -> None:
@@ -116,8 +135,12 @@ def show_rows(rows: list[Row], where: Row | None) -> None:
         writer.writerow(where[column] for column in SHOWN_COLUMNS)
 
 
-def judge(rows: list[Row], where: Row | None, summary: str, golden: Path) -> int:
+def judge(rows: list[Row], where: Row | None, summary: str, golden: Path, by_library: int) -> int:
     """Compare what was found with what was planted; the exit code."""
+    missing = what_is_missing(rows, count_arrays(golden), by_library)
+    if missing:
+        say(f"\n5. WRONG: {missing}")
+        return 1
     if where is None:
         say("\n5. WRONG: every pair passed, the planted defect was not seen")
         return 1
@@ -141,6 +164,17 @@ def judge(rows: list[Row], where: Row | None, summary: str, golden: Path) -> int
     say(f"   the {len(before)} tensors that ran before it all pass (worst {worst:.3f}: bfloat16 rounding),")
     say(f"   {len(failed)} fail: it, and what is computed from it")
     return 0
+
+
+def what_is_missing(rows: list[Row], dumped: int, by_library: int) -> str:
+    """Why the report is not one of all tensors that golden has dumped, or ""."""
+    compared = sum(row["verdict"] in ("pass", "fail") for row in rows)
+    if compared != dumped or len(rows) != dumped:
+        return f"{compared} of {len(rows)} rows were compared, {dumped} tensors were dumped"
+    attention = sum(row["data_id"].endswith(".self_attn") for row in rows)
+    if by_library != attention:
+        return f"the acceleration library wrote {by_library} tensors for {attention} attention outputs"
+    return ""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Run one side of the demo: a small random Llama that generates with a KV cache and dumps every layer of every token.
 
-    python llama_run.py golden --tokens tokens.json     float32; chooses the tokens and writes them down
-    python llama_run.py acl    --tokens tokens.json     bfloat16; is fed golden's tokens, has one defect planted
+    python llama_run.py golden --tokens tokens.json
+        float32; chooses the tokens and writes them down
+    fastcmp run -- python llama_run.py acl --tokens tokens.json
+        bfloat16; is fed golden's tokens, has one defect planted; its attention runs in an acceleration library
 
 The dump goes to ``{pid}_cmp_dump_data/`` in the working directory, as `dump_data` always does. Nothing is downloaded.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
-from acl_writer import write_acl_tensor
+from acceleration_library import AccelerationLibrary, is_preloaded
 from msquickcmp.pta_acl_cmp.compare import dump_data
 from planted import DEFECT, Defect
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -114,29 +117,25 @@ class GoldenDump:
 
 
 class TargetDump(GoldenDump):
-    """As golden's, but attention outputs never reach Python: the acceleration library writes them itself.
+    """As golden's, but attention outputs are never saved from Python: the acceleration library has them.
 
-    `dump_data` is told the path before the layer runs, and the file appears below ``$ACLTRANSFORMER_HOME_PATH``.
+    `dump_data` is told their paths beforehand, and the preload library saves what the acceleration library offers under them.
     """
 
     data_src = "acl"
 
     def __init__(self, model: LlamaForCausalLM) -> None:
         super().__init__(model)
-        self.library_paths = {
-            f"layers.{index}.self_attn": f"0_LlamaModelTorch/{index}_LlamaLayerRunner/1_SelfAttentionRunner/after/outTensor0.bin"
-            for index in range(model.config.num_hidden_layers)
-        }
-        self.library_root = Path(os.environ["ACLTRANSFORMER_HOME_PATH"]) / "tensors" / f"thread_{os.getpid()}"
-
-    def begin_token(self, token_id: int) -> None:
-        super().begin_token(token_id)
-        for data_id, tensor_path in self.library_paths.items():
-            dump_data(self.data_src, data_id, tensor_path=tensor_path, token_id=token_id)
+        if not is_preloaded():
+            print("llama_run: nobody saves the attention outputs; start it by `fastcmp run -- python llama_run.py acl`", file=sys.stderr)
+        self.library = AccelerationLibrary()
+        self.attention_layers = {f"layers.{index}.self_attn": index for index in range(model.config.num_hidden_layers)}
+        for data_id, layer in self.attention_layers.items():
+            dump_data(self.data_src, data_id, tensor_path=self.library.output_path(layer), token_id="*")
 
     def save(self, data_id: str, value: torch.Tensor) -> None:
-        if data_id in self.library_paths:
-            write_acl_tensor(self.library_root / str(self.token_id) / self.library_paths[data_id], value)
+        if data_id in self.attention_layers:
+            self.library.attention(self.attention_layers[data_id], self.token_id, value)
         else:
             super().save(data_id, value)
 
