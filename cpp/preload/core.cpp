@@ -54,16 +54,15 @@ bool are_dims(std::string_view text) {
 
 // Where a tensor goes, or nothing: refused, or not selected. Both are counted.
 std::unique_ptr<Job> place_registered(Process& process, std::string_view path) {
-    const auto tail = tail_of(path, process.settings.task);
-    auto directory = process.registry.find(tail);
-    if (!directory) {
+    auto found = process.registry.find(tail_of(path, process.settings.task));
+    if (!found) {
         process.counters.add(Count::not_selected);
         return nullptr;
     }
     auto job = std::make_unique<Job>();
-    job->registered = tail;
-    job->root = std::move(*directory);
-    job->relative = tail;
+    job->registered = found->tail;
+    job->root = std::move(found->run_directory);
+    job->relative = std::move(found->tail);
     return job;
 }
 
@@ -359,7 +358,7 @@ __attribute__((visibility("default"))) int fastcmp_preload_follow(const char* al
             return EINVAL;
         }
         if (!process.settings.lists_count()) {
-            return 0;  // switched off, or the environment is to decide
+            return ENOTSUP;  // switched off, or the environment is to decide
         }
         const int error = process.registry.follow(allow_list, collapsed(directory), false);
         if (error == 0) {

@@ -13,7 +13,8 @@ extern "C" {
  *   this user that nobody else may write, and no link.
  * run_directory: absolute path of the directory in which `{token}/{tensor_path}` is written; NULL or "" leaves the files where the
  *   acceleration library would have written them.
- * Returns 0, or an errno: EPERM for a file that others control, EINVAL for a path that is not absolute. */
+ * Returns 0, or an errno: EPERM for a file that others control, EINVAL for a path that is not absolute, ENOTSUP
+ *   where FASTCMP_SELECT leaves the choice to the environment. */
 int fastcmp_preload_follow(const char *allow_list, const char *run_directory);
 
 /* Wait until all that was accepted so far is on disk or given up. Returns 0, or ETIMEDOUT after `seconds`. */

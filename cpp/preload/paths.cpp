@@ -129,6 +129,18 @@ Part part_of(std::string_view path) {
     return name.starts_with("intensor") ? Part::input : name.starts_with("outtensor") ? Part::output : Part::unknown;
 }
 
+std::size_t spelled_letter(std::string_view path) {
+    const auto begin = path.rfind('/') + 1;  // npos + 1 is 0
+    const auto name = path.substr(begin);
+    for (const std::string_view part : {"in", "out"}) {
+        const auto rest = name.substr(std::min(part.size(), name.size()));
+        if (name.starts_with(part) && (rest.starts_with("Tensor") || rest.starts_with("tensor"))) {
+            return begin + part.size();
+        }
+    }
+    return std::string_view::npos;
+}
+
 bool has_component(std::string_view path, std::string_view name) {
     for (auto rest = path; !rest.empty();) {
         const auto component = first_component(rest);

@@ -36,6 +36,9 @@ std::string with_repeat(std::string_view path, unsigned long number);
 enum class Part { input, output, unknown };
 Part part_of(std::string_view path);
 
+// The library of 2023 writes outTensor0.bin, its successor outtensor0.bin: where the letter is that differs, npos in other names.
+std::size_t spelled_letter(std::string_view path);
+
 // True if one of the path's components is `name`.
 bool has_component(std::string_view path, std::string_view name);
 

@@ -177,8 +177,8 @@ bool Process::is_list_asked() {
 
 bool Process::admit(Job& job) {
     const auto before = accepted_bytes_.fetch_add(job.size);
-    if (job.size > settings.dump_limit || before > settings.dump_limit - job.size) {
-        accepted_bytes_.fetch_sub(job.size);
+    if (is_full_ || job.size > settings.dump_limit || before > settings.dump_limit - job.size) {
+        is_full_ = true;
         lose(Count::over_limit, job.relative, "FASTCMP_DUMP_LIMIT is reached; nothing more is saved");
         return false;
     }
@@ -313,6 +313,7 @@ void Process::forked() {
     registry.forked(parent_pid, pid);
     is_followed = false;
     accepted_bytes_ = 0;
+    is_full_ = false;
     saved_paths_.clear();
     last_refusal_.clear();
     for (auto& count : counters.counts) {

@@ -83,6 +83,7 @@ private:
     std::string last_refusal_;
     std::unordered_map<std::uint64_t, std::uint32_t> saved_paths_;  // hashes of root and path: how often each was accepted
     std::atomic<std::uint64_t> accepted_bytes_{0};
+    std::atomic<bool> is_full_{false};  // once the limit is reached nothing more is saved, so that what is there has no gaps
     std::atomic<bool> is_writing_heartbeat_{false};
 };
 

@@ -57,6 +57,24 @@ std::string_view parent_of(std::string_view path) {
     return slash == std::string_view::npos ? std::string_view{} : path.substr(0, slash);
 }
 
+// A path with intensor or outtensor in small letters; it is copied only if it is not so already.
+class Key {
+public:
+    explicit Key(std::string_view path) : given_{path} {
+        if (const auto letter = spelled_letter(path); letter != std::string_view::npos && path[letter] == 'T') {
+            copy_ = path;
+            copy_[letter] = 't';
+        }
+    }
+    std::string_view text() const { return copy_.empty() ? given_ : std::string_view{copy_}; }
+
+private:
+    std::string_view given_;
+    std::string copy_;
+};
+
+Key key_of(std::string_view path) { return Key{path}; }
+
 std::string_view token_of(std::string_view line) { return line.substr(0, line.find('/')); }
 
 }  // namespace
@@ -212,12 +230,7 @@ void Registry::add_line(std::string_view line, std::size_t number) {
         refuse_(lists_[number].path, "found more than 1000000 lines; those that follow register nothing");
         return;
     }
-    const bool is_pattern = line.find('*') != std::string_view::npos;
-    if (is_pattern && pattern_texts_.emplace(line).second) {
-        patterns_.push_back({std::string{line}, {number}});
-    } else if (!is_pattern && paths_.try_emplace(std::string{line}, Entry{number}).second) {
-        add_directories(line);
-    }
+    add_entry(line, number);
     const auto token = token_of(line);
     if (const auto value = parse_integer<std::uint64_t>(token)) {
         tokens_.insert(*value);
@@ -230,6 +243,29 @@ void Registry::add_line(std::string_view line, std::size_t number) {
     any_after_ = any_after_ || is_after || !is_before;
 }
 
+// A path that an earlier list has as well belongs to the later one: a forked child has its parent's list, and then its own.
+void Registry::add_entry(std::string_view line, std::size_t number) {
+    const auto letter = spelled_letter(line);
+    const Entry entry{number, letter != std::string_view::npos && line[letter] == 'T'};
+    const auto key = key_of(line);
+    if (key.text().find('*') == std::string_view::npos) {
+        const auto [place, is_new] = paths_.try_emplace(std::string{key.text()}, entry);
+        if (is_new) {
+            add_directories(line);
+        } else if (place->second.list < number) {
+            place->second = entry;
+        }
+        return;
+    }
+    const auto same = [&](const Pattern& pattern) { return pattern.text == key.text(); };
+    const auto known = std::find_if(patterns_.begin(), patterns_.end(), same);
+    if (known == patterns_.end()) {
+        patterns_.push_back({std::string{key.text()}, entry});
+    } else if (known->entry.list < number) {
+        known->entry = entry;
+    }
+}
+
 void Registry::add_directories(std::string_view line) {
     for (auto parent = parent_of(line); !parent.empty() && directories_.emplace(parent).second;) {
         parent = parent_of(parent);
@@ -237,10 +273,12 @@ void Registry::add_directories(std::string_view line) {
 }
 
 const Registry::Entry* Registry::look_up(std::string_view tail) const {
-    if (const auto found = paths_.find(tail); found != paths_.end()) {
+    const auto key = key_of(tail);
+    if (const auto found = paths_.find(key.text()); found != paths_.end()) {
         return &found->second;
     }
-    const auto match = std::find_if(patterns_.begin(), patterns_.end(), [&](const Pattern& pattern) { return matches(pattern.text, tail); });
+    const auto fits = [&](const Pattern& pattern) { return matches(pattern.text, key.text()); };
+    const auto match = std::find_if(patterns_.begin(), patterns_.end(), fits);
     return match == patterns_.end() ? nullptr : &match->entry;
 }
 
@@ -260,10 +298,17 @@ auto Registry::ask(Ask question) -> decltype(question()) {
     return question();
 }
 
-RunDirectory Registry::find(std::string_view tail) {
-    return ask([&]() -> RunDirectory {
+std::optional<Place> Registry::find(std::string_view tail) {
+    return ask([&]() -> std::optional<Place> {
         const auto* entry = look_up(tail);
-        return entry == nullptr ? RunDirectory{} : RunDirectory{lists_[entry->list].run_directory};
+        if (entry == nullptr) {
+            return std::nullopt;
+        }
+        Place place{lists_[entry->list].run_directory, std::string{tail}};
+        if (const auto letter = spelled_letter(tail); letter != std::string_view::npos) {
+            place.tail[letter] = entry->is_capital ? 'T' : 't';
+        }
+        return place;
     });
 }
 

@@ -27,8 +27,11 @@ struct TextHash {
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
 };
 
-// Where a registered tensor is to be written: nothing if it is not registered, "" if where the library would have written it.
-using RunDirectory = std::optional<std::string>;
+// Where a registered tensor is to be written: `{run_directory}/{tail}`, spelled as it was registered.
+struct Place {
+    std::string run_directory;  // "": where the library would have written it
+    std::string tail;
+};
 
 // Any thread may ask; who asks for something that is not registered has the lists read again first if they have grown.
 class Registry {
@@ -45,7 +48,8 @@ public:
     // As has_lists, but a list that may appear later counts only once it has.
     bool has_readable_list();
 
-    RunDirectory find(std::string_view tail);
+    // Nothing for what is not registered. inTensor and intensor, outTensor and outtensor are one name.
+    std::optional<Place> find(std::string_view tail);
     bool has_token(std::uint64_t token);
     // A registered tensor lies somewhere below this directory.
     bool has_directory(std::string_view tail);
@@ -75,6 +79,7 @@ private:
     };
     struct Entry {
         std::size_t list;
+        bool is_capital = false;  // registered as inTensor or outTensor
         bool is_saved = false;
     };
     struct Pattern {
@@ -87,6 +92,7 @@ private:
     bool refresh();
     void read_news(List& list, std::size_t number);
     void add_line(std::string_view line, std::size_t number);
+    void add_entry(std::string_view line, std::size_t number);
     void add_directories(std::string_view line);
     template <typename Ask>
     auto ask(Ask question) -> decltype(question());
@@ -96,10 +102,10 @@ private:
     mutable SharedLock mutex_;
     std::atomic<std::size_t> list_count_{0};
     std::vector<List> lists_;
+    // Paths and patterns with intensor and outtensor in small letters.
     std::unordered_map<std::string, Entry, TextHash, std::equal_to<>> paths_;
     std::unordered_set<std::string, TextHash, std::equal_to<>> directories_;
     std::vector<Pattern> patterns_;
-    std::unordered_set<std::string, TextHash, std::equal_to<>> pattern_texts_;
     std::set<std::uint64_t> tokens_;
     bool any_token_ = false;
     bool any_before_ = false;

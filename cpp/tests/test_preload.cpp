@@ -131,7 +131,7 @@ void test_registry(const fs::path& folder) {
     check(registry.follow(list.string(), "/run", false) == ENOENT, "a list that must be there");
     check(registry.follow(list.string(), "/run", true) == 0 && !registry.has_readable_list(), "a list that may come later");
     append(list, "0/0_M/1_L/after/x.bin\n0/0_M/2_L/after/x.b");
-    check(registry.find("0/0_M/1_L/after/x.bin") == "/run" && !registry.find("0/0_M/2_L/after/x.b"), "whole lines only");
+    check(registry.find("0/0_M/1_L/after/x.bin")->run_directory == "/run" && !registry.find("0/0_M/2_L/after/x.b"), "whole lines only");
     append(list, "in\n3/*_L/before/x.bin\n../x\n" + std::string(5000, 'x') + "\n");
     check(registry.find("0/0_M/2_L/after/x.bin").has_value() && registry.find("3/17_L/before/x.bin").has_value(), "what was appended counts");
     check(refusals == 2 && registry.line_count() == 4 - 1, "bad lines are refused and the others stay");
@@ -141,6 +141,15 @@ void test_registry(const fs::path& folder) {
     registry.mark_saved("3/17_L/before/x.bin");
     registry.mark_saved("3/18_L/before/x.bin");
     check(registry.saved_count() == 1, "a pattern is saved once");
+    append(list, "5/*_L/outTensor0.bin\n5/a/intensor1.bin\n");
+    check(registry.find("5/1_L/outtensor0.bin")->tail == "5/1_L/outTensor0.bin" && registry.find("5/a/inTensor1.bin")->tail == "5/a/intensor1.bin" &&
+              registry.find("5/a/intensor1.bin").has_value() && !registry.find("5/A/intensor1.bin"),
+          "both eras' spelling of a tensor is one name, written as registered");
+    const auto later = folder / "later.txt";
+    append(later, "0/0_M/1_L/after/x.bin\n3/*_L/before/x.bin\n");
+    check(registry.follow(later.string(), "/child", false) == 0 && registry.find("0/0_M/1_L/after/x.bin")->run_directory == "/child" &&
+              registry.find("3/4_L/before/x.bin")->run_directory == "/child" && registry.find("0/0_M/2_L/after/x.bin")->run_directory == "/run",
+          "of two lists with one path the later counts");
     const auto open = folder / "open.txt";
     append(open, "0/x\n");
     fs::permissions(open, fs::perms::all);
