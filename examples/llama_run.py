@@ -15,6 +15,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ def generate(model: LlamaForCausalLM, dump: GoldenDump, *, feed: list[int] | Non
     run on another text, where every tensor differs and none of them tells why.
     """
     inputs = torch.tensor([PROMPT])
+    # transformers 5 calls it cache, earlier ones past_key_values.
+    cache_name = "cache" if "cache" in signature(LlamaForCausalLM.forward).parameters else "past_key_values"
     cache: Any = None
     chosen: list[int] = []
     with torch.inference_mode():
@@ -73,8 +76,8 @@ def generate(model: LlamaForCausalLM, dump: GoldenDump, *, feed: list[int] | Non
             if defect is not None and token_id == defect.token:
                 model.model.layers[defect.layer].post_attention_layernorm.variance_epsilon = defect.epsilon
             dump.begin_token(token_id)
-            output = model(input_ids=inputs, past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
+            output = model(input_ids=inputs, use_cache=True, **{cache_name: cache})
+            cache = output[cache_name]
             chosen.append(int(output.logits[0, -1].argmax()))
             inputs = torch.tensor([[chosen[-1] if feed is None else feed[token_id]]])
     return chosen
