@@ -138,6 +138,14 @@ bool wants_data(Process& process) {
     return process.is_list_asked() || environment.data || !environment.description;
 }
 
+bool is_too_large(Process& process, const Job& job, std::uint64_t size) {
+    if (size <= kMaxTensorBytes) {
+        return false;
+    }
+    process.lose(Count::refused_size, job.relative, "refused: found a tensor of more than 10 GiB");
+    return true;
+}
+
 void save_job(Process& process, std::unique_ptr<Job> job, const Attributes& attributes, std::uint64_t size, Source source) {
     if (!is_attribute(attributes.format) || !is_attribute(attributes.dtype) || !are_dims(attributes.dims)) {
         process.lose(Count::refused_attributes, job->relative,
@@ -145,8 +153,7 @@ void save_job(Process& process, std::unique_ptr<Job> job, const Attributes& attr
                          printable(attributes.dims, 40) + "', expected numbers");
         return;
     }
-    if (size > kMaxTensorBytes) {
-        process.lose(Count::refused_size, job->relative, "refused: found a tensor of more than 10 GiB");
+    if (is_too_large(process, *job, size)) {
         return;
     }
     const bool is_wanted = wants_data(process);
@@ -310,11 +317,13 @@ void save_tiling(Abi abi, const void* data, std::uint64_t data_size, Text path) 
         if (!process.settings.is_on || process.is_list_asked() || !process.settings.environment.tiling || data == nullptr) {
             return false;
         }
+        process.counters.add(Count::offered);
         auto job = place_below(process, process.settings.output_root, view(path));
-        if (job != nullptr && data_size <= kMaxTensorBytes) {
-            job->size = data_size;
-            process.save(std::move(job), {static_cast<const char*>(data), {}});
+        if (job == nullptr || is_too_large(process, *job, data_size)) {
+            return false;
         }
+        job->size = data_size;
+        process.save(std::move(job), {static_cast<const char*>(data), {}});
         return true;
     });
 }

@@ -64,6 +64,9 @@ void read_rounds(const Environment& get, Settings& settings) {
         return;
     }
     const auto parts = split(text, ',');
+    if (parts.empty()) {
+        complain(settings, found("ATB_SAVE_TENSOR_RANGE", text, "first,last[,first,last...] or all; no round is in range"));
+    }
     for (std::size_t i = 0; i < parts.size(); i += 2) {
         const auto first = parse_integer<std::uint64_t>(parts[i]);
         const auto last = i + 1 < parts.size() ? parse_integer<std::uint64_t>(parts[i + 1]) : std::nullopt;
