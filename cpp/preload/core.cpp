@@ -54,9 +54,11 @@ bool are_dims(std::string_view text) {
 
 // Where a tensor goes, or nothing: refused, or not selected. Both are counted.
 std::unique_ptr<Job> place_registered(Process& process, std::string_view path) {
-    auto found = process.registry.find(tail_of(path, process.settings.task));
+    const auto tail = tail_of(path, process.settings.task);
+    auto found = process.registry.find(tail);
     if (!found) {
         process.counters.add(Count::not_selected);
+        process.unregistered.add(tail);
         return nullptr;
     }
     auto job = std::make_unique<Job>();
@@ -122,6 +124,11 @@ std::unique_ptr<Job> place(Process& process, std::string_view path) {
     if (!is_selected) {
         process.counters.add(Count::not_selected);
         return nullptr;
+    }
+    if (process.settings.select == Select::automatic && process.settings.environment.era != Era::atb) {
+        // The seed's variables are also what lets registered tensors through, so this may not be meant.
+        process.teller.once("unregistered", "no tensor is registered so far, so all that the library hands over is saved; "
+                                            "FASTCMP_SELECT=registered saves registered ones only");
     }
     return place_as_given(process, plain);
 }
@@ -246,7 +253,12 @@ bool is_directory_needed(Abi abi, Text directory) noexcept {
             while (path.size() > 1 && path.ends_with('/')) {
                 path.remove_suffix(1);
             }
-            return process.registry.has_directory(tail_of(path, process.settings.task));
+            const auto tail = tail_of(path, process.settings.task);
+            const bool is_needed = process.registry.has_directory(tail);
+            if (!is_needed) {
+                process.unregistered.add(tail);
+            }
+            return is_needed;
         }
         return process.settings.environment.selects_anything();
     });

@@ -19,9 +19,20 @@
 namespace fastcmp::preload {
 namespace {
 
-constexpr std::size_t kMaxCauses = 100;
-
 std::atomic<Process*> the_process{nullptr};
+
+double seconds_now() {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+// To the millisecond, whatever the host's locale.
+std::string time_text(double seconds) {
+    const auto milliseconds = static_cast<std::int64_t>(seconds * 1000);
+    const auto fraction = std::to_string(1000 + milliseconds % 1000);
+    return std::to_string(milliseconds / 1000) + "." + fraction.substr(1);
+}
 
 std::string program_path() {
     std::array<char, kMaxPath> path{};
@@ -63,39 +74,6 @@ std::string libraries_text(const Settings& settings, bool names_only) {
 
 thread_local bool CallGuard::is_inside_ __attribute__((tls_model("initial-exec"))) = false;
 
-// --- lines for the user -----------------------------------------------------------------------------------------------------------------
-
-Teller::Teller() {
-    struct stat status {};
-    if (::fstat(STDERR_FILENO, &status) == 0) {
-        device_ = status.st_dev;
-        inode_ = status.st_ino;
-    }
-}
-
-void Teller::once(std::string_view cause, std::string_view text) {
-    {
-        const std::lock_guard lock{mutex_};
-        if (told_.size() >= kMaxCauses || !told_.emplace(cause).second) {
-            return;
-        }
-    }
-    say(text);
-}
-
-void Teller::say(std::string_view text) const {
-    struct stat status {};
-    if (::fstat(STDERR_FILENO, &status) != 0 || status.st_dev != device_ || status.st_ino != inode_) {
-        return;
-    }
-    const auto line = "fastcmp preload: " + std::string{text} + "\n";
-    if (::write(STDERR_FILENO, line.data(), line.size()) < 0) {
-        return;  // nobody reads it
-    }
-}
-
-// --- the process ------------------------------------------------------------------------------------------------------------------------
-
 // What another thread may hold while this one forks is held by this one then, so that it is whole in the child.
 struct ForkHandlers {
     static void prepare() {
@@ -123,10 +101,15 @@ struct ForkHandlers {
 
 Process::Process()
     : pid{::getpid()},
-      started{std::time(nullptr)},
+      started{seconds_now()},
       settings{read_settings([](const char* name) -> const char* { return std::getenv(name); })},
       registry{[this](std::string_view where, std::string_view why) { lose(Count::list_refused, where, why); }},
       writer{make_writer()} {
+    for (const auto& problem : settings.problems) {
+        if (settings.is_on && problem.find(": found '") != std::string::npos) {
+            teller.once(problem, problem);
+        }
+    }
     if (settings.lists_count()) {
         for (const auto* list : {&settings.allow_list, &settings.legacy_allow_list}) {
             if (!list->empty()) {
@@ -247,14 +230,19 @@ std::string Process::status(bool is_ended, bool is_thorough) const {
         const std::lock_guard lock{mutex_};
         last = last_refusal_;
     }
+    std::vector<std::string> asked;
+    for (const auto& path : unregistered.kept()) {
+        asked.push_back(json_string(path));
+    }
     return "{\"fastcmp_preload\": 1, \"version\": " + json_string(FASTCMP_VERSION) + ", " + member("pid", static_cast<std::uint64_t>(pid)) +
-           ", \"program\": " + json_string(program_path()) + ", " + member("started", static_cast<std::uint64_t>(started)) + ", " +
-           member("written", static_cast<std::uint64_t>(std::time(nullptr))) + ", \"ended\": " + (is_ended ? "true" : "false") +
+           ", \"program\": " + json_string(program_path()) + ", " + "\"started\": " + time_text(started) +
+           ", \"written\": " + time_text(seconds_now()) + ", \"ended\": " + (is_ended ? "true" : "false") +
            ", \"calls\": " + object(kCallNames, counters.calls) + ", \"select\": " + json_string(name_of(settings.select)) + ", \"selected_by\": " +
            json_string(has_list ? "registered" : has_environment ? "environment" : "nothing") + ", " +
            member("registered_lines", registry.line_count()) + ", " + member("registered_saved", registry.saved_count()) +
            ", \"counters\": " + object(kCountNames, counters.counts) + ", " + member("queued", writer->queued()) +
-           ", \"last_refusal\": " + json_string(printable(last, 500)) + ", \"libraries\": " + libraries_text(settings, !is_thorough) + "}\n";
+           ", \"last_refusal\": " + json_string(printable(last, 500)) + ", \"asked\": [" + joined(", ", asked) +
+           "], \"libraries\": " + libraries_text(settings, !is_thorough) + "}\n";
 }
 
 void Process::write_heartbeat(bool is_ended) {
@@ -280,6 +268,7 @@ void Process::end() {
     if (!settings.is_on || (!is_concerned && loaded_libraries(settings.libraries, true).empty())) {
         return;
     }
+    registry.refresh();  // what was registered after the library's last question
     write_heartbeat(true);
     std::vector<std::string> losses;
     for (const auto count : kLosses) {
@@ -307,6 +296,7 @@ void Process::forked() {
     new (&teller.mutex()) std::mutex;
     new (&registry.mutex()) SharedLock;
     new (&mutex_) std::mutex;
+    new (&unregistered) Examples;
     is_writing_heartbeat_ = false;
     parent_pid = pid;
     pid = ::getpid();

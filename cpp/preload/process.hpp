@@ -11,33 +11,18 @@
 #include <ctime>
 #include <functional>
 #include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 
 #include "counters.hpp"
+#include "examples.hpp"
 #include "registry.hpp"
 #include "settings.hpp"
+#include "teller.hpp"
 #include "writer.hpp"
 
 namespace fastcmp::preload {
-
-// Lines on the host's stderr: one for each cause.
-class Teller {
-public:
-    Teller();
-    // `cause` tells causes apart; the text is what the user reads.
-    void once(std::string_view cause, std::string_view text);
-    void say(std::string_view text) const;
-    std::mutex& mutex() { return mutex_; }
-
-private:
-    std::mutex mutex_;
-    std::set<std::string, std::less<>> told_;
-    dev_t device_ = 0;  // what descriptor 2 was: the host may close it and open a file of its own
-    ino_t inode_ = 0;
-};
 
 class Process {
 public:
@@ -66,11 +51,12 @@ public:
 
     pid_t pid;
     pid_t parent_pid = 0;  // of the process that this one was forked from, with the library in it
-    const std::time_t started;
+    const double started;  // seconds since 1970
     const Settings settings;
     Counters counters;
     Teller teller;
     Registry registry;
+    Examples unregistered;
     Writer* writer;
     std::atomic<bool> is_followed{false};
 

@@ -150,7 +150,6 @@ bool Registry::has_readable_list() {
     return ask(is_readable);
 }
 
-// Reads what the lists have grown by; true if there was anything.
 bool Registry::refresh() {
     {
         const std::shared_lock lock{mutex_};

@@ -58,6 +58,8 @@ public:
     bool has_after();
 
     void mark_saved(std::string_view tail);
+    // Reads what the lists have grown by, also where nobody asks; true if there was anything.
+    bool refresh();
     std::uint64_t line_count() const;
     std::uint64_t saved_count() const;
 
@@ -89,7 +91,6 @@ private:
 
     int open_list(List& list);
     bool has_news(const List& list) const;
-    bool refresh();
     void read_news(List& list, std::size_t number);
     void add_line(std::string_view line, std::size_t number);
     void add_entry(std::string_view line, std::size_t number);

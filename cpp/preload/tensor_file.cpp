@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "write_signals.hpp"
+
 namespace fastcmp::preload {
 namespace {
 
@@ -115,6 +117,7 @@ Failure TensorFile::create(const std::string& root, const std::string& relative,
 }
 
 Failure TensorFile::append(std::string_view header, const char* data, std::size_t size) {
+    const WriteSignals held;
     while (!header.empty() || size != 0) {
         iovec parts[2] = {{const_cast<char*>(header.data()), header.size()}, {const_cast<char*>(data), size}};
         const auto done = header.empty() ? ::write(file_, data, size) : ::writev(file_, parts, 2);

@@ -18,7 +18,9 @@ using Clock = std::chrono::steady_clock;
 
 // What a small piece costs beside its bytes.
 constexpr std::size_t kPieceOverhead = 256;
-constexpr auto kTickEvery = std::chrono::seconds{5};
+// The first ticks come soon, so that a program that is killed early has left word of what it saved.
+constexpr auto kFirstTick = std::chrono::milliseconds{200};
+constexpr auto kLastTick = std::chrono::milliseconds{5000};
 
 // `seconds` from now; far away where that is not a time.
 Clock::time_point after(double seconds) {
@@ -155,7 +157,8 @@ void Writer::push(Piece piece) {
 
 void Writer::run() {
     bool has_news = false;
-    auto next_tick = Clock::now() + kTickEvery;
+    auto tick_every = kFirstTick;
+    auto next_tick = Clock::now() + tick_every;
     std::unique_lock lock{mutex_};
     while (true) {
         const auto is_due = [this] { return !queue_.empty() || is_closing_; };
@@ -166,7 +169,8 @@ void Writer::run() {
             tick_();
             lock.lock();
             has_news = false;
-            next_tick = Clock::now() + kTickEvery;
+            tick_every = std::min(tick_every * 2, kLastTick);
+            next_tick = Clock::now() + tick_every;
             continue;
         }
         if (queue_.empty()) {
