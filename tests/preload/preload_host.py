@@ -132,9 +132,15 @@ def tail_of(path: Path) -> str:
 
 
 def saved_files(directory: Path) -> dict[str, Path]:
+    """By `{token}/{tensor_path}`, without what was handed over as bad input."""
     found = {}
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and not path.name.startswith(".") and "tensors" in path.parts and path.suffix == ".bin":
+        if (
+            path.is_file()
+            and not path.name.startswith(".")
+            and path.suffix == ".bin"
+            and {"tensors", "0_Bad"} & {*path.parts} == {"tensors"}
+        ):
             tail = tail_of(path)
             assert tail not in found, f"{path} and {found[tail]}"
             found[tail] = path
@@ -158,7 +164,7 @@ def tree_hash(directory: Path, *, without: tuple[Path, ...] = ()) -> str:
     digest = hashlib.sha256()
     for path in _walk(directory, without):
         status = path.lstat()
-        digest.update(f"{path} {status.st_mode:o} {status.st_uid} ".encode(errors="surrogateescape"))
+        digest.update(f"{path.relative_to(directory)} {status.st_mode:o} {status.st_uid} ".encode(errors="surrogateescape"))
         if path.is_symlink():
             digest.update(os.readlink(path).encode())
         elif path.is_file():
