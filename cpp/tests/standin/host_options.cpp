@@ -25,7 +25,9 @@ constexpr auto kUsage =
     "  --exit-busy             leave by exit while threads still run\n"
     "  --save-at-exit          save once more from a static destructor\n"
     "  --not-selected N        print the ns that each of N offers takes (in every one of --threads)\n"
-    "  --throughput            print the seconds of saving and of plain writes; --rounds N (5), --directory DIR for the plain files\n";
+    "  --throughput            print the seconds of saving --tokens times --layers tensors in each of --threads, and of plain writes\n"
+    "  --directory DIR         where the plain files go; empties DIR between the rounds, so the library's files may go there, too\n"
+    "  --rounds N              so many (5), after one that is not counted\n";
 
 [[noreturn]] void refuse(const std::string& reason) {
     std::fprintf(stderr, "standin_host: %s\n%s", reason.c_str(), kUsage);

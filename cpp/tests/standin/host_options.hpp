@@ -22,7 +22,7 @@ struct Options {
     std::uint64_t not_selected = 0;
     bool throughput = false;
     int rounds = 5;
-    std::string directory = ".";
+    std::string directory;
     std::string dlopen_flags;  // empty: linked
     std::string dlopen_path;
 };

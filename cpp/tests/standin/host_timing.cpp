@@ -4,7 +4,6 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <barrier>
@@ -12,6 +11,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -64,9 +65,10 @@ struct ModelDeleter {
     void operator()(standin_model* model) const { destroy(model); }
 };
 
-std::unique_ptr<standin_model, ModelDeleter> make_model(const Library& library, const Options& options) {
-    std::unique_ptr<standin_model, ModelDeleter> model{library.model_create(0, "TimedTorch", "TimedLayer", options.flow),
-                                                       ModelDeleter{library.model_destroy}};
+using Model = std::unique_ptr<standin_model, ModelDeleter>;
+
+Model make_model(const Library& library, const Options& options, int id) {
+    Model model{library.model_create(id, "TimedTorch", "TimedLayer", options.flow), ModelDeleter{library.model_destroy}};
     if (model == nullptr) {
         std::fputs("standin_host: the library does not have this flow\n", stderr);
         std::exit(2);
@@ -74,10 +76,10 @@ std::unique_ptr<standin_model, ModelDeleter> make_model(const Library& library, 
     return model;
 }
 
-std::string header(std::uint64_t nbytes) {
+std::string header(std::uint64_t nbytes, const std::string& dims) {
     const auto length = std::to_string(nbytes);
-    return "$Version=1.0\n$Object.Count=1\n$Object.Length=" + length + "\nformat=2\ndtype=4\ndims=" + length + "\n$Object.data=0," +
-           length + "\n$End=1\n";
+    return "$Version=1.0\n$Object.Count=1\n$Object.Length=" + length + "\nformat=2\ndtype=3\ndims=" + dims + "\n$Object.data=0," + length +
+           "\n$End=1\n";
 }
 
 void write_all(int file, const char* data, std::size_t size) {
@@ -103,6 +105,111 @@ void write_plain(const std::string& path, const std::string& head, const char* p
     ::close(file);
 }
 
+/// The same tensors three times: through the library, and without ado into a tree and into one directory.
+///
+/// All of it lands below one directory that was empty, which is emptied before each of them: what is still to be written back then never is,
+/// so that the disk's pace decides nothing.
+class Saving {
+public:
+    Saving(const Library& library, const Options& options)
+        : library_{library}, options_{options}, dims_{"1," + std::to_string(options.nbytes / sizeof(std::int32_t))} {
+        if (options.directory.empty() || options.nbytes < sizeof(std::int32_t) || options.nbytes % sizeof(std::int32_t) != 0) {
+            std::fputs("standin_host: --throughput needs --directory, and --bytes a multiple of 4\n", stderr);
+            std::exit(2);
+        }
+        std::filesystem::create_directories(options.directory);
+        if (!std::filesystem::is_empty(options.directory)) {
+            std::fprintf(stderr, "standin_host: %s: not empty\n", options.directory.c_str());
+            std::exit(2);
+        }
+        for (int thread = 0; thread < options.threads; ++thread) {
+            models_.push_back(make_model(library, options, thread));
+            for (int layer = 0; layer < options.layers; ++layer) {
+                library.model_add_op(models_.back().get(), layer, kRunner, 0, 0);
+            }
+            auto& values = values_.emplace_back(options.nbytes / sizeof(std::int32_t));
+            for (std::size_t index = 0; index < values.size(); ++index) {
+                values[index] = static_cast<std::int32_t>(index);
+            }
+        }
+    }
+
+    void clear() const {
+        constexpr std::uint64_t kSmall = 64 * 1024;
+        if (options_.nbytes <= kSmall) {
+            return;
+        }
+        for (const auto& entry : std::filesystem::recursive_directory_iterator{options_.directory}) {
+            if (entry.is_regular_file() && entry.file_size() > kSmall) {
+                std::filesystem::resize_file(entry.path(), 0);
+            }
+        }
+    }
+
+    double save() {
+        return timed([this](int thread, int token, int layer, const char* data) {
+            library_.execute_op(models_[static_cast<std::size_t>(thread)].get(), layer, kRunner, 0, static_cast<std::uint64_t>(token), data,
+                                options_.nbytes, 2, 3, dims_.c_str());
+        });
+    }
+
+    /// Where the library would have put them, had it another root.
+    double write_tree() {
+        const auto stem = options_.directory + "/plain/tensors/0_" + std::to_string(::getpid()) + "/";
+        return timed([this, stem](int thread, int token, int layer, const char* data) {
+            const auto directory = stem + std::to_string(token) + "/" + std::to_string(thread) + "_TimedTorch/" + std::to_string(layer) +
+                                   "_TimedLayer/0_" + kRunner + "/after";
+            std::filesystem::create_directories(directory);
+            write_plain(directory + "/outtensor0.bin", header(options_.nbytes, dims_), data, options_.nbytes);
+        });
+    }
+
+    double write_flat() {
+        const auto directory = options_.directory + "/flat";
+        std::filesystem::create_directory(directory);
+        return timed([this, directory](int thread, int token, int layer, const char* data) {
+            const auto name = std::to_string(thread) + "_" + std::to_string(token) + "_" + std::to_string(layer) + ".bin";
+            write_plain(directory + "/" + name, header(options_.nbytes, dims_), data, options_.nbytes);
+        });
+    }
+
+private:
+    static constexpr auto kRunner = "SavedRunner";
+    using Write = std::function<void(int thread, int token, int layer, const char* data)>;
+
+    /// Seconds until every thread has written all of its tensors, and what was put off is written, too. Tokens never come again.
+    double timed(const Write& write) {
+        std::barrier start_together{options_.threads + 1};
+        std::vector<std::jthread> threads;
+        for (int thread = 0; thread < options_.threads; ++thread) {
+            threads.emplace_back([&, thread] {
+                auto& values = values_[static_cast<std::size_t>(thread)];
+                start_together.arrive_and_wait();
+                for (int token = first_token_; token < first_token_ + options_.tokens; ++token) {
+                    for (int layer = 0; layer < options_.layers; ++layer) {
+                        values[0] = token * options_.layers + layer;  // no two tensors of a thread are the same
+                        write(thread, token, layer, reinterpret_cast<const char*>(values.data()));
+                    }
+                }
+            });
+        }
+        start_together.arrive_and_wait();
+        const auto start = Clock::now();
+        threads.clear();
+        drain();
+        const auto seconds = seconds_since(start);
+        first_token_ += options_.tokens;
+        return seconds;
+    }
+
+    const Library& library_;
+    const Options& options_;
+    std::string dims_;
+    std::vector<Model> models_;                     // one per thread
+    std::vector<std::vector<std::int32_t>> values_; // one per thread: 0, 1, 2, ... but for the first
+    int first_token_ = 0;
+};
+
 }  // namespace
 
 void time_offers(const Library& library, const Options& options) {
@@ -112,7 +219,7 @@ void time_offers(const Library& library, const Options& options) {
     std::vector<double> ns(static_cast<std::size_t>(options.threads));
     std::barrier start_together{options.threads};
     const auto offer_all = [&](std::size_t thread) {
-        const auto model = make_model(library, options);
+        const auto model = make_model(library, options, static_cast<int>(thread));
         const auto offer = [&](std::uint64_t times) {
             for (int node = 0; node < kOffering; ++node) {
                 library.offer(model.get(), 0, "NotSelectedRunner", node, 0, data.data(), options.nbytes, 2, 4, dims.c_str(), times);
@@ -129,66 +236,28 @@ void time_offers(const Library& library, const Options& options) {
         threads.emplace_back(offer_all, thread);
     }
     threads.clear();
-    std::printf("{\"threads\": %d, \"offers_per_thread\": %llu, \"ns_per_offer\": %s}\n", options.threads,
-                static_cast<unsigned long long>(each * kOffering), as_json(ns).c_str());
+    std::printf("{\"threads\": %d, \"offers_per_thread\": %llu, \"ns_per_offer\": %s,\n \"status\": %s}\n", options.threads,
+                static_cast<unsigned long long>(each * kOffering), as_json(ns).c_str(), status().c_str());
 }
 
 void time_saving(const Library& library, const Options& options) {
-    const auto model = make_model(library, options);
-    const auto size = static_cast<std::size_t>(options.nbytes);
-    std::vector<char> data(size);
-    for (std::size_t index = 0; index < size; ++index) {
-        data[index] = static_cast<char>(index * 31 + index / 4096);
-    }
-    const auto dims = std::to_string(options.nbytes);
-    const auto head = header(options.nbytes);
-    const auto plain = options.directory + "/standin_plain";
-    ::mkdir(options.directory.c_str(), 0750);
-    ::mkdir(plain.c_str(), 0750);
-    for (int layer = 0; layer < options.layers; ++layer) {
-        library.model_add_op(model.get(), layer, "SavedRunner", 0, 0);
-    }
-
-    std::uint64_t token = 0;
-    const auto save_round = [&] {
-        const auto start = Clock::now();
-        for (int count = 0; count < options.tokens; ++count, ++token) {
-            for (int layer = 0; layer < options.layers; ++layer) {
-                library.execute_op(model.get(), layer, "SavedRunner", 0, token, data.data(), options.nbytes, 2, 4, dims.c_str());
-            }
-        }
-        drain();
-        return seconds_since(start);
-    };
-    int round = 0;
-    // With `copies` as the library itself hands a tensor over: from the device to fresh memory first.
-    const auto plain_round = [&](bool copies) {
-        const auto stem = plain + "/" + std::to_string(round++) + "_";
-        const auto start = Clock::now();
-        for (int count = 0; count < options.tokens * options.layers; ++count) {
-            const auto* payload = data.data();
-            std::unique_ptr<char[]> copied;
-            if (copies) {
-                copied = std::make_unique_for_overwrite<char[]>(size);
-                std::memcpy(copied.get(), data.data(), size);
-                payload = copied.get();
-            }
-            write_plain(stem + std::to_string(count) + ".bin", head, payload, size);
-        }
-        return seconds_since(start);
-    };
-
+    Saving saving{library, options};
+    std::vector<double> flat;
+    std::vector<double> plain;
     std::vector<double> saved;
-    std::vector<double> plainly;
-    std::vector<double> copied;
-    for (int count = 0; count < options.rounds; ++count) {
-        plainly.push_back(plain_round(false));
-        saved.push_back(save_round());
-        copied.push_back(plain_round(true));
+    for (int round = 0; round <= options.rounds; ++round) {
+        const bool is_recorded = round > 0;  // the first one warms up
+        for (const auto& [run, seconds] : {std::pair{&Saving::write_flat, &flat}, {&Saving::write_tree, &plain}, {&Saving::save, &saved}}) {
+            saving.clear();
+            const auto took = (saving.*run)();
+            if (is_recorded) {
+                seconds->push_back(took);
+            }
+        }
     }
     std::printf(
-        "{\"tensors_per_round\": %d, \"bytes_per_tensor\": %llu,\n \"saved_s\": %s,\n \"plain_s\": %s,\n \"copied_plain_s\": %s,\n"
+        "{\"threads\": %d, \"tensors_per_round\": %d, \"bytes_per_tensor\": %llu,\n \"saved_s\": %s,\n \"plain_s\": %s,\n \"flat_s\": %s,\n"
         " \"status\": %s}\n",
-        options.tokens * options.layers, static_cast<unsigned long long>(options.nbytes), as_json(saved).c_str(), as_json(plainly).c_str(),
-        as_json(copied).c_str(), status().c_str());
+        options.threads, options.threads * options.tokens * options.layers, static_cast<unsigned long long>(options.nbytes),
+        as_json(saved).c_str(), as_json(plain).c_str(), as_json(flat).c_str(), status().c_str());
 }
