@@ -140,10 +140,13 @@ class Session:
             expected = " or ".join(map(repr, ROLE_OF_SOURCE))
             raise _NotSaved("unknown_source", "unknown source", f"data_src: found {_shown(data_src)}, expected {expected}")
         data_name, token_name = id_text(data_id), id_text(token_id)
+        where = f"data_id {_shown(data_name)}, token_id {_shown(token_name)}"
+        if token_name == ANY_TOKEN and value is not None:
+            text = "is a token of that name; a star stands for every token only where there is a tensor_path and no data_val"
+            self.counters.warn_once("star token", f"dump_data: {where}: {text}")
         if not self.settings.tokens.admits(token_name) and (token_name != ANY_TOKEN or value is not None):
             self.counters.add("skipped")
             return
-        where = f"data_id {_shown(data_name)}, token_id {_shown(token_name)}"
         try:
             if value is not None:
                 self._dump_value(data_src, data_name, token_name, value, where)
@@ -393,6 +396,9 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
+_MAX_SHOWN_TEXT: Final = 160
+
+
 def _checked_tensor_path(tensor_path: Any, where: str) -> str:
     def refuse(expected: str) -> NoReturn:
         text = f"{where}: tensor_path: found {_shown(tensor_path)}, expected {expected}"
@@ -401,13 +407,14 @@ def _checked_tensor_path(tensor_path: Any, where: str) -> str:
     if not isinstance(tensor_path, (str, os.PathLike)):
         refuse("text")
     path = os.fsdecode(tensor_path)
-    if not path:
-        refuse("a path that is not empty")
-    if path.startswith("/") or ".." in path.split("/"):
+    parts = [part for part in path.split("/") if part not in ("", os.curdir)]
+    if path.startswith("/") or os.pardir in parts:
         refuse("a path below the token's directory")
+    if not parts:
+        refuse("a path that is not empty")
     if any(char < " " or char == "\x7f" for char in path):
         refuse("no control characters")
-    return path
+    return "/".join(parts)
 
 
 def _low_level_home() -> str:
@@ -425,7 +432,9 @@ def _working_directory() -> str:
 
 def _shown(value: object) -> str:
     try:
-        text = repr(value[:80] if isinstance(value, str) else value)
+        if isinstance(value, str) and len(value) > _MAX_SHOWN_TEXT:
+            return f"{value[:_MAX_SHOWN_TEXT]!r}..."
+        text = repr(value)
     except Exception:  # somebody else's __repr__
         text = f"a {type(value).__name__}"
     return text if len(text) <= 200 else f"{text[:200]}..."

@@ -58,9 +58,12 @@ class Side:
     def __init__(self, directory: DumpDirectory, data_src: str, header: JournalHeader) -> None:
         self._written_prefix = f"./{directory.name}/{source_directory_name(data_src)}"
         self._descriptor = open_directory(source_directory_name(data_src), directory.descriptor)
-        self._journal = os.open(JOURNAL_NAME, _CREATE | os.O_APPEND, 0o644, dir_fd=self._descriptor)
+        try:
+            self._journal, self._journal_size = _begin_journal(self._descriptor, header_line(header))
+        except BaseException:
+            os.close(self._descriptor)
+            raise
         self._identities = {descriptor: _identity(descriptor) for descriptor in (self._descriptor, self._journal)}
-        self._journal_size = os.write(self._journal, header_line(header))
         self._metadata: dict[str, dict[str, str]] = {}
         self._dtypes: dict[str, dict[str, str]] = {}
         self._dtypes_written = self._dtypes_changed = False
@@ -204,6 +207,21 @@ class Side:
         """Refuse to write through a descriptor that the program closed, and perhaps opened anew for a file of its own."""
         if _identity(descriptor) != self._identities[descriptor]:
             raise OSError(errno.EBADF, "found another file behind the dump's descriptor; the program closed it")
+
+
+def _begin_journal(directory: int, header: bytes) -> tuple[int, int]:
+    """A new journal with its header: descriptor and size. Nothing stays where it fails, so that it can be tried again."""
+    journal = os.open(JOURNAL_NAME, _CREATE | os.O_APPEND, 0o644, dir_fd=directory)
+    try:
+        size = os.write(journal, header)
+        if size != len(header):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), JOURNAL_NAME)
+    except BaseException:
+        os.close(journal)
+        with contextlib.suppress(OSError):
+            os.unlink(JOURNAL_NAME, dir_fd=directory)
+        raise
+    return journal, size
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

@@ -322,11 +322,34 @@ def test_D5_an_unset_home_is_told_and_the_path_starts_at_the_dump(own_dump: Path
     assert caplog.messages == [f"dump_data: data_id '0', token_id '0': {text}"]
 
 
+@pytest.mark.parametrize("written", ["./{}", "{}/", ".//{}", "././{}/."])
+def test_a_tensor_path_is_registered_as_the_library_spells_it(own_dump: Path, written: str) -> None:
+    dump_data("acl", 0, tensor_path=written.format(TENSOR_PATH.replace("/", "/.//")))
+    assert allow_list(own_dump).read_text() == f"0/{TENSOR_PATH}\n"
+    assert metadata_of(side_of(own_dump, "acl"))["0"] == {"0": f"./tensors/thread_{os.getpid()}/0/{TENSOR_PATH}"}
+
+
 def test_D19_a_brace_in_tensor_path_is_told(own_dump: Path, caplog: pytest.LogCaptureFixture) -> None:
     dump_data("acl", 0, tensor_path="0_Model/{i}_Layer/outTensor0.bin")
     assert "found a brace in '0_Model/{i}_Layer/outTensor0.bin'; was the f of f'...' forgotten?" in caplog.text
     assert "It is taken as it stands; '*' would stand for every layer" in caplog.text
     assert dump_counters()["registered"] == 1
+
+
+def test_a_path_in_a_message_is_whole(own_dump: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = "0_Qwen2ForCausalLM/{i}_DecoderLayerOperation/12_RmsNormOperationRunner/after/outTensor0.bin"
+    dump_data("acl", 0, tensor_path=path)
+    assert f"found a brace in {path!r};" in caplog.text
+    dump_data("acl", "x" * 1000, [])
+    assert f"data_id {'x' * 160!r}..., token_id '0': found a list" in caplog.text
+
+
+def test_a_star_as_the_token_of_a_value_is_told_once(own_dump: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for data_id in range(2):
+        dump_data("golden", data_id, ONE, token_id="*")
+    text = "is a token of that name; a star stands for every token only where there is a tensor_path and no data_val"
+    assert caplog.messages == [f"dump_data: data_id '0', token_id '*': {text}"]
+    assert list(metadata_of(side_of(own_dump))["1"]) == ["*"]
 
 
 PATTERN = "0_Model/*_Layer/6_NormOpsRunner/after/outTensor0.bin"
@@ -370,7 +393,7 @@ def test_a_program_that_closed_the_list_writes_into_no_other_file(own_dump: Path
     os.close(other)
 
 
-@pytest.mark.parametrize("path", ["../x.bin", "a/../../x.bin", "/etc/passwd", "", "a\nb", "a\x00b", 7])
+@pytest.mark.parametrize("path", ["../x.bin", "a/../../x.bin", "/etc/passwd", "", ".", "./", "a\nb", "a\x00b", 7])
 def test_D6_a_tensor_path_that_leaves_its_place_is_refused(own_dump: Path, path: Any, caplog: pytest.LogCaptureFixture) -> None:
     dump_data("acl", 0, tensor_path=path)
     assert dump_counters()["bad_tensor_path"] == 1 and files_below(own_dump) == set()
@@ -468,6 +491,24 @@ def test_an_unwritable_directory_is_told_and_the_dump_recovers(own_dump: Path, m
     dump_data("golden", 1, ONE)
     assert dump_counters()["write_failed"] == 3 and caplog.text.count("No space left on device") == 1
     assert np.array_equal(saved(own_dump, 1), ONE)
+
+
+def test_a_disk_that_was_full_from_the_start_is_the_one_cause_and_may_have_room_later(own_dump: Path) -> None:
+    code = """
+import os, resource, signal, numpy as np
+from fastcmp.dump import dump_data, dump_counters
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+for room in (0, 20, hard):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    for token in range(2):
+        dump_data("golden", 0, np.zeros(10), token_id=token)
+print(os.getpid(), dump_counters()["write_failed"])
+"""
+    done = run_python(code, own_dump)
+    pid, failed = done.stdout.split()
+    assert failed == "4" and list(metadata_of(side_of(own_dump, pid=int(pid)))["0"]) == ["0", "1"]
+    assert "File too large" in done.stderr and "File exists" not in done.stderr
 
 
 def test_a_tensor_that_does_not_fit_leaves_nothing_behind(own_dump: Path) -> None:

@@ -606,3 +606,11 @@ def test_every_call_of_every_module_is_one_tensor_and_none_is_replaced(tree: Any
     dump.remove()
     counters = dump_counters()
     assert counters["saved"] == calls * (2 if what == "both" else 1) and counters["replaced"] == 0
+
+
+def test_a_star_as_token_is_told_and_is_a_token(own_dump: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = Model()
+    with dump_model(model, "golden", names="*.mlp", token_id="*"):
+        model(X)
+    assert len(caplog.messages) == 1 and "token_id '*': is a token of that name" in caplog.text
+    assert list(metadata_of(side_of(own_dump))["layers.0.mlp"]) == ["*"]
