@@ -16,8 +16,8 @@ the first call::
 dead process with the same pid is renamed to ``{pid}_cmp_dump_data.earlier-{n}`` first, so entries of two runs never mix.
 
 Paths in metadata.json and in the journal are relative to the dump directory, ``./{pid}_cmp_dump_data/golden_tensor/0/7_tensor.npy``, as the
-original wrote them; low-level ones are ``{ACLTRANSFORMER_HOME_PATH}/tensors/thread_{pid}/{token}/{tensor_path}``. `path_candidates` finds
-them again.
+original wrote them; low-level ones are ``{home}/tensors/thread_{pid}/{token}/{tensor_path}``, where ``{home}``, ACLTRANSFORMER_HOME_PATH, is
+absolute only if it lies outside of the dump directory. `path_candidates` and `low_level_candidates` find them again.
 
 The journal is ASCII, one JSON object a line, each appended by one write. The first line is the header::
 
@@ -136,7 +136,10 @@ def tensor_file_name(data_id: str) -> str:
 
 
 def low_level_run_directory(home: str, pid: int) -> str:
-    """Where the acceleration library writes the tensors of a process; ``home`` is ACLTRANSFORMER_HOME_PATH, ``.`` where it is not set."""
+    """Where the acceleration library writes the tensors of a process.
+
+    ``home`` is ACLTRANSFORMER_HOME_PATH: absolute, or relative to the dump directory (``.``, ``./below``) where it lies there.
+    """
     return f"{home}/tensors/thread_{pid}"
 
 
@@ -210,7 +213,29 @@ def path_candidates(path: str, metadata_directory: str, working_directory: str |
     if tail and here.name not in _SOURCE_DIRECTORIES - {source}:
         found.append(f"{here}/{tail}")
     found.append(os.path.join(working_directory or os.getcwd(), path))
-    return list(dict.fromkeys(os.path.normpath(one) if ".." not in PurePosixPath(one).parts else one for one in found))
+    return _without_repeats(found)
+
+
+def _without_repeats(paths: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(os.path.normpath(path) if ".." not in PurePosixPath(path).parts else path for path in paths))
+
+
+def low_level_candidates(path: str, metadata_directory: str, working_directory: str | None = None) -> list[str]:
+    """As `path_candidates`, for a path of the acceleration library.
+
+    A relative one is looked for beside the dump that the JSON is in. Only if the JSON is in none, it may be in the working directory: in
+    that of another dump, a moved one or a copy say, tensors of the same names lie, and a number made from those would look right.
+    """
+    if os.path.isabs(path):
+        return path_candidates(path, metadata_directory, working_directory)
+    here = PurePosixPath(metadata_directory)
+    places = [ancestor.parent for ancestor in (here, *here.parents) if is_dump_directory_name(ancestor.name)][:1]
+    if not places and here.name in _SOURCE_DIRECTORIES:  # {pid}_cmp_dump_data was renamed
+        places.append(here.parent.parent)
+    found = [os.path.join(place, path) for place in (*places, here)]
+    if not places:
+        found.append(os.path.join(working_directory or os.getcwd(), path))
+    return _without_repeats(found)
 
 
 class LowLevelPath(NamedTuple):

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from fastcmp.dump.allow_list import AllowList
@@ -136,31 +137,43 @@ class Session:
 
     def dump(self, data_src: object, data_id: object, value: object, tensor_path: object, token_id: object) -> None:
         """One `dump_data` call; raises `_NotSaved` where nothing was saved."""
-        if not isinstance(data_src, str) or data_src not in ROLE_OF_SOURCE:
-            expected = " or ".join(map(repr, ROLE_OF_SOURCE))
-            raise _NotSaved("unknown_source", "unknown source", f"data_src: found {_shown(data_src)}, expected {expected}")
         data_name, token_name = id_text(data_id), id_text(token_id)
         where = f"data_id {_shown(data_name)}, token_id {_shown(token_name)}"
         if token_name == ANY_TOKEN and value is not None:
             text = "is a token of that name; a star stands for every token only where there is a tensor_path and no data_val"
             self.counters.warn_once("star token", f"dump_data: {where}: {text}")
-        if not self.settings.tokens.admits(token_name) and (token_name != ANY_TOKEN or value is not None):
-            self.counters.add("skipped")
-            return
         try:
-            if value is not None:
-                self._dump_value(data_src, data_name, token_name, value, where)
-                if tensor_path is not None:
-                    self.counters.warn_once("both", f"dump_data: {where}: found data_val and tensor_path; data_val is saved")
-            elif tensor_path is not None:
-                self._dump_path(data_src, data_name, token_name, tensor_path, where)
-            else:
-                raise _NotSaved("unsupported_value", "no value", f"{where}: found neither data_val nor tensor_path, expected one of them")
+            # Before anything can refuse the call: without a list the library would save whatever its environment selects.
+            refusal = self._hand_over(where) if value is None and tensor_path is not None and self._allow_list is None else ""
+            try:
+                self._dump(data_src, data_name, token_name, value, tensor_path, where)
+            except Exception:
+                if refusal:
+                    self.counters.add("list_refused")
+                    self.counters.warn_once("list refused", f"dump_data: {refusal}")
+                raise
         except Stalled as error:
             text = f"{where}: {error}; skipped, see FASTCMP_MAX_STALL_S"
             raise _NotSaved("stalled", "stalled", text) from error
         except OSError as error:
             raise _NotSaved("write_failed", f"OSError {error.errno}", f"{where}: {error} in {self.base or 'the dump directory'}") from error
+        if refusal:
+            raise _NotSaved("list_refused", "list refused", refusal)
+
+    def _dump(self, data_src: object, data_id: str, token_id: str, value: object, tensor_path: object, where: str) -> None:
+        if not isinstance(data_src, str) or data_src not in ROLE_OF_SOURCE:
+            expected = " or ".join(map(repr, ROLE_OF_SOURCE))
+            raise _NotSaved("unknown_source", "unknown source", f"data_src: found {_shown(data_src)}, expected {expected}")
+        if not self.settings.tokens.admits(token_id) and (token_id != ANY_TOKEN or value is not None):
+            self.counters.add("skipped")
+        elif value is not None:
+            self._dump_value(data_src, data_id, token_id, value, where)
+            if tensor_path is not None:
+                self.counters.warn_once("both", f"dump_data: {where}: found data_val and tensor_path; data_val is saved")
+        elif tensor_path is not None:
+            self._dump_path(data_src, data_id, token_id, tensor_path, where)
+        else:
+            raise _NotSaved("unsupported_value", "no value", f"{where}: found neither data_val nor tensor_path, expected one of them")
 
     def _dump_value(self, data_src: str, data_id: str, token_id: str, value: object, where: str) -> None:
         from fastcmp.dump.values import storable
@@ -210,41 +223,60 @@ class Session:
         if "{" in path or "}" in path:
             text = f"{where}: tensor_path: found a brace in {_shown(path)}; was the f of f'...' forgotten? It is taken as it stands"
             self.counters.warn_once("brace", f"dump_data: {text}; '*' would stand for every layer")
-        self._guard.run(lambda ticket: self._store_path(data_src, data_id, token_id, path, where, ticket), 0)
+        self._guard.run(lambda ticket: self._store_path(data_src, data_id, token_id, path, ticket), 0)
 
-    def _store_path(self, data_src: str, data_id: str, token_id: str, path: str, where: str, ticket: Ticket | None) -> None:
+    def _store_path(self, data_src: str, data_id: str, token_id: str, path: str, ticket: Ticket | None) -> None:
         if ticket is not None and not ticket.commit():
             return
         side = self._side(data_src)
-        refusal = ""
         with self._held():
-            if self._allow_list is None:
-                self._allow_list = AllowList(self._claimed())
-                refusal = self._hand_over(self._allow_list)
-            home = _low_level_home() if self._followed_home is None else self._followed_home
+            assert self._allow_list is not None
+            home = _low_level_home(self.base) if self._followed_home is None else self._followed_home
             # The library may look right after this call, so its list comes first.
             self.counters.add("bookkeeping_bytes", self._allow_list.append(allow_list_line(token_id, path)))
             is_new = self._register(side, JournalEntry(data_id, token_id, written_low_level_path(home, self.pid, token_id, path)))
         self.counters.add("registered")
-        if home == os.curdir and self._followed_home is None:
-            text = f"ACLTRANSFORMER_HOME_PATH is not set: {_shown(path)} is expected below the dump directory instead"
-            self.counters.warn_once("home", f"dump_data: {where}: {text}, and will not be found if the library writes elsewhere")
         if not is_new:
             self._replaced(data_id, token_id)
-        if refusal:
-            raise _NotSaved("list_refused", "list refused", refusal)
 
-    def _hand_over(self, allow_list: AllowList) -> str:
-        """Let the preload library, if there is one, save what the list names where metadata.json says; why it will not, or ""."""
-        home = _low_level_home()
-        run_directory = os.path.normpath(os.path.join(self.base, low_level_run_directory(home, self.pid)))
-        status = follow(allow_list.path, run_directory)
-        if status == 0:
-            # From now on the files go there, whatever becomes of ACLTRANSFORMER_HOME_PATH.
-            self._followed_home = home
-        if not status:
+    def _hand_over(self, where: str) -> str:
+        """Make the list, and let the preload library, if there is one, save what it names where metadata.json says.
+
+        Returns
+        -------
+        str
+            Why the library will not, or "".
+        """
+        opened: list[tuple[int | None, str, str]] = []
+        self._guard.run(lambda ticket: opened.extend(self._open_list(ticket)), 0)
+        if not opened or opened[0][0] == 0:
             return ""
-        return f"{allow_list.path}: the preload library does not follow it: {os.strerror(status)}; low-level tensors are not saved"
+        ((status, allow_list, run_directory),) = opened
+        unset = "" if os.environ.get("ACLTRANSFORMER_HOME_PATH") else ", as ACLTRANSFORMER_HOME_PATH is not set"
+        if status is None:
+            missing = "the preload library is not in this process: start it by `fastcmp run -- ...`"
+            until = "until then only what the acceleration library dumps by its own variables will be there"
+            self.counters.warn_once("no library", f"dump_data: {where}: {missing}; {until}, in {run_directory}{unset}")
+            return ""
+        refusal = f"{allow_list}: the preload library does not follow it: {os.strerror(status)}; low-level tensors are not saved"
+        return f"{refusal}; any others are expected in {run_directory}{unset}" if unset else refusal
+
+    def _open_list(self, ticket: Ticket | None) -> list[tuple[int | None, str, str]]:
+        """What `follow` returned, the list and the run directory that it was told; empty where another thread was first."""
+        if ticket is not None and not ticket.commit():
+            return []
+        with self._held():
+            if self._allow_list is not None:
+                return []
+            allow_list = AllowList(self._claimed())
+            home = _low_level_home(self.base)
+            run_directory = os.path.normpath(os.path.join(self.base, low_level_run_directory(home, self.pid)))
+            status = follow(allow_list.path, run_directory)
+            if status == 0:
+                # From now on the files go there, whatever becomes of ACLTRANSFORMER_HOME_PATH.
+                self._followed_home = home
+            self._allow_list = allow_list
+            return [(status, allow_list.path, run_directory)]
 
     def _register(self, side: Side, entry: JournalEntry) -> bool:
         """Enter a tensor; True if its key is new."""
@@ -417,10 +449,23 @@ def _checked_tensor_path(tensor_path: Any, where: str) -> str:
     return "/".join(parts)
 
 
-def _low_level_home() -> str:
-    """The directory that holds the ``tensors`` of the acceleration library; ``.``, the dump directory, where nobody says."""
+def _low_level_home(base: str) -> str:
+    """The directory that holds the ``tensors`` of the acceleration library, as metadata.json has it; ``.`` where nobody says.
+
+    In the dump directory, or below it, it is relative to that: the dump may be moved or copied as a whole.
+    """
     home = os.environ.get("ACLTRANSFORMER_HOME_PATH", "")
-    return os.path.abspath(home) if home else os.curdir
+    return _written_home(os.path.abspath(home), base) if home else os.curdir
+
+
+@lru_cache(maxsize=16)
+def _written_home(home: str, base: str) -> str:
+    for place, root in ((home, base), (os.path.realpath(home), os.path.realpath(base))):
+        if place == root:
+            return os.curdir
+        if root != "/" and place.startswith(f"{root}/"):  # nobody moves a dump in / as a whole
+            return f"./{place[len(root) + 1 :]}"
+    return home
 
 
 def _working_directory() -> str:

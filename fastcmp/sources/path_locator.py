@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from fastcmp.dump_layout import LowLevelPath, is_run_directory_name, path_candidates, split_low_level_path
+from fastcmp.dump_layout import LowLevelPath, is_run_directory_name, low_level_candidates, path_candidates, split_low_level_path
 from fastcmp.sources.natural_order import natural_key
 from fastcmp.sources.wording import listing
 
@@ -36,7 +36,7 @@ class PathLocator:
         self._is_one_sided = is_one_sided
         self._metadata_directory = metadata_directory
         self._working_directory = working_directory
-        self._directories: dict[str, list[str]] = {}
+        self._directories: dict[tuple[str, bool], list[str]] = {}
         self._run_directories: dict[tuple[str, str], list[str]] = {}
 
     def locate(self, written: str) -> Located:
@@ -49,21 +49,22 @@ class PathLocator:
             if parts is not None:
                 return self._locate_low_level(parts)
         tail = written.rpartition("/")[2]
-        directories = self._candidate_directories(written[: len(written) - len(tail)])
+        directories = self._candidate_directories(written[: len(written) - len(tail)], is_low_level=False)
         if len(directories) > 1:
             for directory in directories:
                 if _exists(f"{directory}/{tail}"):
                     return f"{directory}/{tail}", ()
         return f"{directories[0]}/{tail}", ()
 
-    def _candidate_directories(self, prefix: str) -> list[str]:
+    def _candidate_directories(self, prefix: str, *, is_low_level: bool) -> list[str]:
         """The candidates of a directory that exist, in order; the first candidate where none does. ``prefix`` is "" or ends in a slash."""
-        known = self._directories.get(prefix)
+        known = self._directories.get((prefix, is_low_level))
         if known is None:
-            paths = path_candidates(f"{prefix}_", self._metadata_directory, self._working_directory, is_one_sided=self._is_one_sided)
+            path, places = f"{prefix}_", (self._metadata_directory, self._working_directory)
+            paths = low_level_candidates(path, *places) if is_low_level else path_candidates(path, *places, is_one_sided=self._is_one_sided)
             candidates = [path[:-2] for path in paths]
             known = [candidate for candidate in candidates if _is_directory(candidate or "/")] or candidates[:1]
-            self._directories[prefix] = known
+            self._directories[prefix, is_low_level] = known
         return known
 
     def _locate_low_level(self, parts: LowLevelPath) -> Located:
@@ -95,7 +96,7 @@ class PathLocator:
         what was found, or None
         notes for the report
         """
-        bases = self._candidate_directories(f"{parts.tensors_directory}/")
+        bases = self._candidate_directories(f"{parts.tensors_directory}/", is_low_level=True)
         as_written = [f"{base}/{parts.run_directory}" for base in bases]
         for run in as_written:
             if found := look(run):

@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastcmp import dump_layout
-from fastcmp.dump_layout import JournalEntry, JournalHeader, entry_line, header_line, path_candidates, read_journal, reroot, safe_name
+from fastcmp.dump_layout import (
+    JournalEntry,
+    JournalHeader,
+    entry_line,
+    header_line,
+    low_level_candidates,
+    path_candidates,
+    read_journal,
+    reroot,
+    safe_name,
+)
 
 ANY_TEXT = st.text(alphabet=st.characters(codec=None, categories=None), max_size=260)
 TRAPS = [
@@ -178,7 +188,6 @@ WRITTEN = "./71_cmp_dump_data/golden_tensor/0/7_tensor.npy"
             "/new/71_cmp_dump_data/golden_tensor",
             "/new/71_cmp_dump_data/golden_tensor/0/7.npy",
         ),
-        ("./tensors/thread_71/0/o.bin", "/run/71_cmp_dump_data/acl_tensor", "/run/tensors/thread_71/0/o.bin"),
         ("o.npy", "/elsewhere", "/cwd/o.npy"),
     ],
 )
@@ -189,6 +198,27 @@ def test_a_path_is_found_after_chdir_and_after_a_move(path: str, json_directory:
 
 def test_an_absolute_path_is_tried_first_as_it_stands() -> None:
     assert path_candidates("/old/7.npy", "/new/71_cmp_dump_data/golden_tensor", "/cwd") == ["/old/7.npy"]
+
+
+LOW_LEVEL = "./tensors/thread_71/0/o.bin"
+
+
+@pytest.mark.parametrize(
+    ("path", "json_directory", "candidates"),
+    [
+        (
+            LOW_LEVEL,
+            "/run/71_cmp_dump_data/acl_tensor",
+            ["/run/tensors/thread_71/0/o.bin", "/run/71_cmp_dump_data/acl_tensor/tensors/thread_71/0/o.bin"],
+        ),
+        (LOW_LEVEL, "/run/71_cmp_dump_data", ["/run/tensors/thread_71/0/o.bin", "/run/71_cmp_dump_data/tensors/thread_71/0/o.bin"]),
+        (LOW_LEVEL, "/run/renamed/acl_tensor", ["/run/tensors/thread_71/0/o.bin", "/run/renamed/acl_tensor/tensors/thread_71/0/o.bin"]),
+        (LOW_LEVEL, "/json", ["/json/tensors/thread_71/0/o.bin", "/cwd/tensors/thread_71/0/o.bin"]),
+        ("/home/tensors/thread_71/0/o.bin", "/run/71_cmp_dump_data/acl_tensor", ["/home/tensors/thread_71/0/o.bin"]),
+    ],
+)
+def test_a_low_level_path_belongs_to_the_dump_that_its_json_is_in(path: str, json_directory: str, candidates: list[str]) -> None:
+    assert low_level_candidates(path, json_directory, "/cwd") == candidates
 
 
 def test_a_path_is_not_rerooted_through_its_parent() -> None:

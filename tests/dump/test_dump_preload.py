@@ -135,14 +135,36 @@ dump_data("acl", "parent again", tensor_path=TENSOR_PATH)
     assert len(parents.read_text().splitlines()) == 2 and childs.read_text() == f"0/{TENSOR_PATH}\n"
 
 
-@pytest.mark.parametrize("code", ["dump_data('golden', 0, __import__('numpy').ones(3))", "dump_data('acl', 0, tensor_path='../x')"])
-def test_a_program_that_registers_nothing_hands_over_nothing(own_dump: Path, library: Path, code: str) -> None:
-    assert Run(own_dump, library, code).told == []
+def test_a_program_that_registers_nothing_hands_over_nothing(own_dump: Path, library: Path) -> None:
+    assert Run(own_dump, library, "dump_data('golden', 0, __import__('numpy').ones(3))").told == []
 
 
-def test_without_the_library_nothing_is_handed_over_or_told(own_dump: Path) -> None:
-    run = Run(own_dump, None, "dump_data('acl', 0, tensor_path=TENSOR_PATH)", ACLTRANSFORMER_HOME_PATH="/opt/acl")
-    assert run.told == [] and run.stderr == ""
+@pytest.mark.parametrize(
+    "arguments", ["'acl', 0, tensor_path='../x'", "'acll', 0, tensor_path=TENSOR_PATH", "'acl', 0, tensor_path=TENSOR_PATH, token_id=4"]
+)
+def test_a_registration_that_is_refused_or_skipped_hands_an_empty_list_over(own_dump: Path, library: Path, arguments: str) -> None:
+    """Or the library would save what the environment selects: with ACLTRANSFORMER_SAVE_TENSOR=1 the whole model."""
+    run = Run(own_dump, library, f"for _ in range(2): dump_data({arguments})", FASTCMP_DUMP_TOKENS="7")
+    ((_, allow_list, _),) = run.told
+    assert allow_list.read_text() == ""
+
+
+def test_a_refusal_is_told_beside_a_path_that_is_refused(own_dump: Path, library: Path) -> None:
+    code = "dump_data('acl', 0, tensor_path='../x'); print(dump_counters()['list_refused'], dump_counters()['bad_tensor_path'])"
+    run = Run(own_dump, library, code, refusal=1)
+    assert run.stdout == "1 1\n"
+    assert run.stderr.count("Operation not permitted") == run.stderr.count("found '../x'") == 1
+
+
+@pytest.mark.parametrize("home", ["", "/opt/acl"])
+def test_without_the_library_one_line_says_so(own_dump: Path, home: str) -> None:
+    code = "for token in range(3): dump_data('acl', 0, tensor_path=TENSOR_PATH, token_id=token)\nprint(os.getpid())"
+    run = Run(own_dump, None, code, ACLTRANSFORMER_HOME_PATH=home)
+    missing = "the preload library is not in this process: start it by `fastcmp run -- ...`; until then only what the acceleration library"
+    place = f"{home or own_dump}/tensors/thread_{run.stdout.strip()}"
+    unset = "" if home else ", as ACLTRANSFORMER_HOME_PATH is not set"
+    assert run.told == []
+    assert run.stderr == f"dump_data: data_id '0', token_id '0': {missing} dumps by its own variables will be there, in {place}{unset}\n"
 
 
 # --- the real library -------------------------------------------------------------------------------------------------------------------
@@ -173,6 +195,27 @@ def acceleration_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "liboffer.so"
 
 
+HOMES_OF_THE_DUMP = ["", ".", "acl/", "link", "outside/../acl"]
+
+
+@pytest.mark.parametrize("home", HOMES_OF_THE_DUMP)
+def test_a_home_in_the_dump_directory_is_written_relative_to_it(own_dump: Path, library: Path, home: str) -> None:
+    (own_dump / "link").symlink_to(".")
+    run = Run(own_dump, library, "dump_data('acl', 0, tensor_path=TENSOR_PATH)", FASTCMP_DUMP_DIR=".", ACLTRANSFORMER_HOME_PATH=home)
+    ((pid, _, place),) = run.told
+    written = metadata_of(side_of(own_dump, "acl", pid))["0"]["0"]
+    assert written.startswith("./") and place.is_absolute()
+    assert (own_dump / written).resolve() == (place / "0" / TENSOR_PATH).resolve()
+
+
+@pytest.mark.parametrize("home", ["..", "../beside", "/opt/acl"])
+def test_a_home_elsewhere_is_written_as_it_is(own_dump: Path, library: Path, home: str) -> None:
+    run = Run(own_dump, library, "dump_data('acl', 0, tensor_path=TENSOR_PATH)", FASTCMP_DUMP_DIR="dump", ACLTRANSFORMER_HOME_PATH=home)
+    ((pid, _, place),) = run.told
+    assert metadata_of(side_of(own_dump / "dump", "acl", pid))["0"]["0"] == f"{place}/0/{TENSOR_PATH}"
+    assert place == Path(os.path.normpath(own_dump / home)) / f"tensors/thread_{pid}"
+
+
 @pytest.mark.parametrize("home", ["", "acl home"])
 def test_the_real_library_writes_what_is_registered_where_metadata_json_says(own_dump: Path, acceleration_library: Path, home: str) -> None:
     code = f"""
@@ -200,5 +243,44 @@ print(os.getpid())
     ]  # fmt: skip
     files = {str(path) for path in own_dump.rglob("*.bin")}
     assert files == {tensor.path for tensor in dump.tensors}, "every registered tensor, and no other"
+    assert {tensor.written_path.partition("tensors/")[0] for tensor in dump.tensors} == {f"./{home}/" if home else "./"}
     infos = scan_batch(sorted(files), CompareOptions().scan)
     assert {(info.dtype, info.shape) for info in infos} == {("float32", (3,))}
+
+
+@pytest.mark.parametrize("home", ["", ".", "acl home"])
+def test_a_dump_that_was_moved_or_copied_has_its_own_files_and_no_others(own_dump: Path, acceleration_library: Path, home: str) -> None:
+    first = own_dump / "first"
+    first.mkdir()
+    code = f"""
+import ctypes
+dump_data("acl", "norm", tensor_path="0_Model/*_Layer/6_Norm/after/out0.bin", token_id=0)
+dump_data("acl", "any", tensor_path="0_Model/*_Layer/7_Norm/after/out0.bin", token_id="*")
+dump_data("acl", "one", tensor_path="./0_Model//3_Layer/6_Norm/after/out1.bin", token_id=0)
+for layer in range(3, 5):
+    for name in ("6_Norm/after/out0", "6_Norm/after/out1", "7_Norm/after/out0"):
+        ctypes.CDLL({str(acceleration_library)!r}).offer(f"0/0_Model/{{layer}}_Layer/{{name}}.bin".encode())
+print(os.getpid())
+"""
+    run = Run(first, Path(library_path()), code, **({"ACLTRANSFORMER_HOME_PATH": str(first / home)} if home else {}))
+    assert run.status == 0 and run.stderr == ""
+
+    def tensors(place: Path) -> dict[str, str]:
+        side = os.path.relpath(side_of(place, "acl", int(run.stdout)))
+        return {tensor.key.data_id: tensor.path for tensor in load(side, "target", CompareOptions()).tensors}
+
+    os.rename(first, own_dump / "moved")
+    shutil.copytree(own_dump / "moved", own_dump / "copy")
+    expected = ["norm[3]", "norm[4]", "any[3]", "any[4]", "one"]
+    for place in (own_dump / "moved", own_dump / "copy"):
+        found = tensors(place)
+        assert list(found) == expected
+        assert all(Path(path).is_relative_to(place) and os.path.isfile(path) for path in found.values())
+    for path in (own_dump / "copy").rglob("*.bin"):
+        path.unlink()
+    os.chdir(own_dump / "moved")  # the copy's names, and its files too, would be right here
+    found = tensors(own_dump / "copy")
+    assert list(found) == ["norm", "any", "one"]
+    assert all(Path(path).is_relative_to(own_dump / "copy") and not os.path.exists(path) for path in found.values())
+    shutil.rmtree(own_dump / "moved" / home / "tensors")
+    assert list(tensors(own_dump / "moved")) == ["norm", "any", "one"]

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fastcmp.preload_library import library_path
+
 GOLDEN = """
 import numpy as np
 from fastcmp import dump_data
@@ -38,7 +40,12 @@ for token in range(2):
 
 def run_python(code: str, place: Path) -> None:
     place.mkdir()
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parent), "ACLTRANSFORMER_HOME_PATH": str(place / "home")}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parent),
+        "ACLTRANSFORMER_HOME_PATH": str(place / "home"),
+        "LD_PRELOAD": library_path(),
+    }
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
