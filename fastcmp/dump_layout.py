@@ -16,8 +16,8 @@ the first call::
 dead process with the same pid is renamed to ``{pid}_cmp_dump_data.earlier-{n}`` first, so entries of two runs never mix.
 
 Paths in metadata.json and in the journal are relative to the dump directory, ``./{pid}_cmp_dump_data/golden_tensor/0/7_tensor.npy``, as the
-original wrote them; low-level ones are ``{home}/tensors/thread_{pid}/{token}/{tensor_path}``, where ``{home}``, ACLTRANSFORMER_HOME_PATH, is
-absolute only if it lies outside of the dump directory. `path_candidates` and `low_level_candidates` find them again.
+original wrote them; low-level ones are ``{home}/tensors/thread_{pid}/{token}/{tensor_path}``, where ``{home}``, ACLTRANSFORMER_HOME_PATH,
+is absolute only if it lies outside of the dump directory. `path_candidates` and `low_level_candidates` find them again.
 
 The journal is ASCII, one JSON object a line, each appended by one write. The first line is the header::
 

@@ -14,11 +14,12 @@ from fastcmp.options import CompareOptions
 from fastcmp.sources.dump import Dump
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 from fastcmp.sources.natural_order import token_key
-from fastcmp.sources.wording import listing, printable
+from fastcmp.sources.wording import LOW_LEVEL_ADVICE, listing, printable
 
 RULE_KEY: Final = "key"
 RULE_PATH: Final = "path"
 RULE_FILE: Final = "file"
+_MAX_PATTERNS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +171,23 @@ def _given_globs(options: CompareOptions) -> str:
 
 def _no_pair(golden: Dump, target: Dump, left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor]) -> str:
     sides = [
-        f"{role} {printable(dump.path)} has {len(keys)} tensors ({_examples(keys)})"
+        f"{role} {printable(dump.path)} has {len(keys)} tensor{'s' if len(keys) > 1 else ''} ({_examples(keys)})"
         if keys
         else f"{role} {printable(dump.path)} has no tensor"
         for role, dump, keys in (("golden", golden, left), ("target", target, right))
     ]
-    return f"no pair at all: {', '.join(sides)}; the keys of both must agree"
+    unmatched = [tensor for keys in (left, right) for tensor in keys.values() if tensor.is_unmatched]
+    patterns = [f"{_name(tensor.key)} is {printable(tensor.path, 400)}: {'; '.join(tensor.notes)}" for tensor in unmatched[:_MAX_PATTERNS]]
+    if len(unmatched) > _MAX_PATTERNS:
+        patterns.append(f"and {len(unmatched) - _MAX_PATTERNS} more patterns")
+    advice = [LOW_LEVEL_ADVICE] if patterns else []
+    return "; ".join([f"no pair at all: {', '.join(sides)}", *patterns, *advice, "the keys of both must agree"])
 
 
 def _examples(keys: dict[TensorKey, NamedTensor]) -> str:
-    shown = listing("/".join(part for part in (key.rank and f"rank{key.rank}", key.data_id, key.token_id) if part) for key in keys)
+    shown = listing(map(_name, keys))
     return shown if len(keys) <= 5 else f"{shown} ..."
+
+
+def _name(key: TensorKey) -> str:
+    return printable("/".join(part for part in (key.rank and f"rank{key.rank}", key.data_id, key.token_id) if part), 80)

@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fastcmp.dump_layout import split_low_level_path
 from fastcmp.errors import CODES
 from fastcmp.outcome import TaskResult, TensorFacts
 from fastcmp.pairing import Pair
 from fastcmp.results.schema import BY_NAME, METRIC_NAMES, ROW_COLUMN, arrow_schema
 from fastcmp.results.text import joined, shape_text, string_array
 from fastcmp.sources.named_tensor import NamedTensor
+from fastcmp.sources.wording import LOW_LEVEL_ADVICE, printable
 from fastcmp.thresholds import needs_scale
 from fastcmp.verdict import PASS, Rules, judge, judge_uncompared, same_but_for_ones
 
@@ -43,10 +45,18 @@ def unpaired_result(pairs: Sequence[Pair], task: int) -> TaskResult:
         result.target.append(TensorFacts())
         result.error_codes.append("E_UNPAIRED")
         result.error_sides.append("golden" if present == "target" else "target")
-        result.error_details.append(f"only {present} has data_id {key.data_id}, token_id {key.token_id}{rank}")
+        result.error_details.append(f"only {present} has data_id {key.data_id}, token_id {key.token_id}{rank}{_unmatched(pair)}")
         result.notes.append(())
         result.sums_counts.append(0)
     return result
+
+
+def _unmatched(pair: Pair) -> str:
+    """Of a tensor that is there for a pattern without any file: which, and why there is none."""
+    tensor = pair.target or pair.golden
+    if tensor is None or not tensor.is_unmatched:
+        return ""
+    return f", which is {printable(tensor.path, 400)}: {'; '.join(tensor.notes)}; {LOW_LEVEL_ADVICE}"
 
 
 def record_batch(result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str, Any], rules: Rules) -> pa.RecordBatch:
@@ -159,6 +169,10 @@ def _fail_reason(result: TaskResult, position: int, pair: Pair, verdict: str) ->
         sentence = _SHAPE_SENTENCE
     advice = CODES[code].advice
     detail = result.error_details[position] or CODES[code].meaning
+    tensor = pair.target if side == "target" else pair.golden
+    if code == "E_MISSING" and tensor is not None and split_low_level_path(tensor.written_path) is not None:
+        why = [note for note in tensor.notes if tensor.is_unmatched]
+        detail = "; ".join([detail, *why, LOW_LEVEL_ADVICE])
     if advice not in detail and verdict != PASS:  # a pass without metrics stands alone, and may
         detail = f"{detail}; {advice}"
     return " ".join(part for part in (sentence, detail, f"[{code}]") if part)

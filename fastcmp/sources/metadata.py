@@ -72,9 +72,9 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
         text = "; ".join(left_out[:MAX_LEFT_OUT])
         warnings.append(f"{printable(path)}: of a tensor that several entries name, once through a *, one counts: {text}{more}")
     tensors = []
-    for data_id, token_id, written, found, notes in entries:
+    for data_id, token_id, written, found, notes, is_unmatched in entries:
         dtype = dtypes.get((data_id, token_id), "") if dtypes else ""
-        tensors.append(NamedTensor(TensorKey(rank, data_id, token_id), written, found, dtype, notes))
+        tensors.append(NamedTensor(TensorKey(rank, data_id, token_id), written, found, dtype, notes, is_unmatched))
     return ProcessDump(path, rank, tensors, warnings)
 
 

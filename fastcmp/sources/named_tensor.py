@@ -28,6 +28,8 @@ class NamedTensor:
     dtype : str
         The true storage dtype if the dump side stored a wider one (`dtypes.json`), else "".
     notes : tuple of str
+    is_unmatched : bool
+        A ``*`` in the path stands for no file; ``notes`` say why.
     """
 
     key: TensorKey
@@ -35,3 +37,4 @@ class NamedTensor:
     path: str
     dtype: str = ""
     notes: tuple[str, ...] = ()
+    is_unmatched: bool = False

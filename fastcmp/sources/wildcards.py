@@ -32,13 +32,14 @@ _UNITS: Final = re.compile(r"[0-9]+|\*")
 
 
 class Entry(NamedTuple):
-    """A tensor: its key, its path as written, where that is, and notes for the report."""
+    """A tensor: its key, its path as written, where that is, notes for the report, and if it is a pattern that stands for no file."""
 
     data_id: str
     token_id: str
     written: str
     path: str
     notes: tuple[str, ...]
+    is_unmatched: bool = False
 
 
 class Match(NamedTuple):
@@ -89,7 +90,8 @@ def entries_of(rows: Rows, locator: PathLocator, roots: Sequence[str] = ()) -> t
     for key, written in rows.items():
         if key not in expanded:
             path, notes = locator.locate(written)
-            entries.append(Entry(*key, written, path, tuple(dict.fromkeys((*notes, *remarks.get(key, ()))))))
+            why = remarks.get(key, ())
+            entries.append(Entry(*key, written, path, tuple(dict.fromkeys((*notes, *why))), bool(why)))
             continue
         for entry in expanded[key]:
             own = entry.data_id, entry.token_id

@@ -7,6 +7,8 @@ from itertools import islice
 from typing import Final
 
 MAX_SHOWN: Final = 200
+LOW_LEVEL_ADVICE: Final = "the acceleration library writes it under `fastcmp run`, and `fastcmp doctor` says why it did not"
+"""What to do about a low-level tensor that has no file."""
 
 
 def printable(text: str, limit: int = MAX_SHOWN) -> str:

@@ -92,7 +92,7 @@ def test_one_rank_pairs_with_a_side_that_knows_none(ranked):
 
 
 def test_two_ranks_do_not_pair_with_a_side_that_knows_none():
-    with pytest.raises(UsageError, match=r"no pair at all: golden .* has 2 tensors .rank0/a/0, rank1/a/0., target .* has 1 tensors .a/0."):
+    with pytest.raises(UsageError, match=r"no pair at all: golden .* has 2 tensors .rank0/a/0, rank1/a/0., target .* has 1 tensor .a/0."):
         pair(dump(("0", "a", "0"), ("1", "a", "0")), dump(("a", "0")), OPTIONS)
 
 

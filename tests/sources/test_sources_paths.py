@@ -128,6 +128,47 @@ def test_a_low_level_path_is_found_in_the_directory_of_another_build(tmp_path, r
     assert tensor.notes == (f"found in {found} instead of thread_71",)
 
 
+def low_level_dump(place: Path, layers: tuple[int, ...]) -> Path:
+    """A dump that says ``./tensors/...`` of one file and of a pattern; the side's directory."""
+    for layer in layers:
+        (place / f"tensors/thread_71/0/{layer}_L").mkdir(parents=True)
+        (place / f"tensors/thread_71/0/{layer}_L/o.bin").touch()
+    side = place / "71_cmp_dump_data" / "acl_tensor"
+    side.mkdir(parents=True)
+    rows = {"one": {"0": "./tensors/thread_71/0/3_L/o.bin"}, "all": {"0": "./tensors/thread_71/0/*_L/o.bin"}}
+    (side / "metadata.json").write_text(json.dumps(rows))
+    return side
+
+
+@pytest.mark.parametrize("cwd", ["first", "second", "."])
+def test_a_low_level_path_is_never_one_of_the_dump_in_the_working_directory(tmp_path, monkeypatch, cwd):
+    low_level_dump(tmp_path / "first", (3, 4))
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    monkeypatch.chdir(tmp_path / cwd)
+    side = os.path.relpath(tmp_path / "second/71_cmp_dump_data/acl_tensor")
+    here = f"{tmp_path}/second/tensors/thread_71/0"
+    assert [tensor.path for tensor in load(side, "target", OPTIONS).tensors] == [f"{here}/{layer}_L/o.bin" for layer in (3, 3, 4)]
+    (tmp_path / "second/tensors/thread_71/0/3_L/o.bin").unlink()
+    assert [tensor.path for tensor in load(side, "target", OPTIONS).tensors] == [f"{here}/{layer}_L/o.bin" for layer in (3, 4)]
+    shutil.rmtree(tmp_path / "second/tensors")
+    assert [tensor.path for tensor in load(side, "target", OPTIONS).tensors] == [f"{here}/{layer}_L/o.bin" for layer in "3*"]
+
+
+def test_low_level_tensors_of_a_renamed_dump_directory(tmp_path, monkeypatch):
+    low_level_dump(tmp_path, (3, 4))
+    os.rename(tmp_path / "71_cmp_dump_data", tmp_path / "target run")
+    monkeypatch.chdir("/")
+    for tensor in load(str(tmp_path / "target run"), "target", OPTIONS).tensors:
+        assert os.path.isfile(tensor.path)
+
+
+def test_low_level_tensors_of_a_side_that_was_copied_out_are_in_the_working_directory(tmp_path, monkeypatch):
+    shutil.copytree(low_level_dump(tmp_path, (3, 4)), tmp_path / "elsewhere" / "T")
+    monkeypatch.chdir(tmp_path)
+    for tensor in load("elsewhere/T", "target", OPTIONS).tensors:
+        assert os.path.isfile(tensor.path)
+
+
 def test_of_several_other_runs_none_is_chosen(tmp_path):
     tensor = load(low_level(tmp_path, ["thread_10", "thread_9"]), "target", OPTIONS).tensors[0]
     assert tensor.path == f"{tmp_path}/tensors/thread_71/0/op/out.bin"

@@ -137,7 +137,7 @@ def test_a_pattern_becomes_a_tensor_for_each_layer_in_natural_order_at_its_place
         ("last", "0", "0/b.bin"),
     ]
     assert dump.tensors[1].written_path == f"{tmp_path}/tensors/thread_71/0/{NORM.replace('*', '0')}"
-    assert dump.warnings == [] and all(tensor.notes == () for tensor in dump.tensors)
+    assert dump.warnings == [] and all(tensor.notes == () and not tensor.is_unmatched for tensor in dump.tensors)
 
 
 def test_two_stars_have_two_brackets(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_what_no_file_matches_is_one_tensor_under_its_plain_name(tmp_path: Path)
     make_run(tmp_path, "thread_71", "0/a.bin")
     (tensor,) = load_rows(tmp_path, {"norm": {"0": f"0/{NORM}"}}).tensors
     assert tensor.key == ("", "norm", "0") and tensor.path == f"{tmp_path}/tensors/thread_71/0/{NORM}"
-    assert tensor.notes == ("no file matches; a * stands for a whole number",)
+    assert tensor.notes == ("no file matches; a * stands for a whole number",) and tensor.is_unmatched
 
 
 # --- where they lie ---------------------------------------------------------------------------------------------------------------------
@@ -242,7 +242,8 @@ def test_a_star_in_any_other_path_is_a_star(tmp_path: Path, path: str) -> None:
 
 def test_a_file_of_the_very_name_is_that_file(tmp_path: Path) -> None:
     make_run(tmp_path, "thread_71", "0/*_L/o.bin", "0/3_L/o.bin")
-    assert found(load_rows(tmp_path, {"x": {"0": "0/*_L/o.bin"}})) == [("x", "0", "0/*_L/o.bin")]
+    dump = load_rows(tmp_path, {"x": {"0": "0/*_L/o.bin"}})
+    assert found(dump) == [("x", "0", "0/*_L/o.bin")] and not dump.tensors[0].is_unmatched
 
 
 # --- names that clash -------------------------------------------------------------------------------------------------------------------
