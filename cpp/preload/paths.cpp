@@ -1,5 +1,7 @@
 #include "paths.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "text.hpp"
@@ -16,6 +18,31 @@ std::string_view first_component(std::string_view path) { return path.substr(0, 
 std::string_view rest_after(std::string_view path, std::string_view component) {
     path.remove_prefix(std::min(component.size() + 1, path.size()));
     return path;
+}
+
+// How much of the pattern the whole path takes; npos where the path does not fit.
+std::size_t matched_size(std::string_view pattern, std::string_view path) {
+    std::size_t at = 0;
+    for (std::size_t taken = 0; taken < pattern.size(); ++taken) {
+        if (at == path.size()) {
+            return taken;
+        }
+        if (pattern[taken] != '*') {
+            if (path[at] != pattern[taken]) {
+                return std::string_view::npos;
+            }
+            ++at;
+            continue;
+        }
+        const auto begin = at;
+        while (at < path.size() && is_digit(path[at])) {
+            ++at;
+        }
+        if (at == begin || (begin > 0 && is_digit(path[begin - 1]))) {
+            return std::string_view::npos;
+        }
+    }
+    return at == path.size() ? pattern.size() : std::string_view::npos;
 }
 
 std::string_view without_task(std::string_view tail, std::string_view task) {
@@ -152,25 +179,29 @@ bool has_component(std::string_view path, std::string_view name) {
     return false;
 }
 
-bool matches(std::string_view pattern, std::string_view path) {
-    std::size_t at = 0;
-    for (const char c : pattern) {
-        if (c != '*') {
-            if (at >= path.size() || path[at] != c) {
-                return false;
-            }
-            ++at;
-            continue;
-        }
-        const auto begin = at;
-        while (at < path.size() && is_digit(path[at])) {
-            ++at;
-        }
-        if (at == begin || (begin > 0 && is_digit(path[begin - 1]))) {
-            return false;
-        }
+bool matches(std::string_view pattern, std::string_view path) { return matched_size(pattern, path) == pattern.size(); }
+
+bool matches_parent(std::string_view pattern, std::string_view path) {
+    const auto size = matched_size(pattern, path);
+    return size < pattern.size() && pattern[size] == '/';
+}
+
+std::pair<std::string, std::string> split_base(std::string_view path, int count) {
+    auto slash = path.size();
+    for (; count > 0 && slash != 0; --count) {
+        slash = path.rfind('/', slash - 1);
     }
-    return at == path.size();
+    return {slash == 0 ? "/" : std::string{path.substr(0, slash)}, std::string{path.substr(slash + 1)}};
+}
+
+std::string working_directory() {
+    // On the heap: a thread of the host may have a stack of 16 KiB.
+    std::string here(kMaxPath, '\0');
+    if (::getcwd(here.data(), here.size()) == nullptr) {
+        return {};
+    }
+    here.resize(here.find('\0'));
+    return here;
 }
 
 std::string collapsed(std::string_view path) {

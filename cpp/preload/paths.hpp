@@ -1,9 +1,10 @@
-// The paths that acceleration libraries hand over, taken apart. Nothing here touches the file system.
+// The paths that acceleration libraries hand over, taken apart. Nothing here opens a file.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace fastcmp::preload {
 
@@ -44,6 +45,14 @@ bool has_component(std::string_view path, std::string_view name);
 
 // `*` in the pattern stands for one whole run of digits.
 bool matches(std::string_view pattern, std::string_view path);
+// A path that the pattern matches may lie below this one.
+bool matches_parent(std::string_view pattern, std::string_view path);
+
+// An absolute path without its last `count` names, and those names; fewer where it has fewer.
+std::pair<std::string, std::string> split_base(std::string_view path, int count);
+
+// "" where it is gone.
+std::string working_directory();
 
 // `path` with // and /./ taken out.
 std::string collapsed(std::string_view path);

@@ -77,9 +77,23 @@ Key key_of(std::string_view path) { return Key{path}; }
 
 std::string_view token_of(std::string_view line) { return line.substr(0, line.find('/')); }
 
+// Patterns are kept by token: a list that grows by some of them with every token must not make each question longer.
+constexpr std::string_view kAnyToken = "*";
+
+std::string_view bucket_of(std::string_view pattern) {
+    const auto token = token_of(pattern);
+    return token.find('*') == std::string_view::npos ? token : kAnyToken;
+}
+
 }  // namespace
 
 int Registry::follow(const std::string& path, const std::string& run_directory, bool may_be_missing) {
+    const int error = add_list(path, run_directory, may_be_missing);
+    tell_refusals();
+    return error;
+}
+
+int Registry::add_list(const std::string& path, const std::string& run_directory, bool may_be_missing) {
     const std::unique_lock lock{mutex_};
     const auto known = std::find_if(lists_.begin(), lists_.end(), [&](const List& list) { return list.path == path; });
     if (known != lists_.end()) {
@@ -95,6 +109,7 @@ int Registry::follow(const std::string& path, const std::string& run_directory, 
     }
     lists_.push_back(std::move(list));
     read_news(lists_.back(), lists_.size() - 1);
+    count_readable();
     list_count_.store(lists_.size(), std::memory_order_release);
     return 0;
 }
@@ -108,7 +123,7 @@ int Registry::open_list(List& list) {
         const int error = errno;
         if (error != ENOENT) {
             list.is_refused = true;
-            refuse_(list.path, error == ELOOP ? "found a link, expected a private file; nothing is registered by it" : "cannot be opened");
+            refused(list.path, error == ELOOP ? "found a link, expected a private file; nothing is registered by it" : "cannot be opened");
         }
         return error;
     }
@@ -120,7 +135,7 @@ int Registry::open_list(List& list) {
     if (!objection.empty()) {
         ::close(file);
         list.is_refused = true;
-        refuse_(list.path, std::string{objection} + ", expected a private one of this user; nothing is registered by it");
+        refused(list.path, std::string{objection} + ", expected a private one of this user; nothing is registered by it");
         return EPERM;
     }
     list.file = file;
@@ -140,30 +155,67 @@ bool Registry::has_news(const List& list) const {
            status.st_size != list.seen;
 }
 
+bool Registry::has_any_news() const {
+    return std::any_of(lists_.begin(), lists_.end(), [this](const List& list) { return has_news(list); });
+}
+
+void Registry::count_readable() {
+    const auto is_readable = [](const List& list) { return list.file >= 0; };
+    readable_count_.store(static_cast<std::size_t>(std::count_if(lists_.begin(), lists_.end(), is_readable)), std::memory_order_release);
+}
+
 bool Registry::has_readable_list() {
-    if (!has_lists()) {
-        return false;
-    }
-    const auto is_readable = [this] {
-        return std::any_of(lists_.begin(), lists_.end(), [](const List& list) { return list.file >= 0; });
-    };
-    return ask(is_readable);
+    const auto is_one_readable = [this] { return readable_count_.load(std::memory_order_acquire) != 0; };
+    return is_one_readable() || (has_lists() && ask(is_one_readable));
 }
 
 bool Registry::refresh() {
     {
         const std::shared_lock lock{mutex_};
-        if (std::none_of(lists_.begin(), lists_.end(), [this](const List& list) { return has_news(list); })) {
+        if (!has_any_news()) {
             return false;
         }
     }
-    const std::unique_lock lock{mutex_};
-    for (std::size_t number = 0; number < lists_.size(); ++number) {
-        if (has_news(lists_[number])) {
-            read_news(lists_[number], number);
-        }
-    }
+    read_all_news();
     return true;
+}
+
+void Registry::read_all_news() {
+    {
+        const std::unique_lock lock{mutex_};
+        for (std::size_t number = 0; number < lists_.size(); ++number) {
+            if (has_news(lists_[number])) {
+                read_news(lists_[number], number);
+            }
+        }
+        count_readable();
+    }
+    tell_refusals();
+}
+
+void Registry::refused(std::string_view where, std::string_view why) {
+    ++refused_count_;
+    if (refusals_.size() < kMaxRefusals) {
+        refusals_.emplace_back(where, why);
+    }
+}
+
+// Without the lock: whoever is told takes locks of its own, and a fork waits for all of them.
+void Registry::tell_refusals() {
+    std::vector<std::pair<std::string, std::string>> refusals;
+    std::size_t untold = 0;
+    {
+        const std::unique_lock lock{mutex_};
+        refusals.swap(refusals_);
+        untold = refused_count_ - refusals.size();
+        refused_count_ = 0;
+    }
+    for (const auto& [where, why] : refusals) {
+        refuse_(where, why);
+    }
+    for (; untold != 0; --untold) {
+        refuse_(refusals.back().first, refusals.back().second);
+    }
 }
 
 void Registry::read_news(List& list, std::size_t number) {
@@ -207,7 +259,7 @@ void Registry::read_news(List& list, std::size_t number) {
             rest.remove_prefix(end + 1);
             list.consumed = at - static_cast<off_t>(rest.size());
             if (is_overlong) {
-                refuse_(list.path, "found a line of more than 4096 bytes; it registers nothing");
+                refused(list.path, "found a line of more than 4096 bytes; it registers nothing");
             } else {
                 add_line(line, number);
             }
@@ -222,11 +274,11 @@ void Registry::add_line(std::string_view line, std::size_t number) {
         return;
     }
     if (const auto objection = preload::objection_to(line); !objection.empty()) {
-        refuse_(lists_[number].path, "found " + std::string{objection} + " in line '" + printable(line, 80) + "'; it registers nothing");
+        refused(lists_[number].path, "found " + std::string{objection} + " in line '" + printable(line, 80) + "'; it registers nothing");
         return;
     }
-    if (paths_.size() + patterns_.size() >= kMaxLines) {
-        refuse_(lists_[number].path, "found more than 1000000 lines; those that follow register nothing");
+    if (paths_.size() + pattern_count_ >= kMaxLines) {
+        refused(lists_[number].path, "found more than 1000000 lines; those that follow register nothing");
         return;
     }
     add_entry(line, number);
@@ -238,8 +290,12 @@ void Registry::add_line(std::string_view line, std::size_t number) {
     }
     const bool is_before = has_component(line, "before");
     const bool is_after = has_component(line, "after");
-    any_before_ = any_before_ || is_before || !is_after;
-    any_after_ = any_after_ || is_after || !is_before;
+    if (is_before || !is_after) {
+        any_before_ = true;
+    }
+    if (is_after || !is_before) {
+        any_after_ = true;
+    }
 }
 
 // A path that an earlier list has as well belongs to the later one: a forked child has its parent's list, and then its own.
@@ -256,10 +312,12 @@ void Registry::add_entry(std::string_view line, std::size_t number) {
         }
         return;
     }
+    auto& patterns = patterns_[std::string{bucket_of(key.text())}];
     const auto same = [&](const Pattern& pattern) { return pattern.text == key.text(); };
-    const auto known = std::find_if(patterns_.begin(), patterns_.end(), same);
-    if (known == patterns_.end()) {
-        patterns_.push_back({std::string{key.text()}, entry});
+    const auto known = std::find_if(patterns.begin(), patterns.end(), same);
+    if (known == patterns.end()) {
+        patterns.push_back({std::string{key.text()}, entry});
+        ++pattern_count_;
     } else if (known->entry.list < number) {
         known->entry = entry;
     }
@@ -276,9 +334,24 @@ const Registry::Entry* Registry::look_up(std::string_view tail) const {
     if (const auto found = paths_.find(key.text()); found != paths_.end()) {
         return &found->second;
     }
-    const auto fits = [&](const Pattern& pattern) { return matches(pattern.text, key.text()); };
-    const auto match = std::find_if(patterns_.begin(), patterns_.end(), fits);
-    return match == patterns_.end() ? nullptr : &match->entry;
+    const auto* match = find_pattern(tail, [&](const Pattern& pattern) { return matches(pattern.text, key.text()); });
+    return match == nullptr ? nullptr : &match->entry;
+}
+
+// The first pattern that fits, among those whose token may be that of `tail`; null if there is none.
+template <typename Fits>
+const Registry::Pattern* Registry::find_pattern(std::string_view tail, Fits fits) const {
+    for (const auto bucket : {token_of(tail), kAnyToken}) {
+        const auto patterns = patterns_.find(bucket);
+        if (patterns == patterns_.end()) {
+            continue;
+        }
+        const auto match = std::find_if(patterns->second.begin(), patterns->second.end(), fits);
+        if (match != patterns->second.end()) {
+            return &*match;
+        }
+    }
+    return nullptr;
 }
 
 // The answer to a question; asked again after the lists were read anew if it is no and they have grown.
@@ -289,10 +362,11 @@ auto Registry::ask(Ask question) -> decltype(question()) {
         if (auto answer = question()) {
             return answer;
         }
+        if (!has_any_news()) {
+            return {};
+        }
     }
-    if (!refresh()) {
-        return {};
-    }
+    read_all_news();
     const std::shared_lock lock{mutex_};
     return question();
 }
@@ -312,38 +386,36 @@ std::optional<Place> Registry::find(std::string_view tail) {
 }
 
 bool Registry::has_token(std::uint64_t token) {
-    return ask([&] { return any_token_ || tokens_.contains(token); });
+    // What was registered once stays so, and a token is asked for many times in a row: both without the lock, which threads would fight for.
+    if (any_token_ || (token != kNoToken && token == last_token_.load(std::memory_order_relaxed))) {
+        return true;
+    }
+    const bool answer = ask([&] { return any_token_ || tokens_.contains(token); });
+    if (answer) {
+        last_token_.store(token, std::memory_order_relaxed);
+    }
+    return answer;
 }
 
 bool Registry::has_directory(std::string_view tail) {
     return ask([&] {
-        if (directories_.contains(tail)) {
-            return true;
-        }
-        return std::any_of(patterns_.begin(), patterns_.end(), [&](const Pattern& pattern) {
-            const auto depth = static_cast<std::size_t>(std::count(tail.begin(), tail.end(), '/')) + 1;
-            std::string_view head = pattern.text;
-            while (static_cast<std::size_t>(std::count(head.begin(), head.end(), '/')) + 1 > depth) {
-                head = parent_of(head);
-            }
-            return head.size() < pattern.text.size() && matches(head, tail);
-        });
+        return directories_.contains(tail) ||
+               find_pattern(tail, [&](const Pattern& pattern) { return matches_parent(pattern.text, tail); }) != nullptr;
     });
 }
 
 bool Registry::has_before() {
-    return ask([&] { return any_before_; });
+    return any_before_ || ask([&] { return any_before_.load(); });
 }
 
 bool Registry::has_after() {
-    return ask([&] { return any_after_; });
+    return any_after_ || ask([&] { return any_after_.load(); });
 }
 
 void Registry::mark_saved(std::string_view tail) {
-    const std::unique_lock lock{mutex_};
+    const std::shared_lock lock{mutex_};  // nobody else's bool: it must not stop those who ask
     auto* entry = const_cast<Entry*>(look_up(tail));
-    if (entry != nullptr && !entry->is_saved) {
-        entry->is_saved = true;
+    if (entry != nullptr && !std::atomic_ref{entry->is_saved}.exchange(true)) {
         ++saved_count_;
     }
 }
@@ -358,20 +430,19 @@ void Registry::forked(long parent_pid, long own_pid) {
     for (auto& [path, entry] : paths_) {
         entry.is_saved = false;
     }
-    for (auto& pattern : patterns_) {
-        pattern.entry.is_saved = false;
+    for (auto& [token, patterns] : patterns_) {
+        for (auto& pattern : patterns) {
+            pattern.entry.is_saved = false;
+        }
     }
     saved_count_ = 0;
 }
 
 std::uint64_t Registry::line_count() const {
     const std::shared_lock lock{mutex_};
-    return paths_.size() + patterns_.size();
+    return paths_.size() + pattern_count_;
 }
 
-std::uint64_t Registry::saved_count() const {
-    const std::shared_lock lock{mutex_};
-    return saved_count_;
-}
+std::uint64_t Registry::saved_count() const { return saved_count_; }
 
 }  // namespace fastcmp::preload

@@ -89,8 +89,14 @@ private:
         Entry entry;
     };
 
+    int add_list(const std::string& path, const std::string& run_directory, bool may_be_missing);
+    void refused(std::string_view where, std::string_view why);
+    void tell_refusals();
     int open_list(List& list);
     bool has_news(const List& list) const;
+    bool has_any_news() const;
+    void read_all_news();
+    void count_readable();
     void read_news(List& list, std::size_t number);
     void add_line(std::string_view line, std::size_t number);
     void add_entry(std::string_view line, std::size_t number);
@@ -98,20 +104,31 @@ private:
     template <typename Ask>
     auto ask(Ask question) -> decltype(question());
     const Entry* look_up(std::string_view tail) const;
+    template <typename Fits>
+    const Pattern* find_pattern(std::string_view tail, Fits fits) const;
+
+    static constexpr std::size_t kMaxRefusals = 100;
 
     Refuse refuse_;
+    std::vector<std::pair<std::string, std::string>> refusals_;  // not told yet: where, and why
+    std::size_t refused_count_ = 0;
     mutable SharedLock mutex_;
     std::atomic<std::size_t> list_count_{0};
     std::vector<List> lists_;
     // Paths and patterns with intensor and outtensor in small letters.
     std::unordered_map<std::string, Entry, TextHash, std::equal_to<>> paths_;
     std::unordered_set<std::string, TextHash, std::equal_to<>> directories_;
-    std::vector<Pattern> patterns_;
+    std::unordered_map<std::string, std::vector<Pattern>, TextHash, std::equal_to<>> patterns_;  // by token, "*" where it has a star
+    std::size_t pattern_count_ = 0;
     std::set<std::uint64_t> tokens_;
-    bool any_token_ = false;
-    bool any_before_ = false;
-    bool any_after_ = false;
-    std::uint64_t saved_count_ = 0;
+    std::atomic<std::uint64_t> saved_count_{0};
+    // These are read without the lock.
+    static constexpr std::uint64_t kNoToken = UINT64_MAX;
+    std::atomic<std::size_t> readable_count_{0};
+    std::atomic<std::uint64_t> last_token_{kNoToken};  // that was asked for and is registered
+    std::atomic<bool> any_token_{false};
+    std::atomic<bool> any_before_{false};
+    std::atomic<bool> any_after_{false};
 };
 
 }  // namespace fastcmp::preload

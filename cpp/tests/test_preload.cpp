@@ -92,12 +92,20 @@ void test_paths() {
     check(matches("0/0_M/*_L/6_N/x.bin", "0/0_M/12_L/6_N/x.bin") && !matches("0/0_M/*_L/x.bin", "0/0_M/_L/x.bin") &&
               !matches("0/1*_L/x", "0/12_L/x") && !matches("0/*_L/x", "0/a_L/x") && matches("*/x", "7/x") && !matches("*", "7/x"),
           "a star stands for one whole run of digits");
+    check(matches_parent("0/*_L/6_N/x.bin", "0/12_L") && matches_parent("0/*_L/6_N/x.bin", "0/12_L/6_N") && matches_parent("*/x", "3") &&
+              !matches_parent("0/*_L/6_N/x.bin", "0/12_") && !matches_parent("0/*_L/6_N/x.bin", "0/12_L/6_N/x.bin") &&
+              !matches_parent("0/*_L/x", "0/a_L") && !matches_parent("0/*/x", "0/12/") && !matches_parent("*", "3"),
+          "directories above what a pattern stands for, whole ones");
     check(with_repeat("a.b/out0.bin", 2) == "a.b/out0__r2.bin" && with_repeat("a.b/out0", 3) == "a.b/out0__r3" &&
               with_repeat("a/.x", 2) == "a/.x__r2",
           "names of later saves");
     check(with_own_run_directory("0_71/3/x", 71, 80) == "0_80/3/x" && with_own_run_directory("thread_140/3/x", 71, 80) == "thread_140_80/3/x" &&
               with_own_run_directory("0_80/3/x", 71, 80) == "0_80/3/x" && with_own_run_directory("model/x", 71, 80) == "model/x",
           "a forked child has a run directory of its own");
+    check(split_base("/h/tensors/thread_7", 2) == std::pair<std::string, std::string>{"/h", "tensors/thread_7"} &&
+              split_base("/tensors/x", 2) == std::pair<std::string, std::string>{"/", "tensors/x"} &&
+              split_base("/x", 2) == std::pair<std::string, std::string>{"/", "x"},
+          "what the user named, and what is below it");
     check(collapsed("./a//b/./c") == "a/b/c" && collapsed("//a/") == "/a", "paths without what means nothing");
 }
 
@@ -145,6 +153,11 @@ void test_registry(const fs::path& folder) {
     check(registry.find("5/1_L/outtensor0.bin")->tail == "5/1_L/outTensor0.bin" && registry.find("5/a/inTensor1.bin")->tail == "5/a/intensor1.bin" &&
               registry.find("5/a/intensor1.bin").has_value() && !registry.find("5/A/intensor1.bin"),
           "both eras' spelling of a tensor is one name, written as registered");
+    check(!registry.has_token(6) && registry.has_token(5) && registry.has_token(3) && registry.has_token(5), "no token but those registered");
+    append(list, "6/*_L/after/y.bin\n*/9_L/*_K/y.bin\n");
+    check(registry.has_directory("6/2_L/after") && !registry.has_directory("5/2_L/after") && registry.find("6/2_L/after/y.bin").has_value() &&
+              !registry.find("5/2_L/after/y.bin") && registry.find("77/9_L/1_K/y.bin").has_value() && registry.has_token(77),
+          "patterns of one token, and one of any");
     const auto later = folder / "later.txt";
     append(later, "0/0_M/1_L/after/x.bin\n3/*_L/before/x.bin\n");
     check(registry.follow(later.string(), "/child", false) == 0 && registry.find("0/0_M/1_L/after/x.bin")->run_directory == "/child" &&
