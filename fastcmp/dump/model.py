@@ -49,12 +49,13 @@ def dump_model(
     model : torch.nn.Module
     data_src : {"golden", "acl"}
     names : str or sequence of str
-        Globs of module names, ``*`` any text, dots included. A module under several names goes by its first.
+        Globs of module names, ``*`` any text, dots included, ``[01]`` one of these characters. A module under several names goes by its
+        first.
     what : {"outputs", "inputs", "both"}
         Inputs are dumped as they are before the module runs.
     token_id : int, str or callable, optional
-        The token of what is dumped; or a callable that returns it, asked at each call of the model. By default the calls of the model are
-        counted: 0 is the prefill. What runs before the first call belongs to the token of the first.
+        The token of what is dumped; or a callable without arguments that returns it, asked at each call of the model. By default the calls
+        of the model are counted: 0 is the prefill. What runs before the first call belongs to the token of the first.
     prefix : str
 
     Returns
