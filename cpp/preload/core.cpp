@@ -384,7 +384,7 @@ __attribute__((visibility("default"))) int fastcmp_preload_follow(const char* al
         const int error = process.registry.follow(allow_list, collapsed(directory), false);
         if (error == 0) {
             process.is_followed = true;
-            process.write_heartbeat(false);
+            process.show_heartbeat(false);
         }
         return error;
     });

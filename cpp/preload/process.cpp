@@ -8,6 +8,7 @@
 #include <new>
 #include <system_error>
 
+#include "bounded.hpp"
 #include "libraries.hpp"
 #include "paths.hpp"
 #include "text.hpp"
@@ -18,6 +19,8 @@
 
 namespace fastcmp::preload {
 namespace {
+
+constexpr double kHeartbeatSeconds = 5;
 
 std::atomic<Process*> the_process{nullptr};
 
@@ -68,6 +71,25 @@ std::string libraries_text(const Settings& settings, bool names_only) {
                         member("unbound", library.unbound) + "}");
     }
     return "[" + joined(", ", texts) + "]";
+}
+
+Count count_of(Outcome outcome) {
+    switch (outcome) {
+        case Outcome::low_disk: return Count::low_disk;
+        case Outcome::stalled: return Count::stalled;
+        case Outcome::no_device_copy: return Count::no_device_copy;
+        default: return Count::write_failed;
+    }
+}
+
+std::string sentence_of(const Job& job, Outcome outcome) {
+    switch (outcome) {
+        case Outcome::low_disk: return "skipped, too little space is left on the disk; see FASTCMP_MIN_FREE";
+        case Outcome::stalled: return "skipped, the disk made no progress; see FASTCMP_MAX_STALL_S";
+        case Outcome::no_device_copy: return "the copy from the device failed";
+        case Outcome::no_memory: return "skipped, there is no memory for a copy of it";
+        default: return std::string{job.failure.step} + ": " + std::error_code{job.failure.error, std::generic_category()}.message();
+    }
 }
 
 }  // namespace
@@ -139,18 +161,26 @@ Writer* Process::make_writer() {
 
 void Process::lose(Count count, std::string_view where, std::string_view what) {
     counters.add(count);
-    const auto text = printable(where) + ": " + std::string{what};
-    {
-        const std::lock_guard lock{mutex_};
-        last_refusal_ = text;
+    explain(count, where, what);
+}
+
+void Process::explain(Count count, std::string_view where, std::string_view what) noexcept {
+    try {
+        const auto text = printable(where) + ": " + std::string{what};
+        {
+            const std::lock_guard lock{mutex_};
+            last_refusal_ = text;
+        }
+        const auto cause = kCountNames[static_cast<std::size_t>(count)];
+        teller.once(std::string{cause} + " " + std::string{what.substr(0, what.find(" in line "))}, text + "; counted from now on");
+    } catch (...) {
+        return;  // no memory for the words; it is counted
     }
-    const auto cause = kCountNames[static_cast<std::size_t>(count)];
-    teller.once(std::string{cause} + " " + std::string{what.substr(0, what.find(" in line "))}, text + "; counted from now on");
 }
 
 void Process::count_call(Call call) {
     if (counters.add(call)) {
-        write_heartbeat(false);
+        show_heartbeat(false);
     }
 }
 
@@ -191,7 +221,7 @@ void Process::save(std::unique_ptr<Job> job, const Source& source) {
     }
 }
 
-void Process::ended(const Job& job, Outcome outcome) {
+void Process::ended(const Job& job, Outcome outcome) noexcept {
     if (outcome == Outcome::saved) {
         counters.add(job.size == 0 ? Count::description_only : Count::saved);
         counters.add(Count::tensor_bytes, job.size);
@@ -207,18 +237,12 @@ void Process::ended(const Job& job, Outcome outcome) {
             saved_paths_.erase(found);
         }
     }
-    const auto path = job.root + "/" + job.relative;
-    switch (outcome) {
-        case Outcome::low_disk:
-            return lose(Count::low_disk, path, "skipped, too little space is left on the disk; see FASTCMP_MIN_FREE");
-        case Outcome::stalled:
-            return lose(Count::stalled, path, "skipped, the disk made no progress; see FASTCMP_MAX_STALL_S");
-        case Outcome::no_device_copy:
-            return lose(Count::no_device_copy, path, "the copy from the device failed");
-        default: {
-            const auto reason = std::error_code{job.failure.error, std::generic_category()}.message();
-            return lose(Count::write_failed, path, std::string{job.failure.step} + ": " + reason);
-        }
+    const auto count = count_of(outcome);
+    counters.add(count);
+    try {
+        explain(count, job.root + "/" + job.relative, sentence_of(job, outcome));
+    } catch (...) {
+        return;  // no memory for the words
     }
 }
 
@@ -245,7 +269,13 @@ std::string Process::status(bool is_ended, bool is_thorough) const {
            "], \"libraries\": " + libraries_text(settings, !is_thorough) + "}\n";
 }
 
-void Process::write_heartbeat(bool is_ended) {
+void Process::show_heartbeat(bool is_ended) {
+    if (settings.is_on && !settings.heartbeat_directory.empty() && !is_writing_heartbeat_) {
+        do_within(std::min(settings.max_stall_s, kHeartbeatSeconds), [this, is_ended] { write_heartbeat(is_ended); });
+    }
+}
+
+void Process::write_heartbeat(bool is_ended) noexcept {
     if (!settings.is_on || settings.heartbeat_directory.empty() || is_writing_heartbeat_.exchange(true)) {
         return;
     }
@@ -269,7 +299,7 @@ void Process::end() {
         return;
     }
     registry.refresh();  // what was registered after the library's last question
-    write_heartbeat(true);
+    show_heartbeat(true);
     std::vector<std::string> losses;
     for (const auto count : kLosses) {
         if (counters[count] != 0) {

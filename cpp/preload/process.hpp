@@ -43,7 +43,8 @@ public:
     // The lists decide, and the environment does not.
     bool is_list_asked();
 
-    void write_heartbeat(bool is_ended);
+    // On the host's time: a stalled disk holds it up for a moment only.
+    void show_heartbeat(bool is_ended);
     // Thorough: every loaded object is looked at, which takes milliseconds where torch is one of them.
     std::string status(bool is_ended, bool is_thorough) const;
     void end();
@@ -63,7 +64,9 @@ public:
 private:
     friend struct ForkHandlers;
     Writer* make_writer();
-    void ended(const Job& job, Outcome outcome);
+    void ended(const Job& job, Outcome outcome) noexcept;
+    void explain(Count count, std::string_view where, std::string_view what) noexcept;
+    void write_heartbeat(bool is_ended) noexcept;
 
     mutable std::mutex mutex_;
     std::string last_refusal_;

@@ -1,15 +1,13 @@
 #include "writer.hpp"
 
-#include <csignal>
-#include <pthread.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <system_error>
+
+#include "bounded.hpp"
 
 namespace fastcmp::preload {
 namespace {
@@ -52,22 +50,29 @@ void Writer::save(std::unique_ptr<Job> owned, const Source& source) {
         write_here(*job, source);
         return;
     }
+    try {
+        copy(job, source);
+    } catch (...) {
+        forget_job();
+        throw;
+    }
+}
+
+void Writer::copy(const std::shared_ptr<Job>& job, const Source& source) {
     std::uint64_t done = 0;
     do {
         Piece piece{job, nullptr, static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, job->size - done)), 0, End::no};
-        piece.memory = reserve(piece.size, piece.capacity);
-        const bool is_fetched = piece.memory != nullptr && fetch(source, piece.memory, done, piece.size);
-        done += piece.size;
-        if (!is_fetched) {
-            const auto outcome = piece.memory == nullptr ? Outcome::stalled : Outcome::no_device_copy;
-            const std::size_t capacity = piece.capacity;
-            if (piece.memory != nullptr) {
-                give_back(piece.memory, capacity);
-            }
+        auto outcome = reserve(piece);
+        if (outcome == Outcome::saved && !fetch(source, piece.memory, done, piece.size)) {
+            give_back(piece.memory, piece.capacity);
+            outcome = Outcome::no_device_copy;
+        }
+        if (outcome != Outcome::saved) {
             push({job, nullptr, 0, 0, End::abandoned});
             ended_(*job, outcome);
             return;
         }
+        done += piece.size;
         piece.end = done == job->size ? End::last : End::no;
         push(std::move(piece));
     } while (done < job->size);
@@ -82,39 +87,32 @@ bool Writer::is_stuck() {
 // True if the thread will write the job that now begins: it is awaited from here on. Starts the thread if need be.
 bool Writer::accept() {
     const std::lock_guard lock{mutex_};
-    if (!is_closing_ && (has_thread_ || start_thread())) {
-        ++pending_jobs_;
-        return true;
+    if (!is_closing_ && !has_thread_) {
+        thread_ = start_thread([this] { run(); });
+        has_thread_ = thread_.joinable();
     }
-    return false;
+    pending_jobs_ += !is_closing_ && has_thread_ ? 1 : 0;
+    return !is_closing_ && has_thread_;
 }
 
-bool Writer::start_thread() {
-    // The host's signals are its own threads' business.
-    sigset_t all{};
-    sigset_t before{};
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    try {
-        thread_ = std::thread{[this] { run(); }};
-        has_thread_ = true;
-    } catch (const std::system_error&) {
-        has_thread_ = false;  // no thread to be had: the caller writes
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return has_thread_;
+// No more pieces of this job will come.
+void Writer::forget_job() {
+    const std::lock_guard lock{mutex_};
+    --pending_jobs_;
+    work_.notify_all();
+    room_.notify_all();
 }
 
-// Memory for a piece; null where the disk has made no progress for too long, or where there is no memory.
-char* Writer::reserve(std::size_t size, std::size_t& capacity) {
-    const std::size_t wanted = size > kPieceBytes / 2 ? kPieceBytes : std::max<std::size_t>(size, 1);
+// Finds memory for a piece, or says why there is none.
+Outcome Writer::reserve(Piece& piece) {
+    const std::size_t wanted = piece.size > kPieceBytes / 2 ? kPieceBytes : std::max<std::size_t>(piece.size, 1);
     std::unique_lock lock{mutex_};
     auto seen = progress_;
     auto deadline = after(max_stall_s_);
     while (held_bytes_ != 0 && held_bytes_ + wanted + kPieceOverhead > kQueueBytes) {
         if (room_.wait_until(lock, deadline) == std::cv_status::timeout && seen == progress_) {
             stuck_at_ = progress_;
-            return nullptr;
+            return Outcome::stalled;
         }
         if (seen != progress_) {
             seen = progress_;
@@ -122,26 +120,26 @@ char* Writer::reserve(std::size_t size, std::size_t& capacity) {
         }
     }
     held_bytes_ += wanted + kPieceOverhead;
-    capacity = wanted;
-    if (wanted == kPieceBytes && !spare_.empty()) {
-        char* memory = spare_.back();
-        spare_.pop_back();
-        return memory;
+    piece.capacity = wanted;
+    if (wanted == kPieceBytes && spare_count_ != 0) {
+        piece.memory = spare_[--spare_count_];
+        return Outcome::saved;
     }
     lock.unlock();
-    char* memory = static_cast<char*>(std::malloc(wanted));
-    if (memory == nullptr) {
+    piece.memory = static_cast<char*>(std::malloc(wanted));
+    if (piece.memory == nullptr) {
         lock.lock();
         held_bytes_ -= wanted + kPieceOverhead;
+        return Outcome::no_memory;
     }
-    return memory;
+    return Outcome::saved;
 }
 
 void Writer::give_back(char* memory, std::size_t capacity) {
     std::unique_lock lock{mutex_};
     held_bytes_ -= capacity + kPieceOverhead;
-    if (capacity == kPieceBytes) {
-        spare_.push_back(memory);  // never more than the queue may hold
+    if (capacity == kPieceBytes && spare_count_ < spare_.size()) {
+        spare_[spare_count_++] = memory;
     } else {
         lock.unlock();
         std::free(memory);
@@ -151,7 +149,9 @@ void Writer::give_back(char* memory, std::size_t capacity) {
 
 void Writer::push(Piece piece) {
     const std::lock_guard lock{mutex_};
+    const bool is_abandoned = piece.end == End::abandoned;
     queue_.push_back(std::move(piece));
+    abandoned_jobs_ += is_abandoned ? 1 : 0;
     work_.notify_one();
 }
 
@@ -161,7 +161,7 @@ void Writer::run() {
     auto next_tick = Clock::now() + tick_every;
     std::unique_lock lock{mutex_};
     while (true) {
-        const auto is_due = [this] { return !queue_.empty() || is_closing_; };
+        const auto is_due = [this] { return !queue_.empty() || (is_closing_ && pending_jobs_ == 0); };
         if (!has_news) {
             work_.wait(lock, is_due);
         } else if (!work_.wait_until(lock, next_tick, is_due) || Clock::now() >= next_tick) {
@@ -184,34 +184,44 @@ void Writer::run() {
             give_back(piece.memory, piece.capacity);
         }
         const bool is_end = piece.end != End::no;
+        const bool is_abandoned = piece.end == End::abandoned;
         piece.job.reset();
         lock.lock();
         has_news = true;
         ++progress_;
         pending_jobs_ -= is_end ? 1 : 0;
+        abandoned_jobs_ -= is_abandoned ? 1 : 0;
         room_.notify_all();
     }
 }
 
-void Writer::write_piece(const Piece& piece) {
+void Writer::write_piece(const Piece& piece) noexcept {
     Job& job = *piece.job;
     if (piece.end == End::abandoned) {
         job.file.discard();
         return;
     }
     if (!job.failure) {
-        const bool is_first = !job.is_created;
-        if (is_first) {
-            job.failure = job.file.create(job.root, job.relative, min_free_, job.size);
-            job.is_created = true;
-        }
-        if (!job.failure) {
-            job.failure = job.file.append(is_first ? std::string_view{job.header} : std::string_view{}, piece.memory, piece.size);
+        try {
+            job.failure = write_data(job, piece);
+        } catch (...) {
+            job.failure = {ENOMEM, "writing it"};
         }
     }
     if (piece.end == End::last) {
         end_job(job);
     }
+}
+
+Failure Writer::write_data(Job& job, const Piece& piece) {
+    const bool is_first = !job.is_created;
+    if (is_first) {
+        job.is_created = true;
+        if (const auto failure = job.file.create(job.root, job.relative, min_free_, job.size)) {
+            return failure;
+        }
+    }
+    return job.file.append(is_first ? std::string_view{job.header} : std::string_view{}, piece.memory, piece.size);
 }
 
 // In the caller's thread: when none is to be had, and at the end of the process.
@@ -253,15 +263,15 @@ bool Writer::drain(double seconds) {
 
 void Writer::close() {
     std::unique_lock lock{mutex_};
+    is_closing_ = true;  // other threads may go on saving: what they offer now is theirs to write, or this would never end
+    work_.notify_all();
     while (pending_jobs_ != 0) {
         const auto seen = progress_;
         if (!room_.wait_until(lock, after(max_stall_s_), [&] { return pending_jobs_ == 0 || seen != progress_; })) {
-            is_closing_ = true;  // its thread hangs in the disk and ends with the process
+            stuck_at_ = progress_;  // its thread hangs in the disk and ends with the process
             return;
         }
     }
-    is_closing_ = true;
-    work_.notify_all();
     if (has_thread_) {
         has_thread_ = false;
         lock.unlock();
@@ -271,7 +281,7 @@ void Writer::close() {
 
 std::uint64_t Writer::queued() const {
     const std::lock_guard lock{mutex_};
-    return pending_jobs_;
+    return pending_jobs_ - abandoned_jobs_;
 }
 
 }  // namespace fastcmp::preload

@@ -4,6 +4,7 @@
 // caller waits for room while the disk makes progress, and gives a tensor up where it makes none for the time that was set.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -36,7 +37,7 @@ struct Job {
     Failure failure;
 };
 
-enum class Outcome { saved, low_disk, failed, stalled, no_device_copy };
+enum class Outcome { saved, low_disk, failed, stalled, no_device_copy, no_memory };
 
 // Where the data is, and how it is fetched; false where the device refuses.
 struct Source {
@@ -46,7 +47,7 @@ struct Source {
 
 class Writer {
 public:
-    // Told of each job's end, in the thread that ended it and without a lock held.
+    // Told of each job's end, in the thread that ended it and without a lock held; must not throw.
     using Ended = std::function<void(const Job&, Outcome)>;
     using Tick = std::function<void()>;
 
@@ -73,13 +74,15 @@ private:
     };
 
     bool accept();
-    bool start_thread();
+    void copy(const std::shared_ptr<Job>& job, const Source& source);
+    void forget_job();
     void run();
     bool is_stuck();
-    char* reserve(std::size_t size, std::size_t& capacity);
+    Outcome reserve(Piece& piece);
     void give_back(char* memory, std::size_t capacity);
     void push(Piece piece);
-    void write_piece(const Piece& piece);
+    void write_piece(const Piece& piece) noexcept;
+    Failure write_data(Job& job, const Piece& piece);
     void write_here(Job& job, const Source& source);
     void end_job(Job& job);
 
@@ -92,9 +95,11 @@ private:
     std::condition_variable work_;
     std::condition_variable room_;
     std::deque<Piece> queue_;
-    std::vector<char*> spare_;      // pieces of kPieceBytes whose pages are warm
+    std::array<char*, kQueueBytes / kPieceBytes> spare_{};  // pieces of kPieceBytes whose pages are warm
+    std::size_t spare_count_ = 0;
     std::size_t held_bytes_ = 0;
     std::uint64_t pending_jobs_ = 0;
+    std::uint64_t abandoned_jobs_ = 0;  // of those: ended, and their temporary file not yet removed
     std::uint64_t progress_ = 0;
     std::uint64_t stuck_at_ = UINT64_MAX;
     bool is_closing_ = false;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,16 @@ def hosts(preload_library: Path) -> Hosts:
     if not (place / "standin_host_abi1").is_file():
         pytest.fail("the stand-in acceleration library is not built: run `make build/standin/.built`")
     return Hosts(place, preload_library)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Where many small files cost little: in memory, if there is room; gone after the test."""
+    in_memory = Path("/dev/shm")
+    has_room = in_memory.is_dir() and shutil.disk_usage(in_memory).free > 4 << 30
+    made = Path(tempfile.mkdtemp(prefix="fastcmp_test_", dir=in_memory if has_room else None))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

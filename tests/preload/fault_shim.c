@@ -1,7 +1,7 @@
 /* Loaded behind the preload library: system calls on chosen paths take long or fail, and so do threads and memory.
  *
  * FAULT_PATH         part of the path of the files that are meant (of all files where it is unset)
- * FAULT_SLEEP_MS     each write to such a file takes so much longer
+ * FAULT_SLEEP_MS     each write to such a file takes so much longer; FAULT_SLEEP_ONCE: only the first
  * FAULT_CALLS        which calls fail, of: openat mkdirat write close renameat fstat
  * FAULT_AT           the first one that fails, from 1; FAULT_ERRNO with what; FAULT_ONCE: only that one
  * FAULT_NO_THREADS   no thread can be made
@@ -69,22 +69,30 @@ static int fails(const char *call, int file, const char *name) {
 }
 
 static void rest(int file) {
+    static atomic_long slept;
     long ms = number("FAULT_SLEEP_MS");
-    if (ms > 0 && is_meant(file, NULL)) {
+    if (ms > 0 && is_meant(file, NULL) && (getenv("FAULT_SLEEP_ONCE") == NULL || atomic_fetch_add(&slept, 1) == 0)) {
         struct timespec time = {ms / 1000, (ms % 1000) * 1000000};
         while (nanosleep(&time, &time) != 0) {
         }
     }
 }
 
+/* Rests afterwards: what is done to the descriptor meanwhile meets the next call. */
 ssize_t write(int file, const void *data, size_t size) {
+    ssize_t done = fails("write", file, NULL) ? -1 : REAL(write)(file, data, size);
+    int error = errno;
     rest(file);
-    return fails("write", file, NULL) ? -1 : REAL(write)(file, data, size);
+    errno = error;
+    return done;
 }
 
 ssize_t writev(int file, const struct iovec *parts, int count) {
+    ssize_t done = fails("write", file, NULL) ? -1 : REAL(writev)(file, parts, count);
+    int error = errno;
     rest(file);
-    return fails("write", file, NULL) ? -1 : REAL(writev)(file, parts, count);
+    errno = error;
+    return done;
 }
 
 int openat(int directory, const char *name, int flags, ...) {

@@ -99,6 +99,12 @@ def test_a_host_that_carries_the_functions_itself_runs_unhooked(hosts: Hosts, tm
 
 # --- links, users, modes -----------------------------------------------------------------------------------------------------------------
 
+FOLLOW_AND_RUN = """
+import sys
+from standin_model import *
+assert follow(sys.argv[1], sys.argv[2]) == 0
+run_library(tokens=int(sys.argv[3]))
+"""
 VICTIM = "0/0_StandinModelTorch/0_StandinLayerRunner/0_NormOpsRunner/after/outtensor0.bin"
 
 
@@ -119,10 +125,7 @@ def test_a_link_planted_as_a_directory_is_not_followed(depth: int, outside: Path
     planted.symlink_to(outside, target_is_directory=True)
     before = tree_hash(outside)
     listed = write_list(tmp_path / "list" / "paths.txt", VICTIM, VICTIM.replace("0/0_S", "1/0_S", 1))
-    code = f"import sys\nfrom standin_model import *\nassert follow({str(listed)!r}, {str(run_directory)!r}) == 0\n" + (
-        "library = ctypes.CDLL(os.environ['STANDIN'])\nlibrary.standin_run(1, 0, 2, 1, ctypes.c_uint64(64), 0, None, None)"
-    )
-    run = hosts.run_python(tmp_path, code)
+    run = hosts.run_python(tmp_path, FOLLOW_AND_RUN, listed, run_directory, 2)
     assert tree_hash(outside) == before and planted.is_symlink()
     assert set(run.files()) == {VICTIM.replace("0/0_S", "1/0_S", 1)}, "the other token is saved"
     line, summary = run.lines()
@@ -148,10 +151,7 @@ def test_what_is_planted_under_a_files_name_is_replaced_or_left_but_never_writte
     else:
         planted.mkdir()
     listed = write_list(tmp_path / "list" / "paths.txt", VICTIM)
-    code = f"from standin_model import *\nassert follow({str(listed)!r}, {str(run_directory)!r}) == 0\n" + (
-        "library = ctypes.CDLL(os.environ['STANDIN'])\nlibrary.standin_run(1, 0, 1, 1, ctypes.c_uint64(64), 0, None, None)"
-    )
-    run = hosts.run_python(tmp_path, code)
+    run = hosts.run_python(tmp_path, FOLLOW_AND_RUN, listed, run_directory, 1)
     assert [path.name for path in outside.iterdir()] == ["precious.bin"] and (outside / "precious.bin").read_text() == "precious"
     if kind == "directory":
         assert planted.is_dir() and "renaming it: Is a directory" in run.lines()[0] and not temporaries(tmp_path)
