@@ -19,6 +19,7 @@ from fastcmp.preload_library import with_library_first
 _WITH_VALUE: Final = frozenset({"--dump-dir", "--tokens", "--select"})
 # The library asks for more rounds than a program has. Some builds may hold the number in 32 bits.
 _EVERY_ROUND: Final = "2147483647"
+_SELECTIONS: Final = ("registered", "environment", "auto")
 _TOKEN_RANGE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 
@@ -55,7 +56,14 @@ def preload_environment(
     -------
     dict of str to str
         The whole environment.
+
+    Raises
+    ------
+    UsageError
+        If FASTCMP_SELECT is to stay and has no meaning.
     """
+    if not select and selection_of(environment) not in ("", *_SELECTIONS):
+        raise UsageError(f"FASTCMP_SELECT={environment['FASTCMP_SELECT']}: expected registered, environment or auto")
     wanted = dict(environment)
     wanted["LD_PRELOAD"] = with_library_first(environment.get("LD_PRELOAD", ""), library)
     if dump_dir:
@@ -63,7 +71,7 @@ def preload_environment(
     if tokens:
         wanted["FASTCMP_DUMP_TOKENS"] = tokens
     selects_itself = any(value and name.startswith("ATB_SAVE_TENSOR") for name, value in environment.items())
-    if not select and not environment.get("FASTCMP_SELECT") and not selects_itself:
+    if not select and not selection_of(environment) and not selects_itself:
         select = "registered"
     if select == "auto":
         wanted.pop("FASTCMP_SELECT", None)
@@ -71,11 +79,17 @@ def preload_environment(
         wanted["FASTCMP_SELECT"] = select
     if not wanted.get("ACLTRANSFORMER_HOME_PATH"):
         wanted["ACLTRANSFORMER_HOME_PATH"] = os.path.abspath(wanted.get("FASTCMP_DUMP_DIR") or ".")
-    # The libraries of 2023 offer a tensor only if told to. Where the environment selects, these would select everything.
-    if wanted.get("FASTCMP_SELECT") == "registered":
+    # The libraries of 2023 offer a tensor only if told to. Where the environment selects, or may as long as nothing is registered, telling
+    # them so would be to select everything.
+    if selection_of(wanted) == "registered":
         for name, value in (("ACLTRANSFORMER_SAVE_TENSOR", "1"), ("ACLTRANSFORMER_SAVE_TENSOR_MAX", _EVERY_ROUND)):
             wanted[name] = environment.get(name) or value
     return wanted
+
+
+def selection_of(environment: Mapping[str, str]) -> str:
+    """FASTCMP_SELECT as the preload library reads it: in any case, "" where it says nothing."""
+    return environment.get("FASTCMP_SELECT", "").strip().lower()
 
 
 def export_lines(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
@@ -109,6 +123,10 @@ def find_program(name: str, environment: Mapping[str, str]) -> None:
     if "\0" not in name and shutil.which(name, path=environment.get("PATH", os.defpath)) is not None:
         return
     if "/" not in name:
+        places = environment.get("PATH", os.defpath).split(os.pathsep) if name and "\0" not in name else []
+        found = next((place for place in places if os.path.exists(os.path.join(place, name))), None)
+        if found is not None:
+            raise UsageError(f"{name}: found in PATH as {os.path.join(found, name)}, which this user may not execute")
         raise UsageError(f"{name or repr(name)}: not found in PATH")
     reason = "cannot be executed: it is a directory, or lacks the permission" if os.path.exists(name) else "does not exist"
     raise UsageError(f"{name}: {reason}")

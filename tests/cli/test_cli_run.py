@@ -158,6 +158,30 @@ def test_registered_paths_are_selected_unless_the_user_selects(before: dict[str,
     assert ("ACLTRANSFORMER_SAVE_TENSOR" in environment) == (after == "registered")
 
 
+@pytest.mark.parametrize("before", ["Registered", " registered "])
+def test_the_selection_is_read_as_the_library_reads_it(before: str) -> None:
+    environment = preload_environment("/l.so", {"FASTCMP_SELECT": before})
+    assert environment["FASTCMP_SELECT"] == before and environment["ACLTRANSFORMER_SAVE_TENSOR"] == "1"
+
+
+def test_auto_tells_an_old_library_nothing_for_it_would_save_a_whole_model() -> None:
+    for before, select in (
+        ({"FASTCMP_SELECT": "auto"}, ""),
+        ({"FASTCMP_SELECT": "registered"}, "auto"),
+        ({"FASTCMP_SELECT": "nonsense"}, "auto"),
+    ):
+        assert "ACLTRANSFORMER_SAVE_TENSOR" not in preload_environment("/l.so", before, select=select)
+
+
+def test_a_selection_without_a_meaning_is_refused_wherever_it_comes_from() -> None:
+    for arguments, environment in ((["--show"], {}), (["true"], {}), (["--select", "nonsense", "true"], {"FASTCMP_SELECT": "auto"})):
+        done = run(*arguments, environment={"FASTCMP_SELECT": "nonsense", **environment})
+        assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+        if not environment:
+            assert done.stderr == "fastcmp: FASTCMP_SELECT=nonsense: expected registered, environment or auto\n"
+    assert run("--select", "auto", "true", environment={"FASTCMP_SELECT": "nonsense"}).returncode == 0
+
+
 def test_a_shell_reads_what_show_prints(tmp_path: Path) -> None:
     dump_dir = tmp_path / "it's $HOME; a dump"
     done = run("--dump-dir", str(dump_dir), "--tokens", "0", "--show", "--", "false", environment={"ATB_SAVE_TENSOR": "1"})
@@ -282,6 +306,16 @@ def test_nothing_is_made_for_a_command_that_does_not_exist(tmp_path: Path) -> No
 def test_the_command_is_looked_for_where_the_program_will_look(tmp_path: Path) -> None:
     not_a_program(tmp_path, "greet", "#!/bin/sh\necho hello\n", 0o700)
     assert run("greet", environment={"PATH": f"{tmp_path}:{os.environ['PATH']}"}).stdout == "hello\n"
+
+
+def test_a_command_that_may_not_be_executed_is_not_called_missing(tmp_path: Path) -> None:
+    not_a_program(tmp_path, "greet", "#!/bin/sh\n", 0o600)
+    (tmp_path / "place").mkdir()
+    path = {"PATH": f"/none:{tmp_path}:/usr/bin:/bin"}
+    for name in ("greet", "place"):
+        assert (
+            run(name, environment=path).stderr == f"fastcmp: {name}: found in PATH as {tmp_path}/{name}, which this user may not execute\n"
+        )
 
 
 def test_run_has_a_help_page_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
