@@ -40,10 +40,10 @@ def build() -> App:
     compare_app.default(compare)
     app.command(compare_app)
     app.command(inspect, name="inspect")
-    app.command(explain, name="explain")
-    app.command(run_program, name="run")
+    app.command(explain, name="explain", usage="Usage: fastcmp explain [CODE]")
+    app.command(run_program, name="run", usage="Usage: fastcmp run [OPTIONS] -- COMMAND [ARGUMENT...]")
     app.command(preload_path, name="preload-path")
-    app.command(doctor, name="doctor")
+    app.command(doctor, name="doctor", usage="Usage: fastcmp doctor [OPTIONS] [DIRECTORY]")
     return app
 
 

@@ -46,10 +46,26 @@ def _run(arguments: list[str]) -> int:
         say(library_path())
         return 0
     if arguments[0] not in COMMANDS:
+        _refuse_misspelled(arguments[0])
         arguments = ["compare", *arguments]
     from fastcmp.cli.app import run
 
     return run(arguments)
+
+
+def _refuse_misspelled(word: str) -> None:
+    """`UsageError` for what is no file and nearly a command: taken as GOLDEN, it would be told as something else."""
+    from os.path import lexists
+
+    if not word.replace("-", "").isalpha() or word.startswith("-") or lexists(word):
+        return
+    from difflib import get_close_matches
+
+    from fastcmp.errors import UsageError
+
+    close = get_close_matches(word.lower(), COMMANDS, n=1, cutoff=0.7)
+    if close:
+        raise UsageError(f"no command {word!r}, and no file of that name; did you mean {close[0]}?")
 
 
 def version_text() -> str:

@@ -82,6 +82,11 @@ def test_help_page_knows_only_real_options_of_compare(capsys: pytest.CaptureFixt
             [".", ".", "--threshold", "cosine >= 1"],
             "fastcmp: --threshold 'cosine >= 1': no metric is called 'cosine'; did you mean cosine_similarity",
         ),
+        (["compre", "a", "b"], "fastcmp: no command 'compre', and no file of that name; did you mean compare?"),
+        (["Doctor"], "fastcmp: no command 'Doctor', and no file of that name; did you mean doctor?"),
+        (["preloadpath"], "fastcmp: no command 'preloadpath', and no file of that name; did you mean preload-path?"),
+        (["./compre", "a"], "fastcmp: ./compre: GOLDEN does not exist"),
+        (["run1", "run2"], "fastcmp: run1: GOLDEN does not exist"),
         (["inspect", "nope"], "fastcmp: nope: does not exist; name a tensor file, a metadata.json or a directory"),
         (["explain", "E_TRUNCATE"], "fastcmp: no error code is called 'E_TRUNCATE'; did you mean E_TRUNCATED"),
     ],
@@ -91,6 +96,22 @@ def test_what_cannot_be_meant_is_one_line_and_exit_two(arguments: list[str], mes
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith(message) and shown.err.count("\n") == 1
+
+
+def test_a_file_with_nearly_the_name_of_a_command_is_golden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "compre").mkdir()
+    assert main(["compre", "nope"]) == 2
+    assert capsys.readouterr().err.startswith("fastcmp: nope: TARGET does not exist")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_usage_line_has_names(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    usage = capsys.readouterr().out.splitlines()[0]
+    assert usage.startswith(f"Usage: fastcmp {command}") and "ARGS" not in usage
 
 
 @pytest.mark.parametrize(
