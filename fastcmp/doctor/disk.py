@@ -20,8 +20,16 @@ def examine_disk(directories: list[str], min_free: int) -> Section:
             continue
         free = status.f_bavail * status.f_frsize
         is_writable = os.access(parent, os.W_OK | os.X_OK)
-        section.facts["directories"][directory] = {"free": free, "is_writable": is_writable}
-        section.lines.append(f"{directory}: {_gigabytes(free)} free; a tensor is skipped below {_gigabytes(min_free)} or twice its size")
+        is_there = parent == directory
+        # Of a directory that does not exist nobody can say more than whether it could be made.
+        section.facts["directories"][directory] = {
+            "free": free,
+            "exists": is_there,
+            "is_writable" if is_there else "can_be_made": is_writable,
+        }
+        state = "" if is_there else f" does not exist yet; in {parent}"
+        limit = f"a tensor is skipped below {_gigabytes(min_free)} or twice its size"
+        section.lines.append(f"{directory}:{state} {_gigabytes(free)} free; {limit}")
         if not is_writable:
             section.find("not-writable", f"{parent}: this user may not write here")
         elif free <= min_free:

@@ -21,6 +21,7 @@ def examine_environment(answer: dict[str, Any] | None, environment: Mapping[str,
         section.lines.extend(f"{name}={value}" for name, value in variables.items())
     else:
         section.lines.append("no variable of fastcmp or of an acceleration library is set")
+    section.lines.extend(_asked_by_old_libraries(environment))
     if answer is None:
         return section
     reasons = [str(reason) for reason in answer.get("reasons") or []]
@@ -44,11 +45,28 @@ def examine_environment(answer: dict[str, Any] | None, environment: Mapping[str,
     return section
 
 
+def _asked_by_old_libraries(environment: Mapping[str, str]) -> list[str]:
+    """A libacltransformer asks these before it offers a tensor to anybody, registered or not."""
+    values = {name: environment.get(f"ACLTRANSFORMER_SAVE_TENSOR{name}", "") for name in ("", "_MAX", "_RUNNER")}
+    if not any(values.values()):
+        return []
+    if values[""] != "1":
+        return ["a libacltransformer offers no tensor at all: ACLTRANSFORMER_SAVE_TENSOR is not 1"]
+    rounds = f"the rounds before {values['_MAX']}" if values["_MAX"] else "the first round only (ACLTRANSFORMER_SAVE_TENSOR_MAX is not set)"
+    runners = f" of {values['_RUNNER']}..." if values["_RUNNER"] else ""
+    return [f"a libacltransformer offers {rounds}{runners}, whatever is registered"]
+
+
 def output_directories(answer: dict[str, Any] | None, environment: Mapping[str, str], directory: str | None) -> list[str]:
-    """Where tensors would go: absolute, without repeats, existing or not."""
-    named = [directory or "", environment.get("FASTCMP_DUMP_DIR", ""), environment.get("ACLTRANSFORMER_HOME_PATH", "")]
+    """Where tensors would go: absolute, without repeats, existing or not.
+
+    That is the dump directory, with the home of low-level tensors where one is named, and the library's own output directory only where
+    the environment selects tensors: registered ones never go there.
+    """
+    named = [directory or environment.get("FASTCMP_DUMP_DIR") or ".", environment.get("ACLTRANSFORMER_HOME_PATH", "")]
     output = (answer or {}).get("output")
-    named.append(output if isinstance(output, str) and output else ".")
+    if isinstance(output, str) and (answer or {}).get("selects"):
+        named.append(output)
     return list(dict.fromkeys(os.path.abspath(one) for one in named if one))
 
 

@@ -34,7 +34,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
 
 @pytest.fixture(autouse=True)
-def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of fastcmp or of an acceleration library is set."""
+def plain_environment(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of fastcmp or of an acceleration library is set, and no program has run in the working directory."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
     for name in [name for name in os.environ if name.startswith(("FASTCMP_", "ATB_", "ACLTRANSFORMER_", "ASDOPS_", "AIT_", "LD_PRELOAD"))]:
         monkeypatch.delenv(name)

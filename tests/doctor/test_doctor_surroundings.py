@@ -209,9 +209,15 @@ def test_variables_are_shown_as_they_are() -> None:
 def test_output_directories_are_where_anything_may_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     environment = {"FASTCMP_DUMP_DIR": "a", "ACLTRANSFORMER_HOME_PATH": str(tmp_path / "a")}
-    assert output_directories(answer(output="/o/tensors"), environment, "d") == [f"{tmp_path}/d", f"{tmp_path}/a", "/o/tensors"]
+    assert output_directories(answer(output="/o/tensors", selects=True), environment, "d") == [
+        f"{tmp_path}/d",
+        f"{tmp_path}/a",
+        "/o/tensors",
+    ]
+    assert output_directories(answer(output="/o/tensors"), {}, None) == [str(tmp_path)]  # registered tensors never go there
+    assert output_directories(answer(output="/o/tensors"), {"FASTCMP_DUMP_DIR": "/d"}, None) == ["/d"]
     assert output_directories(None, {}, None) == [str(tmp_path)]
-    assert output_directories(answer(output=7), {}, None) == [str(tmp_path)]
+    assert output_directories(answer(output=7, selects=True), {}, None) == [str(tmp_path)]
 
 
 # --- the disk --------------------------------------------------------------------------------------------------------------------------
@@ -224,6 +230,27 @@ def test_a_disk_with_too_little_room_is_named(tmp_path: Path) -> None:
     assert finding.name == "disk-full"
     assert finding.evidence.startswith(f"{tmp_path}/not/yet: ")
     assert finding.evidence.endswith(" are free, and 900000.00 GB are to stay free: no tensor is saved")
+
+
+def test_of_a_directory_that_does_not_exist_nobody_says_that_it_is_writable(tmp_path: Path) -> None:
+    section = examine_disk([str(tmp_path / "not" / "yet"), str(tmp_path)], 0)
+    facts = section.facts["directories"]
+    assert facts[f"{tmp_path}/not/yet"].keys() == {"free", "exists", "can_be_made"} and not facts[f"{tmp_path}/not/yet"]["exists"]
+    assert facts[str(tmp_path)].keys() == {"free", "exists", "is_writable"} and facts[str(tmp_path)]["exists"]
+    assert section.lines[0].startswith(f"{tmp_path}/not/yet: does not exist yet; in {tmp_path} ")
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"_MAX": "3"}, "offers no tensor at all: ACLTRANSFORMER_SAVE_TENSOR is not 1"),
+        ({"": "1"}, "offers the first round only (ACLTRANSFORMER_SAVE_TENSOR_MAX is not set), whatever is registered"),
+        ({"": "1", "_MAX": "3", "_RUNNER": "Norm"}, "offers the rounds before 3 of Norm..., whatever is registered"),
+    ],
+)
+def test_what_an_old_library_asks_is_told_whoever_selects(variables: dict[str, str], line: str) -> None:
+    environment = {f"ACLTRANSFORMER_SAVE_TENSOR{name}": value for name, value in variables.items()}
+    assert f"a libacltransformer {line}" in examine_environment(answer(select="registered"), environment).lines
 
 
 def test_what_is_malformed_is_told_whoever_selects() -> None:
