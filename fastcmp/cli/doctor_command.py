@@ -27,7 +27,8 @@ def doctor(
     Parameters
     ----------
     directory
-        Where a program was to dump; by default wherever it would with the environment as it is now.
+        Where a program was to dump, or its {pid}_cmp_dump_data there; by default wherever it would with the environment as it is now. The
+        preload library leaves a heartbeat there, the file .fastcmp_probe.{pid}, in which it says what it met in the process.
     lib
         The acceleration library, such as libatb.so; by default the one that ATB_HOME_PATH or ACLTRANSFORMER_HOME_PATH leads to.
     json

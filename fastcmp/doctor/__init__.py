@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 from fastcmp.doctor.disk import examine_disk
 from fastcmp.doctor.environment import examine_environment, min_free_of, output_directories
-from fastcmp.doctor.heartbeat import find_heartbeats, heartbeat_directories
+from fastcmp.doctor.heartbeat import heartbeat_directories
 from fastcmp.doctor.installation import examine_installation
 from fastcmp.doctor.preload import Preload, examine_preload
 from fastcmp.doctor.processes import examine_processes
 from fastcmp.doctor.report import CAUSES, Finding, Report, Section
+from fastcmp.doctor.runs import find_run
 from fastcmp.doctor.target import Target, examine_target
 
 __all__ = ["CAUSES", "Finding", "Report", "Section", "examine"]
@@ -30,16 +31,17 @@ def examine(directory: str | None = None, library: str | None = None) -> Report:
     Parameters
     ----------
     directory : str, optional
-        Where a run has left its heartbeats; by default wherever it would leave them in this environment.
+        Where a run has left its heartbeats, or the dump of one process; by default wherever it would leave them in this environment.
     library : str, optional
         The acceleration library; by default those that the environment names.
     """
     environment = dict(os.environ)
     preload_section, preload = examine_preload(environment)
     directories = heartbeat_directories(directory, environment)
-    heartbeats = find_heartbeats(directories)
+    run = find_run(directories, environment, directory)
+    heartbeats = [one.heartbeat for one in run.processes if one.heartbeat is not None]
     named = [os.path.abspath(library)] if library is not None else _usual_libraries(environment)
-    met = [path for one in heartbeats.last_run for path in (*(loaded.path for loaded in one.libraries), one.program) if os.path.isabs(path)]
+    met = [path for one in heartbeats for path in (*(loaded.path for loaded in one.libraries), one.program) if os.path.isabs(path)]
     targets = _targets([*named, *met], preload)
     return Report(
         (
@@ -47,7 +49,7 @@ def examine(directory: str | None = None, library: str | None = None) -> Report:
             preload_section,
             examine_environment(preload.environment, environment),
             _library_section(named, targets),
-            examine_processes(heartbeats, directories, directory is not None, targets),
+            examine_processes(run, directories, directory is not None, targets, environment),
             examine_disk(output_directories(preload.environment, environment, directory), min_free_of(preload.environment)),
         )
     )

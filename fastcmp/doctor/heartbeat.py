@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import stat
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fastcmp.doctor.proc import process_start
+from fastcmp.dump_layout import is_dump_directory_name
+
 _NAME = re.compile(r"\.fastcmp_probe\.[0-9]{1,10}")
 _LARGEST: Final = 1024 * 1024
 _MOST_READ: Final = 256
 _MOST_NUMBER: Final = 2**64 - 1
-# Processes of one run need not overlap: a launcher may have ended before its workers start.
-_SAME_RUN_S: Final = 60
+_MOST_ASKED: Final = 256
 
 
 class BadHeartbeat(ValueError):
@@ -38,13 +41,21 @@ class LoadedLibrary:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What one process said last. Times in seconds since 1970."""
+    """What one process said last.
+
+    Attributes
+    ----------
+    started, written : float
+        Seconds since 1970; whole ones from early versions. ``started`` is when the preload library was first needed.
+    asked : tuple of str
+        Examples of what the acceleration library has and nobody registered, ``{token}/...``: tensors, or directories of them.
+    """
 
     path: str
     pid: int
     program: str
-    started: int
-    written: int
+    started: float
+    written: float
     has_ended: bool
     calls: dict[str, int]
     select: str
@@ -54,7 +65,13 @@ class Heartbeat:
     counters: dict[str, int]
     queued: int
     last_refusal: str
+    asked: tuple[str, ...]
     libraries: tuple[LoadedLibrary, ...]
+
+    @property
+    def call_count(self) -> int:
+        """How often the acceleration library has called us."""
+        return sum(self.calls.values())
 
     @property
     def saved(self) -> int:
@@ -93,8 +110,8 @@ def _heartbeat_of(path: str, fields: _Fields) -> Heartbeat:
         path=path,
         pid=fields.number("pid"),
         program=fields.text("program"),
-        started=fields.number("started"),
-        written=fields.number("written"),
+        started=fields.seconds("started"),
+        written=fields.seconds("written"),
         has_ended=fields.flag("ended"),
         calls=fields.numbers("calls"),
         select=fields.text("select"),
@@ -104,6 +121,7 @@ def _heartbeat_of(path: str, fields: _Fields) -> Heartbeat:
         counters=fields.numbers("counters"),
         queued=fields.number("queued"),
         last_refusal=fields.text("last_refusal"),
+        asked=fields.texts("asked"),
         libraries=tuple(
             LoadedLibrary(
                 one.text("path"), one.number("defines"), one.number("bound_here"), one.number("bound_to_itself"), one.number("unbound")
@@ -123,6 +141,18 @@ class _Fields:
 
     def number(self, name: str) -> int:
         return _number(name, self._fields.get(name, 0))
+
+    def seconds(self, name: str) -> float:
+        value = self._fields.get(name, 0)
+        if type(value) not in (int, float) or not 0 <= value <= _MOST_NUMBER or not math.isfinite(value):
+            raise BadHeartbeat(f"{name}: expected seconds")
+        return float(value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._fields.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise BadHeartbeat(f"{name}: expected a list of texts")
+        return tuple(value[:_MOST_ASKED])
 
     def text(self, name: str) -> str:
         value = self._fields.get(name, "")
@@ -157,15 +187,15 @@ def _number(name: str, value: object) -> int:
 
 @dataclass(frozen=True)
 class Heartbeats:
-    """The heartbeats of some directories: those of the last run, the number of earlier ones, and what could not be read (path: why)."""
+    """The heartbeats of some directories: those that were read, why others could not be (by path), and how many older ones there are."""
 
-    last_run: tuple[Heartbeat, ...]
-    earlier_count: int
+    read: tuple[Heartbeat, ...]
     unread: dict[str, str]
+    older_count: int
 
 
 def find_heartbeats(directories: list[str]) -> Heartbeats:
-    """Read the heartbeats in some directories, the newest first; of very many, the newest few hundred."""
+    """Read the heartbeats in some directories; of very many, the newest few hundred."""
     paths: dict[str, float] = {}
     for directory in directories:
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
@@ -179,24 +209,35 @@ def find_heartbeats(directories: list[str]) -> Heartbeats:
     for path in newest[:_MOST_READ]:
         try:
             one = read_heartbeat(path)
-            if one.pid != os.getpid():  # `fastcmp run -- fastcmp doctor` is no run to judge
+            if not _is_own(one):
                 read.append(one)
         except BadHeartbeat as error:
             unread[path] = str(error)
-    read.sort(key=lambda one: -one.written)
-    last_run: list[Heartbeat] = []
-    for one in read:
-        if last_run and one.written + _SAME_RUN_S < min(other.started for other in last_run):
-            break
-        last_run.append(one)
-    last_run.sort(key=lambda one: (one.started, one.pid))
-    return Heartbeats(tuple(last_run), len(newest) - len(last_run) - len(unread), unread)
+    return Heartbeats(tuple(read), unread, max(0, len(newest) - _MOST_READ))
+
+
+def _is_own(one: Heartbeat) -> bool:
+    """`fastcmp run -- fastcmp doctor` is no run to judge; an earlier process with our pid is."""
+    if one.pid != os.getpid():
+        return False
+    start = process_start(one.pid)
+    return start is None or one.written >= start - 1
 
 
 def heartbeat_directories(directory: str | None, environment: dict[str, str]) -> list[str]:
-    """Where to look: in ``directory``, or wherever a process with this environment would have written."""
+    """Where to look: in ``directory``, or wherever a process with this environment would have written.
+
+    Of a `{pid}_cmp_dump_data`, or of a side's directory in it, also where it lies: the heartbeat is beside it.
+    """
     if directory is not None:
-        named = [directory]
+        dump = dump_directory_of(directory)
+        named = [directory, os.path.dirname(dump)] if dump else [directory]
     else:
         named = [environment.get(name, "") for name in ("FASTCMP_DUMP_DIR", "ACLTRANSFORMER_HOME_PATH", "ATB_OUTPUT_DIR")] + ["."]
     return list(dict.fromkeys(os.path.realpath(one) for one in named if one and os.path.isdir(one)))
+
+
+def dump_directory_of(directory: str) -> str:
+    """The `{pid}_cmp_dump_data` that a directory is, or is directly in; "" where it is neither."""
+    place = os.path.realpath(directory)
+    return next((one for one in (place, os.path.dirname(place)) if is_dump_directory_name(os.path.basename(one))), "")

@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from fastcmp.doctor.heartbeat import Heartbeat, Heartbeats, LoadedLibrary
+from fastcmp.doctor.heartbeat import Heartbeat, LoadedLibrary
+from fastcmp.doctor.nearest import explain_missing
 from fastcmp.doctor.report import Finding, Section
+from fastcmp.doctor.runs import Process, Run
 from fastcmp.doctor.target import Target
 
 # Counters that stand for tensors that were wanted and did not come, each with the cause it shows and its part of a sentence.
@@ -26,71 +28,145 @@ _LOSSES: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-def examine_processes(found: Heartbeats, directories: list[str], is_named: bool, targets: Mapping[str, Target]) -> Section:
+# What a libacltransformer asks itself before it offers a tensor to anybody, and what it takes where the variable is not set.
+_OLD_VARIABLES: Final = {
+    "ACLTRANSFORMER_SAVE_TENSOR": "1 to offer any",
+    "ACLTRANSFORMER_SAVE_TENSOR_MAX": "how many rounds, 1 where it is not set",
+    "ACLTRANSFORMER_SAVE_TENSOR_RUNNER": "which operations, all where it is not set",
+}
+_HEARTBEAT: Final = "heartbeat (.fastcmp_probe.{pid}, the file in which the preload library says what it met)"
+_MOST_SILENT_SHOWN: Final = 3
+
+
+def examine_processes(
+    run: Run, directories: list[str], is_named: bool, targets: Mapping[str, Target], environment: Mapping[str, str]
+) -> Section:
     """Judge the last run.
 
     Parameters
     ----------
-    found : Heartbeats
+    run : Run
     directories : list of str
-        Where they were looked for.
+        Where it was looked for.
     is_named : bool
         The user named the directory: a program was run and should have left something there.
     targets : mapping of str to Target
         The programs and libraries that the heartbeats name, by path.
+    environment : mapping of str to str
+        That of the doctor, which may be the program's.
     """
     section = Section("processes")
     where = ", ".join(directories) or "any directory"
+    silent = [one for one in run.processes if one.heartbeat is None]
     section.facts = {
         "directories": directories,
-        "last_run": [_facts_of(one) for one in found.last_run],
-        "earlier_count": found.earlier_count,
-        "unread": found.unread,
+        "last_run": [_facts_of(one, one.heartbeat) for one in run.processes if one.heartbeat is not None],
+        "without_heartbeat": [_facts_of_list(one) for one in silent],
+        "earlier_count": run.other_count,
+        "unread": run.unread,
     }
-    if not found.last_run:
-        section.lines.append(f"no heartbeat in {where}")
-        if is_named:
-            evidence = f"{where}: no process has left a heartbeat (.fastcmp_probe.*): the preload library was not in it, or wrote elsewhere"
+    if len(silent) == len(run.processes):
+        section.lines.append(f"no {_HEARTBEAT} in {where}")
+        if is_named and not silent:
+            evidence = f"{where}: no process has left a {_HEARTBEAT}: the preload library was not in it, or wrote elsewhere"
             section.find("no-heartbeat", evidence)
-    has_saved = any(one.saved for one in found.last_run)
-    for one in found.last_run:
-        section.lines.append(_line_of(one))
+    section.lines.extend(f"{_list_of(one)}: {_registered(one)}, and no heartbeat" for one in silent)
+    section.findings.extend(_why_silent([one for one in silent if one.missing], where))
+    has_saved = any(one.saved_count for one in run.processes)
+    others: list[Finding] = []
+    for one in run.processes:
+        if one.heartbeat is None:
+            continue
+        section.lines.append(_line_of(one, one.heartbeat))
+        losses = _losses(one.heartbeat)
+        section.findings.extend(losses)
         # A launcher whose workers do the work is never called, and that is well.
-        is_launcher = has_saved and not sum(one.calls.values())
-        section.findings.extend(_losses(one) if is_launcher else _judged(one, targets))
-    if found.earlier_count:
-        section.lines.append(f"and {found.earlier_count} of earlier runs, not judged")
-    section.lines.extend(f"{path}: not read: {why}" for path, why in found.unread.items())
+        if one.heartbeat.call_count or not has_saved or any(map(_leads_inside, one.heartbeat.libraries)):
+            others.extend(_judged(one, one.heartbeat, run, targets, environment))
+    section.findings.extend(others)
+    if run.other_count:
+        section.lines.append(f"and {run.other_count} of other runs, not judged")
+    section.lines.extend(f"{path}: not read: {why}" for path, why in run.unread.items())
     return section
 
 
-def _judged(one: Heartbeat, targets: Mapping[str, Target]) -> list[Finding]:
-    losses = _losses(one)
-    if not sum(one.calls.values()):
-        return [*losses, *_why_never_called(one, targets)]
-    bound_inside = [library for library in one.libraries if library.bound_to_itself and not library.bound_here]
-    findings = losses + _why_bound_inside(one, bound_inside, targets)
-    if one.saved or findings:
-        return findings
-    who = _who(one)
-    if not sum(count for name, count in one.calls.items() if name != "plain"):
+def _why_silent(silent: list[Process], where: str) -> list[Finding]:
+    """Lists of registered paths that no preload library has met: the program was started without it."""
+    if not silent:
+        return []
+    shown = "; ".join(f"{_list_of(one)}: {_registered(one)}" for one in silent[:_MOST_SILENT_SHOWN])
+    more = f"; and {len(silent) - _MOST_SILENT_SHOWN} more like it" if len(silent) > _MOST_SILENT_SHOWN else ""
+    processes = f"process {silent[0].pid} has" if len(silent) == 1 else "these processes have"
+    evidence = f"{shown}{more}; {processes} left no {_HEARTBEAT} in {where}: the preload library was not in it, or wrote elsewhere"
+    return [Finding("no-heartbeat", evidence)]
+
+
+def _judged(process: Process, one: Heartbeat, run: Run, targets: Mapping[str, Target], environment: Mapping[str, str]) -> list[Finding]:
+    """What is wrong beside tensors that were lost on their way to the disk."""
+    inside = [library for library in one.libraries if _leads_inside(library)]
+    if inside:
+        return _why_bound_inside(one, inside, targets)
+    lost = sum(one.count(name) for name in _LOSSES)
+    is_short = process.line_count - process.saved_line_count > lost or (not process.line_count and not process.saved_count and not lost)
+    is_short = is_short and not one.count("list_refused")
+    if process.state != "ended":  # what it has not counted, it may have met all the same
+        if process.state == "running" or not is_short or (process.registered is None and _is_saved_by_others(process, run)):
+            return []
+        return [Finding("no-last-word", f"{_who(one)}: gone without a last word; {_tally(process, one)}")]
+    if not one.call_count:
+        return _why_never_called(one, targets, environment)
+    if process.saved_count == 0 and not lost and one.call_count == one.calls.get("plain", 0):
         evidence = (
-            f"{who}: functions without a string were called {one.calls.get('plain', 0)} times, those with one never: "
+            f"{_who(one)}: functions without a string were called {one.call_count} times, those with one never: "
             "the library has another C++ ABI or other signatures"
         )
         return _of_libraries(one, targets, "abi") or [Finding("abi", evidence)]
-    if one.selected_by == "registered":
-        if not one.registered_lines:
-            return [Finding("not-registered", f"{who}: a list of registered paths is followed, and it is empty")]
-        evidence = (
-            f"{who}: {one.registered_lines} paths are registered; {one.count('offered')} tensors were offered, none of these among them"
-        )
-        return [Finding("not-registered", evidence)]
+    return _why_not_selected(process, one, run, environment) if is_short else []
+
+
+def _why_not_selected(process: Process, one: Heartbeat, run: Run, environment: Mapping[str, str]) -> list[Finding]:
+    who, count = _who(one), process.line_count
+    if one.select == "environment" and count:
+        return [Finding("environment", f"{who}: {count} paths are registered, but only its environment was to select (FASTCMP_SELECT)")]
     if one.selected_by == "environment":
         return [Finding("environment", f"{who}: its environment selects tensors, but none of the {one.count('offered')} offered")]
+    if count and one.selected_by != "registered":
+        return [Finding("list-refused", f"{who}: {count} paths are registered, but the preload library follows no list")]
+    if count:
+        if process.registered is None and _is_saved_by_others(process, run):
+            return []
+        return [Finding("not-registered", _not_offered(process, one, environment))]
+    if one.selected_by == "registered":
+        return [Finding("not-registered", f"{who}: a list of registered paths is followed, and it is empty")]
     if one.select == "registered":
         return [Finding("not-registered", f"{who}: only registered paths are saved (FASTCMP_SELECT), and none was registered")]
     return [Finding("environment", f"{who}: nothing was selected: no path is registered, and its environment selects nothing")]
+
+
+def _is_saved_by_others(process: Process, run: Run) -> bool:
+    """Processes that follow one list may share its paths among them."""
+    return sum(other.saved_line_count for other in run.processes) >= process.line_count > 0 or (
+        not process.line_count and any(other.saved_count for other in run.processes if other is not process)
+    )
+
+
+def _not_offered(process: Process, one: Heartbeat, environment: Mapping[str, str]) -> str:
+    lacking = process.line_count - process.saved_line_count - sum(one.count(name) for name in _LOSSES)
+    is_none = lacking == process.line_count
+    which = f"none of {lacking} registered paths was" if is_none else f"{lacking} of {process.line_count} registered paths were not"
+    evidence = (
+        f"{_who(one)}: our hooks were called {one.call_count} times, so the preload library is at work; but {which} offered by the "
+        f"acceleration library, of {one.count('offered')} tensors that were"
+    )
+    return "; ".join([evidence, *explain_missing(process.missing, process.lines, one.asked), *_old_variables(one, environment)])
+
+
+def _old_variables(one: Heartbeat, environment: Mapping[str, str]) -> list[str]:
+    if not any(os.path.basename(library.path).startswith("libacltransformer") for library in one.libraries):
+        return []
+    here = ", ".join(f"{name}={environment[name]}" for name in _OLD_VARIABLES if environment.get(name))
+    asks = ", ".join(f"{name} ({meaning})" for name, meaning in _OLD_VARIABLES.items())
+    return [f"a libacltransformer asks its own variables before it offers a tensor: {asks}; here {here or 'none of them is set'}"]
 
 
 def _losses(one: Heartbeat) -> list[Finding]:
@@ -102,7 +178,7 @@ def _losses(one: Heartbeat) -> list[Finding]:
     return [Finding(cause, f"{_who(one)}: {', '.join(parts)}{last}") for cause, parts in lost.items()]
 
 
-def _why_never_called(one: Heartbeat, targets: Mapping[str, Target]) -> list[Finding]:
+def _why_never_called(one: Heartbeat, targets: Mapping[str, Target], environment: Mapping[str, str]) -> list[Finding]:
     bound = _why_bound_inside(one, [library for library in one.libraries if library.bound_to_itself], targets)
     if bound:
         return bound
@@ -115,7 +191,12 @@ def _why_never_called(one: Heartbeat, targets: Mapping[str, Target]) -> list[Fin
     if not any(library.bound_here or library.unbound for library in one.libraries):
         evidence = f"{_who(one)}: it has loaded {names}, which defines our hooks, but none of its calls goes through the dynamic linker"
         return [Finding("bound-inside", evidence)]
-    return [Finding("never-called", f"{_who(one)}: it has loaded {names}, whose hooks lead to fastcmp, but has called none of them")]
+    evidence = f"{_who(one)}: it has loaded {names}, whose hooks lead to fastcmp, but has called none of them"
+    return [Finding("never-called", "; ".join([evidence, *_old_variables(one, environment)]))]
+
+
+def _leads_inside(library: LoadedLibrary) -> bool:
+    return bool(library.bound_to_itself and not library.bound_here)
 
 
 def _why_bound_inside(one: Heartbeat, libraries: list[LoadedLibrary], targets: Mapping[str, Target]) -> list[Finding]:
@@ -145,16 +226,36 @@ def _who(one: Heartbeat) -> str:
     return f"process {one.pid} ({os.path.basename(one.program) or 'unknown program'})"
 
 
-def _line_of(one: Heartbeat) -> str:
+def _line_of(process: Process, one: Heartbeat) -> str:
     abis = [f"{name} {count}" for name, count in one.calls.items() if count]
-    registered = f"; {one.registered_saved} of {one.registered_lines} registered paths" if one.registered_lines else ""
-    state = "ended" if one.has_ended else "running" if os.path.exists(f"/proc/{one.pid}") else "gone without a last word"
-    queued = f", {one.queued} still queued" if one.queued else ""
     calls = f"called ({', '.join(abis)})" if abis else "never called"
-    return f"{_who(one)}, {state}: {calls}; {one.count('offered')} offered, {one.saved} saved{registered}{queued}"
+    state = "gone without a last word" if process.state == "gone" else process.state
+    return f"{_who(one)}, {state}: {calls}; {_tally(process, one)}"
 
 
-def _facts_of(one: Heartbeat) -> dict[str, object]:
+def _tally(process: Process, one: Heartbeat) -> str:
+    """What was offered and saved. Of a process that has not said its last word the numbers are lower bounds."""
+    least = "" if process.state == "ended" else "at least "
+    registered = f"; {least}{process.saved_line_count} of {process.line_count} registered paths" if process.line_count else ""
+    queued = f", {one.queued} still queued" if one.queued else ""
+    return f"{least}{one.count('offered')} offered, {least}{process.saved_count} saved{registered}{queued}"
+
+
+def _list_of(process: Process) -> str:
+    return process.registered.directory if process.registered is not None else ""
+
+
+def _registered(process: Process) -> str:
+    count = process.line_count
+    return f"{count} path{' is' if count == 1 else 's are'} registered, {process.saved_line_count} of them on disk"
+
+
+def _facts_of_list(process: Process) -> dict[str, object]:
+    facts = {"registered_lines": process.line_count, "registered_saved": process.saved_line_count}
+    return {"path": _list_of(process), "pid": process.pid, "state": process.state, **facts}
+
+
+def _facts_of(process: Process, one: Heartbeat) -> dict[str, object]:
     return {
         "path": one.path,
         "pid": one.pid,
@@ -162,12 +263,14 @@ def _facts_of(one: Heartbeat) -> dict[str, object]:
         "started": one.started,
         "written": one.written,
         "ended": one.has_ended,
+        "state": process.state,
         "calls": one.calls,
         "select": one.select,
         "selected_by": one.selected_by,
-        "registered_lines": one.registered_lines,
-        "registered_saved": one.registered_saved,
+        "registered_lines": process.line_count,
+        "registered_saved": process.saved_line_count,
         "counters": one.counters,
         "queued": one.queued,
         "last_refusal": one.last_refusal,
+        "asked": list(one.asked),
     }

@@ -24,10 +24,15 @@ CAUSES: Final[dict[str, str]] = {
     # a run, as its heartbeats tell
     "no-heartbeat": "start the program with `fastcmp run -- CMD ...`, read on its stderr what the dynamic linker says of LD_PRELOAD, "
     "and look into the program itself (fastcmp doctor --lib PROGRAM)",
+    "no-last-word": "see what ended it: a signal, the machine's memory, a crash, os._exit; what it has saved is whole and can be compared",
     "deepbind": "load the library without RTLD_DEEPBIND (Python: sys.setdlopenflags, ctypes mode)",
     "never-called": "check that the model runs on this library in this process, and that the library saves at all "
-    "(in those of 2023 ACLTRANSFORMER_SAVE_TENSOR=1, which `fastcmp run` sets)",
-    "not-registered": "compare the registered tensor_path and token_id with what the library writes, or use a * in the path",
+    "(in those of 2023 ACLTRANSFORMER_SAVE_TENSOR=1, which `fastcmp run` sets where only registered tensors are selected)",
+    "not-registered": "compare the registered tensor_path and token_id with what the library has, or use a * in the path. To see all "
+    "that it has, save the first round by the environment, `ATB_SAVE_TENSOR=1 ATB_SAVE_TENSOR_RANGE=0,0 ATB_SAVE_TENSOR_PART=1 "
+    "fastcmp run --select environment -- CMD ...` (libacltransformer: ACLTRANSFORMER_SAVE_TENSOR=1 in place of the three), "
+    "and list the files below msit_dump/tensors (libacltransformer: tensors): what follows the directories of the run and the token is a "
+    "tensor_path",
     "environment": "register paths with dump_data(tensor_path=...), or set what is named here",
     "disk-full": "free some space, dump elsewhere (FASTCMP_DUMP_DIR, ATB_OUTPUT_DIR), or lower FASTCMP_MIN_FREE",
     "limit-reached": "raise FASTCMP_DUMP_LIMIT, or dump fewer tokens",

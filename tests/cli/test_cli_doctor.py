@@ -39,6 +39,33 @@ def test_a_cause_has_its_name_its_evidence_and_what_to_do(tmp_path: Path, capsys
     assert lines[at + 2] == f"    what to do: {CAUSES['no-heartbeat']}"
 
 
+def test_registered_paths_without_a_heartbeat_are_found_without_being_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "dump" / "71_cmp_dump_data" / "allow_list"
+    place.mkdir(parents=True)
+    (place / "paths.txt").write_text("0/0_Model/after/outTensor0.bin\n")
+    assert main(["doctor"]) == 0  # further down than anybody looks
+    capsys.readouterr()
+    for arguments, variable, directory in (
+        ([], "dump", "."),
+        (["--lib", library_path()], "dump", "."),
+        ([], "", "dump"),
+        (["dump"], "", "."),
+    ):
+        monkeypatch.setenv("FASTCMP_DUMP_DIR", variable)
+        monkeypatch.chdir(tmp_path / directory)
+        assert main(["doctor", *arguments]) == 1
+        assert f"  no-heartbeat: {place.parent}: 1 path is registered, 0 of them on disk" in capsys.readouterr().out
+
+
+def test_a_heartbeat_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    explained = "heartbeat (.fastcmp_probe.{pid}, the file in which the preload library says what it met)"
+    assert main(["doctor"]) == 0 and explained in capsys.readouterr().out
+    assert main(["doctor", str(tmp_path)]) == 1 and explained in capsys.readouterr().out.partition("1 cause found")[2]
+    assert main(["doctor", "--help"]) == 0 and ".fastcmp_probe.{pid}" in capsys.readouterr().out
+
+
 def test_scripts_get_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--lib", sys.executable, "--json"]) == 1
     facts = json.loads(capsys.readouterr().out)
@@ -61,7 +88,7 @@ def test_what_is_not_there_is_one_line_and_exit_two(arguments: list[str], messag
 
 
 def test_names_that_a_file_makes_up_do_not_move_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fields = {"fastcmp_preload": 1, "pid": 7, "program": "/x/\x1b[31mevil\nnothing found wrong", "written": 2**63, "libraries": []}
+    fields = {"fastcmp_preload": 1, "pid": 7, "program": "/x/\x1b[31mevil\nnothing found wrong", "written": 2**63, "ended": True}
     (tmp_path / ".fastcmp_probe.7").write_text(json.dumps(fields))
     assert main(["doctor"]) == 1
     shown = capsys.readouterr().out

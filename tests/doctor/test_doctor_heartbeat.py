@@ -8,10 +8,9 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from heartbeats import heartbeat, write_heartbeat
+from heartbeats import heartbeat, write_heartbeat, write_list
 
 from fastcmp.doctor.heartbeat import BadHeartbeat, find_heartbeats, heartbeat_directories, read_heartbeat
 
@@ -19,7 +18,7 @@ from fastcmp.doctor.heartbeat import BadHeartbeat, find_heartbeats, heartbeat_di
 def test_a_heartbeat_is_read_whole(tmp_path: Path) -> None:
     one = read_heartbeat(str(write_heartbeat(tmp_path, heartbeat())))
     assert (one.pid, one.program, one.has_ended, one.selected_by) == (71, "/usr/bin/model", True, "registered")
-    assert (one.registered_lines, one.registered_saved, one.saved, one.count("offered")) == (40, 38, 38, 900)
+    assert (one.registered_lines, one.registered_saved, one.saved, one.count("offered")) == (40, 40, 40, 900)
     assert one.libraries[0].path == "/x/libatb.so" and one.libraries[0].unbound == 18
     assert one.count("of a later version") == 0
 
@@ -46,7 +45,12 @@ def test_a_heartbeat_of_another_version_may_have_more_and_fewer_fields(tmp_path:
         (b'{"fastcmp_preload": 1, "pid": "71"}', "pid: expected a count"),
         (b'{"fastcmp_preload": 1, "pid": -1}', "pid: expected a count"),
         (b'{"fastcmp_preload": 1, "pid": 1e3}', "pid: expected a count"),
-        (b'{"fastcmp_preload": 1, "written": NaN}', "written: expected a count"),
+        (b'{"fastcmp_preload": 1, "written": NaN}', "written: expected seconds"),
+        (b'{"fastcmp_preload": 1, "written": 1e999}', "written: expected seconds"),
+        (b'{"fastcmp_preload": 1, "started": true}', "started: expected seconds"),
+        (b'{"fastcmp_preload": 1, "started": -0.5}', "started: expected seconds"),
+        (b'{"fastcmp_preload": 1, "asked": "0/x"}', "asked: expected a list of texts"),
+        (b'{"fastcmp_preload": 1, "asked": [7]}', "asked: expected a list of texts"),
         (b'{"fastcmp_preload": 1, "queued": 18446744073709551616}', "queued: expected a count"),
         (b'{"fastcmp_preload": 1, "program": ["/x"]}', "program: expected text"),
         (b'{"fastcmp_preload": 1, "ended": 1}', "ended: expected true or false"),
@@ -63,7 +67,7 @@ def test_what_is_no_heartbeat_says_why(content: bytes, message: str, tmp_path: P
     with pytest.raises(BadHeartbeat, match=f"^({message})$"):
         read_heartbeat(str(path))
     found = find_heartbeats([str(tmp_path)])
-    assert not found.last_run and re.fullmatch(message, found.unread[str(path)])
+    assert not found.read and re.fullmatch(message, found.unread[str(path)])
 
 
 @pytest.mark.parametrize(
@@ -85,20 +89,7 @@ def test_only_files_of_that_name_count(tmp_path: Path) -> None:
     for name in (".fastcmp_probe.", ".fastcmp_probe.x", ".fastcmp_probe.1.tmp", "fastcmp_probe.1", ".fastcmp_probe.12345678901"):
         (tmp_path / name).write_text(json.dumps(heartbeat()))
     found = find_heartbeats([str(tmp_path), str(tmp_path / "none")])
-    assert (found.last_run, found.earlier_count, found.unread) == ((), 0, {})
-
-
-def times(pid: int, started: int, written: int) -> dict[str, Any]:
-    now = int(time.time())
-    return heartbeat(pid=pid, started=now - started, written=now - written)
-
-
-def test_the_last_run_is_what_overlaps_in_time(tmp_path: Path) -> None:
-    for fields in (times(1, 9000, 8000), times(2, 1000, 990), times(3, 995, 500), times(4, 480, 10), times(5, 100, 20)):
-        write_heartbeat(tmp_path, fields)
-    found = find_heartbeats([str(tmp_path)])
-    assert [one.pid for one in found.last_run] == [2, 3, 4, 5]
-    assert found.earlier_count == 1
+    assert (found.read, found.older_count, found.unread) == ((), 0, {})
 
 
 def test_of_a_thousand_heartbeats_the_newest_are_read(tmp_path: Path) -> None:
@@ -106,8 +97,25 @@ def test_of_a_thousand_heartbeats_the_newest_are_read(tmp_path: Path) -> None:
         path = write_heartbeat(tmp_path, heartbeat(pid=pid))
         os.utime(path, (pid, pid))
     found = find_heartbeats([str(tmp_path)])
-    assert {one.pid for one in found.last_run} == set(range(745, 1001))
-    assert found.earlier_count == 744
+    assert {one.pid for one in found.read} == set(range(745, 1001))
+    assert found.older_count == 744
+
+
+def test_our_own_heartbeat_is_no_run_but_that_of_an_earlier_process_with_our_pid_is(tmp_path: Path) -> None:
+    write_heartbeat(tmp_path, heartbeat(pid=os.getpid(), written=time.time()))
+    assert find_heartbeats([str(tmp_path)]).read == ()
+    write_heartbeat(tmp_path, heartbeat(pid=os.getpid(), started=1000.0, written=1001.5))
+    assert [one.written for one in find_heartbeats([str(tmp_path)]).read] == [1001.5]
+
+
+def test_times_are_seconds_with_or_without_a_fraction(tmp_path: Path) -> None:
+    one = read_heartbeat(str(write_heartbeat(tmp_path, heartbeat(started=1764000000, written=1764000050.125))))
+    assert (one.started, one.written) == (1764000000.0, 1764000050.125)
+
+
+def test_of_very_many_examples_some_are_kept(tmp_path: Path) -> None:
+    one = read_heartbeat(str(write_heartbeat(tmp_path, heartbeat(asked=[f"0/{n}" for n in range(1000)]))))
+    assert len(one.asked) == 256 and one.asked[:2] == ("0/0", "0/1")
 
 
 def test_heartbeats_are_looked_for_where_a_process_leaves_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +127,11 @@ def test_heartbeats_are_looked_for_where_a_process_leaves_them(tmp_path: Path, m
     assert heartbeat_directories(None, environment) == [f"{here}/dump", f"{here}/home", f"{here}/output", here]
     assert heartbeat_directories("home", environment) == [f"{here}/home"]
     assert heartbeat_directories(None, {"FASTCMP_DUMP_DIR": "none"}) == [here]
+
+
+def test_of_a_dump_the_heartbeat_is_looked_for_beside_it(tmp_path: Path) -> None:
+    here = os.path.realpath(tmp_path)
+    dump = write_list(tmp_path, 71, "0/x.bin")
+    assert heartbeat_directories(str(dump), {}) == [str(dump), here]
+    assert heartbeat_directories(f"{dump}/acl_tensor/", {}) == [f"{dump}/acl_tensor", here]
+    assert heartbeat_directories(f"{dump}/acl_tensor/..", {}) == [str(dump), here]

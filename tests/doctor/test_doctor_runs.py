@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fastcmp.doctor import examine
+from fastcmp.doctor import CAUSES, examine
 
 # Loads the library in the given mode; "call" calls it.
 HOST = "import ctypes, sys\nlibrary = ctypes.CDLL(sys.argv[1], int(sys.argv[2]))\nif sys.argv[3] == 'call': library.run()"
@@ -122,3 +122,77 @@ def test_a_launcher_whose_child_saves_has_no_cause(build: Any, tmp_path: Path) -
     run(tmp_path, sys.executable, "-c", program, build("libatb.so"), str(LAZY), "load", HOST, **SELECTING)
     report = examine(str(tmp_path))
     assert report.findings == [] and len(report.as_json()["processes"]["last_run"]) == 2
+
+
+# --- the acceleration library of a user, and what he registered ------------------------------------------------------------------------
+
+# Registers tensors of a library's one operation, and calls it.
+REGISTERING = """
+import ctypes, os, sys
+import fastcmp
+for path in sys.argv[2:]:
+    fastcmp.dump_data("acl", path, tensor_path=path)
+library = ctypes.CDLL(sys.argv[1])
+library.run()
+"""
+PATH = "0_Model/after/outTensor0.bin"
+
+
+def test_after_a_good_run_the_bad_one_is_judged(build: Any, tmp_path: Path) -> None:
+    library = build("libatb.so")
+    run(tmp_path, sys.executable, "-c", REGISTERING, library, PATH)
+    assert causes(tmp_path) == []
+    run(tmp_path, sys.executable, "-c", REGISTERING, library, PATH.replace("Model", "Modell"))
+    report = examine(str(tmp_path))
+    (finding,) = report.findings
+    assert finding.name == "not-registered" and "registered '0/0_Modell/after/outTensor0.bin'" in finding.evidence
+    assert report.as_json()["processes"]["earlier_count"] == 1
+
+
+def test_the_dump_of_one_process_leads_to_its_heartbeat(build: Any, tmp_path: Path) -> None:
+    run(tmp_path, sys.executable, "-c", REGISTERING, build("libatb.so"), PATH)
+    (dump,) = tmp_path.glob("*_cmp_dump_data")
+    for place in (dump, dump / "acl_tensor"):
+        report = examine(str(place))
+        assert report.findings == [] and len(report.as_json()["processes"]["last_run"]) == 1
+
+
+def test_the_most_common_mistake_is_named(build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {**os.environ, "FASTCMP_DUMP_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", REGISTERING, build("libatb.so"), PATH], check=True, env=environment, timeout=60)
+    monkeypatch.chdir(tmp_path)
+    assert [finding.name for finding in examine().findings] == ["no-heartbeat"]
+    assert [finding.name for finding in examine(library=build("libatb.so")).findings] == ["no-heartbeat"]
+
+
+def test_of_a_killed_program_the_files_count(build: Any, tmp_path: Path) -> None:
+    program = f"{REGISTERING}\nimport time\nwhile not os.path.exists(sys.argv[-1]): time.sleep(0.01)\nos.kill(os.getpid(), 9)"
+    where = f"{tmp_path}/tensors"
+    environment = {**os.environ, "FASTCMP_DUMP_DIR": str(tmp_path), "FASTCMP_MIN_FREE": "0"}
+    command = [sys.executable, "-m", "fastcmp.cli", "run", "--", sys.executable, "-c", program.replace("sys.argv[2:]", "sys.argv[2:-1]")]
+    assert subprocess.run([*command, build("libatb.so"), PATH, where], check=False, env=environment, timeout=60).returncode == -9
+    report = examine(str(tmp_path))
+    assert [finding.name for finding in report.findings] in ([], ["no-last-word"])
+    (one,) = report.as_json()["processes"]["last_run"]
+    assert one["state"] == "gone" and one["registered_lines"] == 1
+
+
+def test_the_recipe_lists_what_can_be_registered(build: Any, tmp_path: Path) -> None:
+    words = CAUSES["not-registered"].split("`")[1].split()
+    variables = dict(word.split("=") for word in words if word.startswith("ATB_"))
+    assert words[len(variables) :] == ["fastcmp", "run", "--select", "environment", "--", "CMD", "..."] and len(variables) == 3
+    command = [
+        sys.executable,
+        "-m",
+        "fastcmp.cli",
+        *words[len(variables) + 1 : -2],
+        sys.executable,
+        "-c",
+        HOST,
+        build("libatb.so"),
+        "1",
+        "call",
+    ]
+    subprocess.run(command, check=True, env={**os.environ, **variables, "FASTCMP_MIN_FREE": "0"}, cwd=tmp_path, timeout=60)
+    (tensor,) = tmp_path.rglob("outTensor0.bin")
+    assert tensor.relative_to(tmp_path).parts[:2] == ("msit_dump", "tensors") and str(tensor).endswith(f"/0/{PATH}")
