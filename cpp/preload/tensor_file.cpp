@@ -88,39 +88,47 @@ std::string tensor_header(std::string_view format, std::string_view dtype, std::
 }
 
 Failure TensorFile::create(const std::string& root, const std::string& relative, std::uint64_t min_free, std::uint64_t size) {
-    directory_ = open_root(root);
-    if (directory_ < 0) {
+    int directory = open_root(root);
+    if (directory < 0) {
         return {errno, "opening the output directory"};
     }
     std::size_t begin = 0;
     for (auto slash = relative.find('/'); slash != std::string::npos; slash = relative.find('/', begin)) {
-        const int next = open_below(directory_, relative.substr(begin, slash - begin));
+        const int next = open_below(directory, relative.substr(begin, slash - begin));
         const int error = errno;
-        ::close(directory_);
-        directory_ = next;
+        ::close(directory);
+        directory = next;
         if (next < 0) {
             return {error, "opening its directory"};
         }
         begin = slash + 1;
     }
-    if (!has_room(directory_, min_free, size)) {
+    directory_ = Descriptor{directory};
+    if (!has_room(directory_.number(), min_free, size)) {
         return {ENOSPC, kLowDisk};
     }
     name_ = relative.substr(begin);
     temporary_ = "." + name_ + "." + std::to_string(::getpid()) + "." + std::to_string(temporary_number.fetch_add(1)) + ".tmp";
-    file_ = ::openat(directory_, temporary_.c_str(), kCreate, kFileMode);
-    if (file_ < 0 && errno == EEXIST) {  // left by a killed process of this number
-        ::unlinkat(directory_, temporary_.c_str(), 0);
-        file_ = ::openat(directory_, temporary_.c_str(), kCreate, kFileMode);
+    int file = ::openat(directory_.number(), temporary_.c_str(), kCreate, kFileMode);
+    if (file < 0 && errno == EEXIST) {  // left by a killed process of this number
+        ::unlinkat(directory_.number(), temporary_.c_str(), 0);
+        file = ::openat(directory_.number(), temporary_.c_str(), kCreate, kFileMode);
     }
-    return file_ < 0 ? Failure{errno, "creating it"} : Failure{};
+    if (file < 0) {
+        return {errno, "creating it"};
+    }
+    file_ = Descriptor{file};
+    return {};
 }
 
 Failure TensorFile::append(std::string_view header, const char* data, std::size_t size) {
     const WriteSignals held;
     while (!header.empty() || size != 0) {
+        if (!file_.is_ours()) {
+            return {EBADF, "writing it"};
+        }
         iovec parts[2] = {{const_cast<char*>(header.data()), header.size()}, {const_cast<char*>(data), size}};
-        const auto done = header.empty() ? ::write(file_, data, size) : ::writev(file_, parts, 2);
+        const auto done = header.empty() ? ::write(file_.number(), data, size) : ::writev(file_.number(), parts, 2);
         if (done < 0) {
             if (errno == EINTR) {
                 continue;
@@ -137,12 +145,13 @@ Failure TensorFile::append(std::string_view header, const char* data, std::size_
 }
 
 Failure TensorFile::publish() {
-    const int file = file_;
-    file_ = -1;
-    if (::close(file) != 0 && errno != EINTR) {  // network file systems report a full disk here
-        return {errno, "closing it"};
+    if (const int error = file_.close(); error != 0 && error != EINTR) {  // network file systems report a full disk here
+        return {error, "closing it"};
     }
-    if (::renameat(directory_, temporary_.c_str(), directory_, name_.c_str()) != 0) {
+    if (!directory_.is_ours()) {
+        return {EBADF, "renaming it"};
+    }
+    if (::renameat(directory_.number(), temporary_.c_str(), directory_.number(), name_.c_str()) != 0) {
         return {errno, "renaming it"};
     }
     temporary_.clear();
@@ -151,16 +160,11 @@ Failure TensorFile::publish() {
 }
 
 void TensorFile::discard() {
-    if (file_ >= 0) {
-        ::close(file_);
+    file_.close();
+    if (!temporary_.empty() && directory_.is_ours()) {
+        ::unlinkat(directory_.number(), temporary_.c_str(), 0);
     }
-    if (directory_ >= 0) {
-        if (!temporary_.empty()) {
-            ::unlinkat(directory_, temporary_.c_str(), 0);
-        }
-        ::close(directory_);
-    }
-    file_ = directory_ = -1;
+    directory_.close();
     temporary_.clear();
 }
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "descriptor.hpp"
+
 namespace fastcmp::preload {
 
 // A header as the acceleration libraries write it: `$Version=1.0` to `$End=1`. Without data, one that only describes.
@@ -35,8 +37,8 @@ public:
     void discard();
 
 private:
-    int directory_ = -1;
-    int file_ = -1;
+    Descriptor directory_;
+    Descriptor file_;
     std::string name_;
     std::string temporary_;
 };

@@ -339,12 +339,36 @@ from standin_model import *
 model = Model()
 if {is_called_before}:
     model.execute(0, 0, 0, b"abcd", dims="1")
+    drain()  # else its thread may open a file in between
 os.close(2)
 assert os.open("data.txt", os.O_RDWR | os.O_CREAT, 0o600) == 2
 Model().execute(0, 0, 1, None, nbytes=8, dims="2")
 """
     run = hosts.run_python(tmp_path, code, **EVERYTHING)
     assert (tmp_path / "data.txt").read_bytes() == b"" and run.counters()["no_data"] > 0
+
+
+def test_a_standard_stream_that_is_closed_is_never_replaced_by_a_file_of_ours(shim: Path, hosts: Hosts, tmp_path: Path) -> None:
+    """What the host prints must not end up in a tensor."""
+    code = """
+import os, time
+from standin_model import *
+for number in range(3):
+    os.close(number)
+model = Model()
+for token in range(3):
+    model.execute(0, 0, token, b"abcd", dims="1")
+    time.sleep(0.02)  # each file takes 50 ms to write
+    for number in range(3):
+        try:
+            os.write(number, b"printed by the host")
+        except OSError:
+            pass
+drain()
+"""
+    variables = {"LD_PRELOAD": f"{hosts.library}:{shim}", "FAULT_PATH": "msit_dump", "FAULT_SLEEP_MS": "50"}
+    run = hosts.run_python(tmp_path, code, **{**EVERYTHING, "ATB_SAVE_TENSOR_TIME": "1", "ATB_SAVE_TENSOR_PART": "1"}, **variables)
+    assert len(run.files()) == 3 and {path.read_bytes()[-4:] for path in run.files().values()} == {b"abcd"}
 
 
 def test_no_descriptor_is_left_to_the_programs_that_the_host_starts(hosts: Hosts, tmp_path: Path) -> None:
