@@ -38,7 +38,7 @@ bool asked(Ask question) noexcept {
     });
 }
 
-// No list yet and nothing selected by the environment: a tensor may still be registered before the first round.
+// Neither a list nor a selection yet: a tensor may still be registered before the first round.
 bool may_register_later(const Process& process) {
     return process.settings.select == Select::automatic && !process.settings.environment.selects_anything();
 }
@@ -59,32 +59,35 @@ std::unique_ptr<Job> place_registered(Process& process, std::string_view path) {
     if (!found) {
         process.counters.add(Count::not_selected);
         process.unregistered.add(tail);
+        if (process.settings.select == Select::automatic && process.settings.environment.selects_anything() && !process.registry.has_lists()) {
+            process.teller.once("unregistered", "nothing is registered so far, so nothing is saved; FASTCMP_SELECT=environment saves what "
+                                                "the environment selects");
+        }
         return nullptr;
     }
     auto job = std::make_unique<Job>();
     job->registered = found->tail;
-    job->root = std::move(found->run_directory);
-    job->relative = std::move(found->tail);
+    if (found->run_directory.empty()) {
+        job->relative = std::move(found->tail);
+    } else {
+        auto [base, middle] = split_base(found->run_directory, 2);  // the user has named what holds `tensors/thread_{pid}`
+        job->root = std::move(base);
+        job->relative = middle + "/" + found->tail;
+    }
     return job;
 }
 
-std::unique_ptr<Job> place_below(Process& process, const std::string& root, std::string_view relative) {
+// At `base`/`middle`/`relative`: the base is what the user named, the rest may hold no link of somebody else.
+std::unique_ptr<Job> place_below(Process& process, const std::string& base, const std::string& middle, std::string_view relative) {
     if (const auto objection = objection_to(relative); !objection.empty()) {
         process.lose(Count::refused_path, relative, "refused: " + std::string{objection} + ", expected one below the output directory");
         return nullptr;
     }
     auto job = std::make_unique<Job>();
-    job->root = root;
-    job->relative = process.parent_pid == 0 ? std::string{relative} : with_own_run_directory(relative, process.parent_pid, process.pid);
+    job->root = base;
+    job->relative = middle + "/" +
+                    (process.parent_pid == 0 ? std::string{relative} : with_own_run_directory(relative, process.parent_pid, process.pid));
     return job;
-}
-
-std::string absolute_root(const std::string& root) {
-    if (root.starts_with('/')) {
-        return root;
-    }
-    char here[kMaxPath];
-    return ::getcwd(here, sizeof here) == nullptr ? root : std::string{here} + "/" + root;
 }
 
 // The directory that a library of 2023 was told to write to, where the path begins with it; nothing for a path as probes are given.
@@ -100,9 +103,15 @@ std::optional<std::string_view> legacy_root_of(const Process& process, std::stri
 // Where the library itself would have written it.
 std::unique_ptr<Job> place_as_given(Process& process, std::string_view path) {
     if (const auto root = legacy_root_of(process, path)) {
-        return place_below(process, absolute_root(std::string{*root}), path.substr(root->size() + 1));
+        // The user has named the directory that holds `tensors`.
+        const auto here = root->starts_with('/') ? std::string{} : working_directory() + "/";
+        auto [base, middle] = split_base(here + std::string{*root}, 1);
+        if (here == "/") {
+            base.clear();  // the working directory is gone: nowhere
+        }
+        return place_below(process, base, middle, path.substr(root->size() + 1));
     }
-    return place_below(process, process.settings.output_root, path);
+    return place_below(process, process.settings.output_base, process.settings.output_below, path);
 }
 
 std::unique_ptr<Job> place(Process& process, std::string_view path) {
@@ -124,11 +133,6 @@ std::unique_ptr<Job> place(Process& process, std::string_view path) {
     if (!is_selected) {
         process.counters.add(Count::not_selected);
         return nullptr;
-    }
-    if (process.settings.select == Select::automatic && process.settings.environment.era != Era::atb) {
-        // The seed's variables are also what lets registered tensors through, so this may not be meant.
-        process.teller.once("unregistered", "no tensor is registered so far, so all that the library hands over is saved; "
-                                            "FASTCMP_SELECT=registered saves registered ones only");
     }
     return place_as_given(process, plain);
 }
@@ -330,7 +334,7 @@ void save_tiling(Abi abi, const void* data, std::uint64_t data_size, Text path) 
             return false;
         }
         process.counters.add(Count::offered);
-        auto job = place_below(process, process.settings.output_root, view(path));
+        auto job = place_below(process, process.settings.output_base, process.settings.output_below, view(path));
         if (job == nullptr || is_too_large(process, *job, data_size)) {
             return false;
         }

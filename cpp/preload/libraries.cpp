@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -23,8 +22,10 @@ std::string_view base_name(std::string_view path) { return path.substr(path.rfin
 
 // A program may have named a library relative to where it was then; as it is where that is gone.
 std::string absolute_path(const std::string& path) {
-    char whole[PATH_MAX];
-    return ::realpath(path.c_str(), whole) == nullptr ? path : whole;
+    char* const whole = ::realpath(path.c_str(), nullptr);
+    const std::string result = whole == nullptr ? path : whole;
+    std::free(whole);
+    return result;
 }
 
 // The dynamic section of one loaded object, as pointers into its memory.
@@ -201,7 +202,7 @@ int visit(dl_phdr_info* info, std::size_t, void* data) {
             return 0;
         }
         LoadedLibrary library;
-        library.path = absolute_path(path.empty() ? "/proc/self/exe" : std::string{path});
+        library.path = path.empty() ? "/proc/self/exe" : std::string{path};
         for (std::size_t i = 0, count = symbol_count(dynamic); i < count; ++i) {
             const auto& symbol = dynamic.symbols[i];
             library.defines += symbol.st_shndx != SHN_UNDEF && search.replaced.contains(name_of(dynamic, symbol)) ? 1U : 0U;
@@ -228,11 +229,22 @@ int collect_path(dl_phdr_info* info, std::size_t, void* data) {
 
 }  // namespace
 
+std::mutex& loaded_libraries_lock() {
+    static std::mutex lock;
+    return lock;
+}
+
 std::vector<LoadedLibrary> loaded_libraries(const std::vector<std::string>& more, bool names_only) {
     Search search{more, names_only, {}, false, {}, {}};
-    ::dl_iterate_phdr(visit_self, &search);
-    if (search.has_self) {
-        ::dl_iterate_phdr(visit, &search);
+    {
+        const std::lock_guard lock{loaded_libraries_lock()};
+        ::dl_iterate_phdr(visit_self, &search);
+        if (search.has_self) {
+            ::dl_iterate_phdr(visit, &search);
+        }
+    }
+    for (auto& library : search.found) {
+        library.path = absolute_path(library.path);  // not while the loader waits: a stalled disk would hold up the whole host
     }
     return std::move(search.found);
 }
@@ -242,7 +254,10 @@ void* find_function(const char* name) {
         return found;
     }
     std::vector<std::string> paths;
-    ::dl_iterate_phdr(collect_path, &paths);
+    {
+        const std::lock_guard lock{loaded_libraries_lock()};
+        ::dl_iterate_phdr(collect_path, &paths);
+    }
     for (const auto& path : paths) {
         void* handle = ::dlopen(path.c_str(), RTLD_LAZY | RTLD_NOLOAD);
         if (handle == nullptr) {

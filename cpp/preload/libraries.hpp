@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct LoadedLibrary {
 // Objects that have something to do with us. With `names_only` just those whose file name begins with libatb, libacltransformer or one
 // of `more` are looked at, which is quick in a process of a thousand libraries.
 std::vector<LoadedLibrary> loaded_libraries(const std::vector<std::string>& more, bool names_only);
+
+// Held while the loader's list is walked. A fork waits for it: in the child the loader's own lock would stay locked.
+std::mutex& loaded_libraries_lock();
 
 // A function of any loaded object, also of one that was loaded with RTLD_LOCAL; null where there is none.
 void* find_function(const char* name);

@@ -1,6 +1,6 @@
 #include "process.hpp"
 
-#include <sys/stat.h>
+#include <dlfcn.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "bounded.hpp"
+#include "fastcmp_preload.h"
 #include "libraries.hpp"
 #include "paths.hpp"
 #include "text.hpp"
@@ -38,9 +39,10 @@ std::string time_text(double seconds) {
 }
 
 std::string program_path() {
-    std::array<char, kMaxPath> path{};
+    std::string path(kMaxPath, '\0');
     const auto size = ::readlink("/proc/self/exe", path.data(), path.size());
-    return size > 0 ? std::string{path.data(), static_cast<std::size_t>(size)} : std::string{};
+    path.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+    return path;
 }
 
 std::string member(std::string_view name, std::uint64_t value) { return json_string(name) + ": " + std::to_string(value); }
@@ -96,9 +98,22 @@ std::string sentence_of(const Job& job, Outcome outcome) {
 
 thread_local bool CallGuard::is_inside_ __attribute__((tls_model("initial-exec"))) = false;
 
+// Guards the making of the process's state; a fork waits for it.
+std::mutex making;
+
 // What another thread may hold while this one forks is held by this one then, so that it is whole in the child.
+// Of these locks no thread ever takes one while it holds another.
 struct ForkHandlers {
+    // False where the thread that forks is inside a hook itself, by a signal handler: it may hold one.
+    __attribute__((visibility("hidden"))) static thread_local bool is_held;
+
     static void prepare() {
+        is_held = !CallGuard::is_inside();
+        if (!is_held) {
+            return;
+        }
+        making.lock();
+        loaded_libraries_lock().lock();
         if (auto* process = Process::existing(); process != nullptr) {
             process->mutex_.lock();
             process->registry.mutex().lock();
@@ -107,19 +122,52 @@ struct ForkHandlers {
         }
     }
     static void parent() {
-        if (auto* process = Process::existing(); process != nullptr) {
-            process->teller.mutex().unlock();
-            process->writer->mutex().unlock();
+        auto* process = Process::existing();
+        if (is_held && process != nullptr) {
             process->registry.mutex().unlock();
-            process->mutex_.unlock();
+            release(&process->writer->mutex());
+        } else if (is_held) {
+            release(nullptr);
         }
     }
     static void child() {
+        if (!is_held) {
+            renew();
+        }
         if (auto* process = Process::existing(); process != nullptr) {
+            auto* writing = &process->writer->mutex();
             process->forked();
+            // Not unlocked: it knows its holder by a thread number, and in a child that is another.
+            new (&process->registry.mutex()) SharedLock;
+            if (is_held) {
+                release(writing);
+            }
+        } else if (is_held) {
+            release(nullptr);
+        }
+    }
+    // The lock of the writer that was there when they were taken: in a child there is another by now.
+    static void release(std::mutex* writing) {
+        if (auto* process = Process::existing(); process != nullptr) {
+            process->teller.mutex().unlock();
+            writing->unlock();
+            process->mutex_.unlock();
+        }
+        loaded_libraries_lock().unlock();
+        making.unlock();
+    }
+    // In the child of a thread that may hold them itself.
+    static void renew() {
+        new (&making) std::mutex;
+        new (&loaded_libraries_lock()) std::mutex;
+        if (auto* process = Process::existing(); process != nullptr) {
+            new (&process->teller.mutex()) std::mutex;
+            new (&process->mutex_) std::mutex;
         }
     }
 };
+
+thread_local bool ForkHandlers::is_held __attribute__((tls_model("initial-exec"))) = false;
 
 Process::Process()
     : pid{::getpid()},
@@ -139,23 +187,27 @@ Process::Process()
             }
         }
     }
-    ::pthread_atfork(ForkHandlers::prepare, ForkHandlers::parent, ForkHandlers::child);
 }
 
 Process& Process::get() {
-    // Not freed at exit, and not counted as a leak: the pointer stays.
-    static Process* const process = [] {
-        auto* made = new Process;
-        the_process.store(made, std::memory_order_release);
-        return made;
-    }();
+    auto* process = existing();
+    if (process == nullptr) {
+        const std::lock_guard lock{making};
+        process = existing();
+        if (process == nullptr) {
+            process = new Process;  // never freed
+            the_process.store(process, std::memory_order_release);
+        }
+    }
     return *process;
 }
 
 Process* Process::existing() { return the_process.load(std::memory_order_acquire); }
 
 Writer* Process::make_writer() {
-    return new Writer{settings.max_stall_s, settings.min_free, [this](const Job& job, Outcome outcome) { ended(job, outcome); },
+    // Of two tensors with one path the later one must stay.
+    const std::size_t threads = settings.resave == Resave::overwrite ? 1 : std::min<std::size_t>(kMaxThreads, std::thread::hardware_concurrency());
+    return new Writer{settings.max_stall_s, settings.min_free, threads, [this](const Job& job, Outcome outcome) { ended(job, outcome); },
                       [this] { write_heartbeat(false); }};
 }
 
@@ -185,7 +237,9 @@ void Process::count_call(Call call) {
 }
 
 bool Process::is_list_asked() {
-    return settings.select == Select::registered || (settings.select == Select::automatic && registry.has_readable_list());
+    // The seed's variables let the library's tensors through to whoever selects; only those of libatb select by themselves.
+    return settings.select == Select::registered ||
+           (settings.select == Select::automatic && (settings.environment.era != Era::atb || registry.has_readable_list()));
 }
 
 bool Process::admit(Job& job) {
@@ -247,7 +301,7 @@ void Process::ended(const Job& job, Outcome outcome) noexcept {
 }
 
 std::string Process::status(bool is_ended, bool is_thorough) const {
-    const bool has_environment = settings.is_on && settings.select != Select::registered && settings.environment.selects_anything();
+    const bool has_environment = settings.is_on && settings.environment_counts() && settings.environment.selects_anything();
     const bool has_list = settings.is_on && settings.select != Select::environment && registry.has_lists();
     std::string last;
     {
@@ -323,9 +377,6 @@ void Process::end() {
 
 // In the child, whose only thread this is: the parent's queue is the parent's, and so is what it counted.
 void Process::forked() {
-    new (&teller.mutex()) std::mutex;
-    new (&registry.mutex()) SharedLock;
-    new (&mutex_) std::mutex;
     new (&unregistered) Examples;
     is_writing_heartbeat_ = false;
     parent_pid = pid;
@@ -347,19 +398,40 @@ void Process::forked() {
 
 }  // namespace fastcmp::preload
 
+namespace {
+
+// Of two copies of this library in one process only the first is called.
+bool is_the_one_in_use() {
+    const void* used = ::dlsym(RTLD_DEFAULT, "fastcmp_preload_status");
+    return used == nullptr || used == reinterpret_cast<const void*>(&fastcmp_preload_status);
+}
+
+std::vector<std::string> further_libraries() {
+    const char* names = std::getenv("FASTCMP_LIBRARY");
+    return fastcmp::preload::split(names == nullptr ? "" : names, ':');
+}
+
+// As early as can be: of the handlers that are called before a fork those registered first come last, so that a lock which the host's
+// handler waits for is never held by a thread that waits for ours.
+__attribute__((constructor)) void fastcmp_preload_begin() noexcept {
+    using fastcmp::preload::ForkHandlers;
+    ::pthread_atfork(ForkHandlers::prepare, ForkHandlers::parent, ForkHandlers::child);
+}
+
 // A process that ends without having called in still says so where it had an acceleration library: that is what the doctor looks for.
-__attribute__((destructor)) static void fastcmp_preload_end() noexcept {
+__attribute__((destructor)) void fastcmp_preload_end() noexcept {
     using namespace fastcmp::preload;
     const CallGuard guard;
     if (!guard.is_outermost()) {
         return;  // exit() from within a signal handler that interrupted us: our locks may be held
     }
     try {
-        const char* more = std::getenv("FASTCMP_LIBRARY");
-        if (Process::existing() != nullptr || !loaded_libraries(split(more == nullptr ? "" : more, ':'), true).empty()) {
+        if (is_the_one_in_use() && (Process::existing() != nullptr || !loaded_libraries(further_libraries(), true).empty())) {
             Process::get().end();
         }
     } catch (...) {
         return;
     }
 }
+
+}  // namespace

@@ -95,9 +95,10 @@ public:
     CallGuard(const CallGuard&) = delete;
     CallGuard& operator=(const CallGuard&) = delete;
     bool is_outermost() const { return is_outermost_; }
+    static bool is_inside() { return is_inside_; }
 
 private:
-    static thread_local bool is_inside_;
+    __attribute__((visibility("hidden"))) static thread_local bool is_inside_;
     bool is_outermost_;
     int errno_;
     int cancel_state_ = 0;
@@ -108,12 +109,13 @@ template <typename Answer, typename Work>
 Answer guarded(Answer otherwise, Work work) noexcept {
     const CallGuard guard;
     try {
-        auto& process = Process::get();
         if (!guard.is_outermost()) {
-            process.counters.add(Count::reentered);
+            if (auto* process = Process::existing(); process != nullptr) {
+                process->counters.add(Count::reentered);
+            }
             return otherwise;
         }
-        return work(process);
+        return work(Process::get());
     } catch (...) {
         if (auto* process = Process::existing(); process != nullptr) {
             process->counters.add(Count::internal_error);

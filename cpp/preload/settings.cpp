@@ -1,7 +1,6 @@
 #include "settings.hpp"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -38,11 +37,11 @@ std::string absolute(const std::string& path) {
     if (path.starts_with('/')) {
         return collapsed(path);
     }
-    std::array<char, kMaxPath> here{};
-    if (::getcwd(here.data(), here.size()) == nullptr) {
+    const auto here = working_directory();
+    if (here.empty()) {
         return {};
     }
-    const auto joined = collapsed(std::string{here.data()} + "/" + path);
+    const auto joined = collapsed(here + "/" + path);
     return joined.size() > 1 && joined.ends_with('/') ? joined.substr(0, joined.size() - 1) : joined;
 }
 
@@ -194,9 +193,10 @@ void read_limits(const Environment& get, Settings& settings) {
     read_bytes("FASTCMP_DUMP_LIMIT", settings.dump_limit, "there is no limit");
     read_bytes("FASTCMP_MIN_FREE", settings.min_free, "2G is taken");
     if (const auto text = get("FASTCMP_MAX_STALL_S"); !trimmed(text).empty()) {
-        char* end = nullptr;
-        const double seconds = std::strtod(text.c_str(), &end);
-        if (!trimmed(end).empty() || !(seconds >= 0)) {
+        const auto word = trimmed(text);
+        double seconds = 0;  // from_chars: the host's locale may write 2,5
+        const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), seconds);
+        if (error != std::errc{} || end != word.data() + word.size() || !(seconds >= 0)) {
             complain(settings, found("FASTCMP_MAX_STALL_S", text, "seconds, 0 or more; 30 is taken"));
         } else {
             settings.max_stall_s = seconds == 0 ? std::numeric_limits<double>::infinity() : seconds;
@@ -215,8 +215,8 @@ void read_places(const Environment& get, Settings& settings) {
     const auto stamp = get("ATB_TIMESTAMP");
     const bool stamp_is_plain = !stamp.empty() && objection_to(stamp).empty() && stamp.find('/') == std::string::npos;
     const auto output = get("ATB_OUTPUT_DIR");
-    const auto base = absolute(output.empty() ? "." : output);
-    settings.output_root = base.empty() ? "" : base + "/msit_dump" + (stamp_is_plain ? "_" + stamp : "") + "/tensors";
+    settings.output_base = absolute(output.empty() ? "." : output);
+    settings.output_below = "msit_dump" + (stamp_is_plain ? "_" + stamp : std::string{}) + "/tensors";
     const auto home = get("ACLTRANSFORMER_HOME_PATH");
     const auto logs = get("ASDOPS_LOG_TO_FILE_DIR");
     settings.legacy_roots.push_back(home.empty() ? "tensors" : collapsed(home + "/tensors"));
@@ -307,12 +307,12 @@ std::string describe(const Settings& settings) {
         reasons += (reasons.empty() ? "" : ", ") + json_string(problem);
     }
     const auto flag = [](bool value) { return value ? "true" : "false"; };
-    const bool selects = settings.is_on && settings.select != Select::registered && settings.environment.selects_anything();
+    const bool selects = settings.environment_counts() && settings.environment.selects_anything();
     return std::string{"{\"dump\": "} + flag(settings.is_on) + ", \"select\": " + json_string(name_of(settings.select)) +
            ", \"era\": " + json_string(kEras[static_cast<std::size_t>(settings.environment.era)]) + ", \"selects\": " + flag(selects) +
            ", \"reasons\": [" + reasons + "], \"allow_list\": " +
            json_string(settings.allow_list.empty() ? settings.legacy_allow_list : settings.allow_list) +
-           ", \"output\": " + json_string(settings.output_root) + ", \"min_free\": " + std::to_string(settings.min_free) + "}";
+           ", \"output\": " + json_string(settings.output_base + "/" + settings.output_below) + ", \"min_free\": " + std::to_string(settings.min_free) + "}";
 }
 
 }  // namespace fastcmp::preload

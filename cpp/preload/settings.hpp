@@ -52,13 +52,18 @@ struct Settings {
     std::string allow_list;           // of another process; "" none
     std::string legacy_allow_list;    // "" none
     std::string task;                 // AIT_CMP_TASK_ID
-    std::string output_root;          // of what the environment selects in an atb::Probe
-    std::vector<std::string> legacy_roots;  // as the libraries of 2023 spell them
+    std::string output_base;          // ATB_OUTPUT_DIR or the working directory, absolute
+    std::string output_below;         // of it, where what is selected in an atb::Probe goes
+    std::vector<std::string> legacy_roots;  // as the libraries of 2023 spell them; each ends in tensors
     std::string heartbeat_directory;
     std::vector<std::string> libraries;     // basenames of FASTCMP_LIBRARY
     std::vector<std::string> problems;      // sentences; why nothing is selected, or what was malformed
 
     bool lists_count() const { return is_on && select != Select::environment; }
+    // The environment may select: where it was told to, or by libatb's variables.
+    bool environment_counts() const {
+        return is_on && (select == Select::environment || (select == Select::automatic && environment.era == Era::atb));
+    }
 };
 
 Settings read_settings(const GetVariable& get);

@@ -1,6 +1,7 @@
 #include "tensor_file.hpp"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -9,7 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
+#include <ctime>
 
 #include "write_signals.hpp"
 
@@ -20,23 +21,30 @@ constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
 constexpr int kCreate = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 constexpr mode_t kDirectoryMode = 0750;
 constexpr mode_t kFileMode = 0640;
+constexpr std::size_t kMaxLink = 4096;
+constexpr int kNameTries = 4;
 
-std::atomic<unsigned long> temporary_number{0};
+std::atomic<std::uint64_t> word_number{0};
 
-// A link that somebody else has put there; the user's own may lead to a larger disk.
-bool is_planted_link(const std::string& path) {
-    struct stat status {};
-    return ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode) && status.st_uid != ::geteuid() && status.st_uid != 0;
+// No other process has it, also not one of the same number in another container.
+std::string unique_word() {
+    std::uint64_t word = 0;
+    if (::getrandom(&word, sizeof word, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof word)) {
+        timespec now{};
+        ::clock_gettime(CLOCK_REALTIME, &now);
+        word = static_cast<std::uint64_t>(now.tv_nsec) << 32 ^ static_cast<std::uint64_t>(now.tv_sec) ^ word_number.fetch_add(1) << 52;
+    }
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    std::string text;
+    for (; text.size() < 16; word >>= 4) {
+        text += kDigits[word & 15];
+    }
+    return text;
 }
 
-// The root is the user's own word, but for its last two names, and may hold links of the user's; what lies below it may hold none.
+// The root is the user's own word: made if need be, and its links are followed.
 int open_root(const std::string& root) {
-    const auto slash = root.rfind('/');
-    if (is_planted_link(root) || (slash != std::string::npos && slash != 0 && is_planted_link(root.substr(0, slash)))) {
-        errno = EPERM;
-        return -1;
-    }
-    int directory = ::open(root.c_str(), kOpenDirectory);
+    const int directory = ::open(root.c_str(), kOpenDirectory);
     if (directory >= 0 || errno != ENOENT) {
         return directory;
     }
@@ -50,11 +58,54 @@ int open_root(const std::string& root) {
     }
 }
 
-int open_below(int parent, const std::string& name) {
+// Whose directories and links below the root are trusted: this user's, root's, and those of whoever owns the root.
+class Owners {
+public:
+    explicit Owners(int root) {
+        struct stat status {};
+        root_ = ::fstat(root, &status) == 0 ? status.st_uid : ::geteuid();
+    }
+    bool trust(const struct stat& status) const { return status.st_uid == ::geteuid() || status.st_uid == 0 || status.st_uid == root_; }
+
+private:
+    uid_t root_;
+};
+
+// Where a trusted link leads. It is looked at through a descriptor: what is planted in its place afterwards is not followed.
+int open_link(int parent, const std::string& name, const Owners& owners) {
+    const int link = ::openat(parent, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (link < 0) {
+        return -1;
+    }
+    struct stat status {};
+    std::string target(kMaxLink, '\0');
+    const bool is_link = ::fstat(link, &status) == 0 && S_ISLNK(status.st_mode);
+    const auto size = is_link ? ::readlinkat(link, "", target.data(), target.size() - 1) : -1;
+    ::close(link);
+    if (!is_link || size < 0 || !owners.trust(status)) {
+        errno = is_link ? EPERM : ENOTDIR;
+        return -1;
+    }
+    target.resize(static_cast<std::size_t>(size));
+    return ::openat(parent, target.c_str(), kOpenDirectory);
+}
+
+// A directory below the root, made if need be. Another user's, or one that anybody may write to, is refused with EPERM.
+int open_below(int parent, const std::string& name, const Owners& owners) {
     const int flags = kOpenDirectory | O_NOFOLLOW;
     int directory = ::openat(parent, name.c_str(), flags);
     if (directory < 0 && errno == ENOENT && (::mkdirat(parent, name.c_str(), kDirectoryMode) == 0 || errno == EEXIST)) {
         directory = ::openat(parent, name.c_str(), flags);
+    }
+    if (directory < 0 && (errno == ELOOP || errno == ENOTDIR)) {
+        directory = open_link(parent, name, owners);
+    }
+    struct stat status {};
+    if (directory >= 0 && (::fstat(directory, &status) != 0 || !owners.trust(status) ||
+                           ((status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0))) {
+        ::close(directory);
+        errno = EPERM;
+        return -1;
     }
     return directory;
 }
@@ -92,9 +143,10 @@ Failure TensorFile::create(const std::string& root, const std::string& relative,
     if (directory < 0) {
         return {errno, "opening the output directory"};
     }
+    const Owners owners{directory};
     std::size_t begin = 0;
     for (auto slash = relative.find('/'); slash != std::string::npos; slash = relative.find('/', begin)) {
-        const int next = open_below(directory, relative.substr(begin, slash - begin));
+        const int next = open_below(directory, relative.substr(begin, slash - begin), owners);
         const int error = errno;
         ::close(directory);
         directory = next;
@@ -108,13 +160,16 @@ Failure TensorFile::create(const std::string& root, const std::string& relative,
         return {ENOSPC, kLowDisk};
     }
     name_ = relative.substr(begin);
-    temporary_ = "." + name_ + "." + std::to_string(::getpid()) + "." + std::to_string(temporary_number.fetch_add(1)) + ".tmp";
-    int file = ::openat(directory_.number(), temporary_.c_str(), kCreate, kFileMode);
-    if (file < 0 && errno == EEXIST) {  // left by a killed process of this number
-        ::unlinkat(directory_.number(), temporary_.c_str(), 0);
+    int file = -1;
+    for (int tries = 0; tries < kNameTries && file < 0; ++tries) {
+        temporary_ = "." + name_ + "." + unique_word() + ".tmp";
         file = ::openat(directory_.number(), temporary_.c_str(), kCreate, kFileMode);
+        if (file < 0 && errno != EEXIST) {
+            break;
+        }
     }
     if (file < 0) {
+        temporary_.clear();  // nothing of ours to remove
         return {errno, "creating it"};
     }
     file_ = Descriptor{file};
