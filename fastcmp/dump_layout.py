@@ -135,17 +135,18 @@ def tensor_file_name(data_id: str) -> str:
     return f"{safe_name(data_id)}_tensor.npy"
 
 
-def low_level_run_directory(home: str, pid: int) -> str:
+def low_level_run_directory(home: str, pid: int, copy: int = 0) -> str:
     """Where the acceleration library writes the tensors of a process.
 
-    ``home`` is ACLTRANSFORMER_HOME_PATH: absolute, or relative to the dump directory (``.``, ``./below``) where it lies there.
+    ``home`` is ACLTRANSFORMER_HOME_PATH: absolute, or relative to the dump directory (``.``, ``./below``) where it lies there. ``copy``
+    counts up where an earlier process of this number, or one of another container, has the plain name.
     """
-    return f"{home}/tensors/thread_{pid}"
+    return f"{home}/tensors/thread_{pid}_{copy}" if copy else f"{home}/tensors/thread_{pid}"
 
 
-def written_low_level_path(home: str, pid: int, token_id: str, tensor_path: str) -> str:
-    """The path where the acceleration library will write a tensor, as metadata.json has it; ``home`` as above."""
-    return f"{low_level_run_directory(home, pid)}/{allow_list_line(token_id, tensor_path)}"
+def written_low_level_path(run_directory: str, token_id: str, tensor_path: str) -> str:
+    """The path where the acceleration library will write a tensor, as metadata.json has it."""
+    return f"{run_directory}/{allow_list_line(token_id, tensor_path)}"
 
 
 def allow_list_line(token_id: str, tensor_path: str) -> str:

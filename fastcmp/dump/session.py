@@ -16,7 +16,7 @@ from fastcmp.dump.allow_list import AllowList
 from fastcmp.dump.counters import Counters, log_info, log_warning
 from fastcmp.dump.directory import DumpDirectory, claim
 from fastcmp.dump.limit import ByteLimit
-from fastcmp.dump.preload import follow
+from fastcmp.dump.preload import PreloadLibrary, claim_run_directory
 from fastcmp.dump.settings import read_settings
 from fastcmp.dump.stall import Stalled, StallGuard, Ticket
 from fastcmp.dump_layout import (
@@ -126,7 +126,7 @@ class Session:
         self._directory: DumpDirectory | None = None
         self._sides: dict[str, Side] = {}
         self._allow_list: AllowList | None = None
-        self._followed_home: str | None = None
+        self._run_directory = ""  # as metadata.json has it, once the preload library writes there
         for problem in self.settings.problems:
             self.counters.warn_once(problem, problem)
         if self.settings.is_on:
@@ -231,10 +231,10 @@ class Session:
         side = self._side(data_src)
         with self._held():
             assert self._allow_list is not None
-            home = _low_level_home(self.base) if self._followed_home is None else self._followed_home
+            run_directory = self._run_directory or low_level_run_directory(_low_level_home(self.base), self.pid)
             # The library may look right after this call, so its list comes first.
             self.counters.add("bookkeeping_bytes", self._allow_list.append(allow_list_line(token_id, path)))
-            is_new = self._register(side, JournalEntry(data_id, token_id, written_low_level_path(home, self.pid, token_id, path)))
+            is_new = self._register(side, JournalEntry(data_id, token_id, written_low_level_path(run_directory, token_id, path)))
         self.counters.add("registered")
         if not is_new:
             self._replaced(data_id, token_id)
@@ -270,13 +270,28 @@ class Session:
                 return []
             allow_list = AllowList(self._claimed())
             home = _low_level_home(self.base)
-            run_directory = os.path.normpath(os.path.join(self.base, low_level_run_directory(home, self.pid)))
-            status = follow(allow_list.path, run_directory)
-            if status == 0:
-                # From now on the files go there, whatever becomes of ACLTRANSFORMER_HOME_PATH.
-                self._followed_home = home
+            status = None
+            try:
+                library = PreloadLibrary()
+            except LookupError:
+                written = low_level_run_directory(home, self.pid)
+            else:
+                written = claim_run_directory(self.base, home, self.pid)
+                status = library.follow(allow_list.path, self._absolute(written))
+                if status == 0:
+                    # From now on the files go there, whatever becomes of ACLTRANSFORMER_HOME_PATH.
+                    self._run_directory = written
+                else:
+                    self._remove_if_empty(written)
             self._allow_list = allow_list
-            return [(status, allow_list.path, run_directory)]
+            return [(status, allow_list.path, self._absolute(written))]
+
+    def _absolute(self, run_directory: str) -> str:
+        return os.path.normpath(os.path.join(self.base, run_directory))
+
+    def _remove_if_empty(self, run_directory: str) -> None:
+        with contextlib.suppress(OSError):
+            os.rmdir(self._absolute(run_directory))
 
     def _register(self, side: Side, entry: JournalEntry) -> bool:
         """Enter a tensor; True if its key is new."""
@@ -351,6 +366,8 @@ class Session:
             self._metadata_failed(error)
         except Stalled:
             pass  # the journal has all entries
+        if self._run_directory:
+            self._remove_if_empty(self._run_directory)  # the library makes it again if it still has something to write
         summary = self.counters.summary()
         if summary:
             log_warning(summary)

@@ -64,12 +64,13 @@ class Run:
 
 def test_the_library_is_told_once_where_metadata_json_says_the_files_are(own_dump: Path, library: Path) -> None:
     code = "for token in range(3): dump_data('acl', 0, tensor_path=TENSOR_PATH, token_id=token)"
-    run = Run(own_dump, library, code, ACLTRANSFORMER_HOME_PATH="/opt/acl/")
+    home = own_dump.parent / f"{own_dump.name} home"
+    run = Run(own_dump, library, code, ACLTRANSFORMER_HOME_PATH=f"{home}/")
     (pid, allow_list, place), *others = run.told
     assert not others and run.stderr == ""
     assert allow_list == own_dump / f"{pid}_cmp_dump_data/allow_list/paths.txt"
     assert metadata_of(side_of(own_dump, "acl", pid))["0"] == {str(token): f"{place}/{token}/{TENSOR_PATH}" for token in range(3)}
-    assert place == Path(f"/opt/acl/tensors/thread_{pid}")
+    assert place == home / f"tensors/thread_{pid}"
     assert stat.S_IMODE(allow_list.parent.stat().st_mode) == 0o700 and stat.S_IMODE(allow_list.stat().st_mode) == 0o600
 
 
@@ -83,11 +84,27 @@ def test_without_a_home_the_files_lie_below_the_dump_directory_and_nobody_is_war
     assert run.stderr == ""
 
 
+def test_what_an_earlier_process_of_the_same_number_left_is_never_taken_for_a_tensor_of_this_one(own_dump: Path, library: Path) -> None:
+    code = """
+import pathlib
+for name in ("thread_{}", "thread_{}_1"):
+    stale = pathlib.Path("tensors", name.format(os.getpid()), "0", TENSOR_PATH)
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"of another run")
+dump_data("acl", 0, tensor_path=TENSOR_PATH)
+"""
+    run = Run(own_dump, library, code)
+    ((pid, _, place),) = run.told
+    assert place == own_dump / f"tensors/thread_{pid}_2" and run.stderr == ""
+    assert metadata_of(side_of(own_dump, "acl", pid))["0"]["0"] == f"./tensors/thread_{pid}_2/0/{TENSOR_PATH}"
+    assert not place.exists()  # nothing was saved, and nothing of the claim is left
+
+
 def test_a_home_that_changes_later_does_not_part_metadata_json_from_the_files(own_dump: Path, library: Path) -> None:
     code = """
-os.environ["ACLTRANSFORMER_HOME_PATH"] = "/first"
+os.environ["ACLTRANSFORMER_HOME_PATH"] = os.path.abspath("../first")
 dump_data("acl", 0, tensor_path=TENSOR_PATH)
-os.environ["ACLTRANSFORMER_HOME_PATH"] = "/second"
+os.environ["ACLTRANSFORMER_HOME_PATH"] = os.path.abspath("../second")
 dump_data("acl", 1, tensor_path=TENSOR_PATH)
 """
     run = Run(own_dump, library, code)
@@ -102,7 +119,7 @@ def test_a_refusal_is_told_once_and_counted(own_dump: Path, library: Path) -> No
 for token in range(3): dump_data("acl", 0, tensor_path=TENSOR_PATH, token_id=token)
 print(dump_counters()["list_refused"], dump_counters()["registered"])
 """
-    run = Run(own_dump, library, code, refusal=1, ACLTRANSFORMER_HOME_PATH="/opt/acl")
+    run = Run(own_dump, library, code, refusal=1, ACLTRANSFORMER_HOME_PATH=str(own_dump.parent / "home"))
     assert run.stdout == "1 3\n" and len(run.told) == 1
     text = "the preload library does not follow it: Operation not permitted; low-level tensors are not saved"
     assert run.stderr.count(text) == 1
