@@ -183,9 +183,11 @@ constexpr int kFromDevice = 2;
 
 DeviceCopy device_copy(bool is_legacy) {
     static std::atomic<void*> found[2]{};
+    static std::atomic<unsigned> misses{0};
+    constexpr unsigned kLookEvery = 1024;  // all loaded objects are looked through where there is none
     auto& mine = found[is_legacy ? 1 : 0];
     void* function = mine.load(std::memory_order_acquire);
-    if (function == nullptr) {
+    if (function == nullptr && misses.fetch_add(1, std::memory_order_relaxed) % kLookEvery == 0) {
         function = find_function(is_legacy ? "AsdRtMemCopy" : "aclrtMemcpy");
         if (function == nullptr) {
             function = find_function(is_legacy ? "aclrtMemcpy" : "AsdRtMemCopy");

@@ -31,6 +31,8 @@ double seconds_now() {
     return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
 }
 
+double loaded_at = 0;
+
 // To the millisecond, whatever the host's locale.
 std::string time_text(double seconds) {
     const auto milliseconds = static_cast<std::int64_t>(seconds * 1000);
@@ -169,16 +171,16 @@ struct ForkHandlers {
 
 thread_local bool ForkHandlers::is_held __attribute__((tls_model("initial-exec"))) = false;
 
+void note_loading() noexcept { loaded_at = seconds_now(); }
+
 Process::Process()
     : pid{::getpid()},
-      started{seconds_now()},
+      started{loaded_at},
       settings{read_settings([](const char* name) -> const char* { return std::getenv(name); })},
       registry{[this](std::string_view where, std::string_view why) { lose(Count::list_refused, where, why); }},
       writer{make_writer()} {
-    for (const auto& problem : settings.problems) {
-        if (settings.is_on && problem.find(": found '") != std::string::npos) {
-            teller.once(problem, problem);
-        }
+    for (std::size_t i = 0; settings.is_on && i < settings.mistakes; ++i) {
+        teller.once(settings.problems[i], settings.problems[i]);
     }
     if (settings.lists_count()) {
         for (const auto* list : {&settings.allow_list, &settings.legacy_allow_list}) {
@@ -415,6 +417,7 @@ std::vector<std::string> further_libraries() {
 // handler waits for is never held by a thread that waits for ours.
 __attribute__((constructor)) void fastcmp_preload_begin() noexcept {
     using fastcmp::preload::ForkHandlers;
+    fastcmp::preload::note_loading();
     ::pthread_atfork(ForkHandlers::prepare, ForkHandlers::parent, ForkHandlers::child);
 }
 

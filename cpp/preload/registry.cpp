@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <mutex>
 #include <shared_mutex>
+#include <system_error>
 
 #include "paths.hpp"
 #include "text.hpp"
@@ -19,6 +20,11 @@ namespace {
 // O_NONBLOCK: a FIFO must not block; O_NOFOLLOW: a planted link must not lead elsewhere.
 constexpr int kOpenList = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 constexpr std::size_t kReadBytes = 64 * 1024;
+
+// What may be over at the next try: no descriptors or memory left, a file server that was away.
+bool is_passing(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == EINTR || error == EIO || error == ESTALE;
+}
 
 // Why a list is not followed, "" where it is.
 std::string_view objection_to(const struct stat& status) {
@@ -121,10 +127,13 @@ int Registry::open_list(List& list) {
     const int file = ::open(list.path.c_str(), kOpenList);
     if (file < 0) {
         const int error = errno;
-        if (error != ENOENT) {
-            list.is_refused = true;
-            refused(list.path, error == ELOOP ? "found a link, expected a private file; nothing is registered by it" : "cannot be opened");
+        if (error == ENOENT || (is_passing(error) && list.is_told)) {
+            return error;  // tried again at the next question
         }
+        list.is_refused = !is_passing(error);
+        list.is_told = true;
+        const auto reason = "cannot be opened: " + std::error_code{error, std::generic_category()}.message();
+        refused(list.path, error == ELOOP ? "found a link, expected a private file; nothing is registered by it" : reason);
         return error;
     }
     struct stat status {};

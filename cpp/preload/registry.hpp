@@ -77,7 +77,8 @@ private:
         ino_t inode = 0;
         off_t consumed = 0;  // bytes of whole lines
         off_t seen = 0;      // bytes read, a last line without its line feed included
-        bool is_refused = false;
+        bool is_refused = false;  // for good
+        bool is_told = false;     // that it could not be opened, for now
     };
     struct Entry {
         std::size_t list;

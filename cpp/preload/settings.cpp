@@ -292,6 +292,12 @@ Settings read_settings(const GetVariable& get_variable) {
     read_selection(get, settings);
     read_limits(get, settings);
     read_places(get, settings);
+    const auto is_mistake = [](const std::string& problem) {
+        return problem.find(": found '") != std::string::npos || problem.find("no effect here") != std::string::npos ||
+               problem.find("is not read") != std::string::npos;
+    };
+    const auto first_other = std::stable_partition(settings.problems.begin(), settings.problems.end(), is_mistake);
+    settings.mistakes = static_cast<std::size_t>(first_other - settings.problems.begin());
     return settings;
 }
 

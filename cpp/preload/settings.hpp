@@ -57,7 +57,8 @@ struct Settings {
     std::vector<std::string> legacy_roots;  // as the libraries of 2023 spell them; each ends in tensors
     std::string heartbeat_directory;
     std::vector<std::string> libraries;     // basenames of FASTCMP_LIBRARY
-    std::vector<std::string> problems;      // sentences; why nothing is selected, or what was malformed
+    std::vector<std::string> problems;      // sentences: what was malformed or has no effect, and why nothing is selected
+    std::size_t mistakes = 0;               // of these, so many at the beginning are what the user should be told unasked
 
     bool lists_count() const { return is_on && select != Select::environment; }
     // The environment may select: where it was told to, or by libatb's variables.
