@@ -39,6 +39,9 @@ public:
     // Still what it was. A file system that cannot tell gets the benefit of the doubt.
     bool is_ours() const {
         struct stat status {};
+        return is_ours(status);
+    }
+    bool is_ours(struct stat& status) const {
         if (!is_open() || ::fstat(number_, &status) != 0) {
             return is_open() && errno != EBADF;
         }

@@ -104,7 +104,9 @@ int Registry::add_list(const std::string& path, const std::string& run_directory
     const auto known = std::find_if(lists_.begin(), lists_.end(), [&](const List& list) { return list.path == path; });
     if (known != lists_.end()) {
         known->run_directory = run_directory;
-        return 0;
+        const int error = known->file.is_open() ? 0 : open_list(*known);
+        count_readable();
+        return error == ENOENT && may_be_missing ? 0 : error;  // read at the next question
     }
     List list;
     list.path = path;
@@ -124,8 +126,8 @@ int Registry::open_list(List& list) {
     if (list.is_refused) {
         return EPERM;
     }
-    const int file = ::open(list.path.c_str(), kOpenList);
-    if (file < 0) {
+    Descriptor file{::open(list.path.c_str(), kOpenList)};
+    if (!file.is_open()) {
         const int error = errno;
         if (error == ENOENT || (is_passing(error) && list.is_told)) {
             return error;  // tried again at the next question
@@ -137,31 +139,26 @@ int Registry::open_list(List& list) {
         return error;
     }
     struct stat status {};
-    auto objection = ::fstat(file, &status) == 0 ? objection_to(status) : "cannot be looked at";
+    auto objection = ::fstat(file.number(), &status) == 0 ? objection_to(status) : "cannot be looked at";
     if (objection.empty()) {
         objection = objection_to_directory(list.path);
     }
     if (!objection.empty()) {
-        ::close(file);
         list.is_refused = true;
         refused(list.path, std::string{objection} + ", expected a private one of this user; nothing is registered by it");
         return EPERM;
     }
-    list.file = file;
-    list.device = status.st_dev;
-    list.inode = status.st_ino;
+    list.file = std::move(file);
     list.consumed = list.seen = 0;
     return 0;
 }
 
 bool Registry::has_news(const List& list) const {
     struct stat status {};
-    if (list.file < 0) {
-        return !list.is_refused && ::stat(list.path.c_str(), &status) == 0;
+    if (!list.file.is_open()) {
+        return !list.is_refused && ::lstat(list.path.c_str(), &status) == 0;
     }
-    // Another inode: the program closed our descriptor, and perhaps opened a file of its own under that number.
-    return ::fstat(list.file, &status) != 0 || status.st_dev != list.device || status.st_ino != list.inode || status.st_nlink == 0 ||
-           status.st_size != list.seen;
+    return !list.file.is_ours(status) || status.st_nlink == 0 || status.st_size != list.seen;
 }
 
 bool Registry::has_any_news() const {
@@ -169,7 +166,7 @@ bool Registry::has_any_news() const {
 }
 
 void Registry::count_readable() {
-    const auto is_readable = [](const List& list) { return list.file >= 0; };
+    const auto is_readable = [](const List& list) { return list.file.is_open(); };
     readable_count_.store(static_cast<std::size_t>(std::count_if(lists_.begin(), lists_.end(), is_readable)), std::memory_order_release);
 }
 
@@ -229,17 +226,13 @@ void Registry::tell_refusals() {
 
 void Registry::read_news(List& list, std::size_t number) {
     struct stat status {};
-    const bool is_ours = list.file >= 0 && ::fstat(list.file, &status) == 0 && status.st_dev == list.device && status.st_ino == list.inode;
-    if (list.file >= 0 && (!is_ours || status.st_nlink == 0)) {
-        if (is_ours) {
-            ::close(list.file);
-        }
-        list.file = -1;
+    if (list.file.is_open() && (!list.file.is_ours(status) || status.st_nlink == 0)) {
+        list.file.close();
     }
-    if (list.file < 0 && open_list(list) != 0) {
+    if (!list.file.is_open() && open_list(list) != 0) {
         return;
     }
-    if (::fstat(list.file, &status) == 0 && status.st_size < list.seen) {
+    if (::fstat(list.file.number(), &status) == 0 && status.st_size < list.seen) {
         list.consumed = 0;  // cut and written anew
     }
     std::vector<char> buffer(kReadBytes);
@@ -247,7 +240,7 @@ void Registry::read_news(List& list, std::size_t number) {
     bool is_overlong = false;
     auto at = list.consumed;
     while (true) {
-        const auto count = ::pread(list.file, buffer.data(), buffer.size(), at);
+        const auto count = ::pread(list.file.number(), buffer.data(), buffer.size(), at);
         if (count < 0 && errno == EINTR) {
             continue;
         }

@@ -14,6 +14,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "descriptor.hpp"
 #include "shared_lock.hpp"
 
 namespace fastcmp::preload {
@@ -72,9 +73,7 @@ private:
     struct List {
         std::string path;
         std::string run_directory;
-        int file = -1;
-        dev_t device = 0;
-        ino_t inode = 0;
+        Descriptor file;
         off_t consumed = 0;  // bytes of whole lines
         off_t seen = 0;      // bytes read, a last line without its line feed included
         bool is_refused = false;  // for good
