@@ -183,15 +183,17 @@ constexpr int kFromDevice = 2;
 
 DeviceCopy device_copy(bool is_legacy) {
     static std::atomic<void*> found[2]{};
-    static std::atomic<unsigned> misses{0};
-    constexpr unsigned kLookEvery = 1024;  // all loaded objects are looked through where there is none
+    static std::atomic<int> to_pass_over{0};
+    constexpr int kLookEvery = 1024;  // all loaded objects are looked through where there is none
     auto& mine = found[is_legacy ? 1 : 0];
     void* function = mine.load(std::memory_order_acquire);
-    if (function == nullptr && misses.fetch_add(1, std::memory_order_relaxed) % kLookEvery == 0) {
+    if (function == nullptr && to_pass_over.fetch_sub(1, std::memory_order_relaxed) <= 0) {
         function = find_function(is_legacy ? "AsdRtMemCopy" : "aclrtMemcpy");
         if (function == nullptr) {
             function = find_function(is_legacy ? "aclrtMemcpy" : "AsdRtMemCopy");
         }
+        // Threads that ask at the same time all look: who passes over has been told before that there is none.
+        to_pass_over.store(function == nullptr ? kLookEvery : 0, std::memory_order_relaxed);
         mine.store(function, std::memory_order_release);
     }
     return reinterpret_cast<DeviceCopy>(function);

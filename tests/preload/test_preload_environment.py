@@ -42,6 +42,10 @@ ACLTRANSFORMER: dict[str, list[str | None]] = {
 }
 
 
+# The seed's variables are also what lets registered tensors through, so they select by themselves only where they are told to.
+BY_ENVIRONMENT = {"FASTCMP_SELECT": "environment"}
+
+
 def sampled(table: Mapping[str, list[str | None]], rng: random.Random) -> dict[str, str]:
     chosen = {name: rng.choice(values) for name, values in table.items()}
     return {name: value for name, value in chosen.items() if value is not None}
@@ -71,7 +75,7 @@ def check_all(environments: list[dict[str, str]], hosts: Hosts, tmp_path: Path, 
     for number, environment in enumerate(environments):
         place = tmp_path / str(number)
         place.mkdir()
-        run = hosts.run(place, *ARGUMENTS, *flow, program=f"standin_host_abi{number % 2}", **environment)
+        run = hosts.run(place, *ARGUMENTS, *flow, program=f"standin_host_abi{number % 2}", **environment, **BY_ENVIRONMENT)
         found, expected = saved(run), expected_files(environment)
         nonempty += bool(expected)
         outputs.add(run.stdout.partition(":")[2])
@@ -132,8 +136,18 @@ def test_what_the_seeds_library_offers_by_its_variables_is_saved_as_it_is(flow: 
         environment = sampled(ACLTRANSFORMER, rng) | (sampled(ATB, rng) if number % 3 == 0 else {})
         if environment.get("ACLTRANSFORMER_SAVE_TENSOR_RUNNER") == ",":
             continue  # its own reading of it, which no preload library sees
-        run = hosts.run(place, *ARGUMENTS, flow, program=f"standin_host_abi{number % 2}", **environment)
+        run = hosts.run(place, *ARGUMENTS, flow, program=f"standin_host_abi{number % 2}", **environment, **BY_ENVIRONMENT)
         assert saved(run) == legacy_expected(environment), environment
+
+
+@pytest.mark.parametrize("flow", ["", "--older", "--legacy", "--legacy-pid", "--legacy-store-util"])
+def test_the_seeds_variables_alone_save_nothing_that_was_not_registered(flow: str, hosts: Hosts, tmp_path: Path) -> None:
+    environment = {"ACLTRANSFORMER_SAVE_TENSOR": "1", "ACLTRANSFORMER_SAVE_TENSOR_MAX": "5000"}
+    run = hosts.run(tmp_path, *ARGUMENTS, *([flow] if flow else []), **environment)
+    assert saved(run) == {}
+    if flow.startswith("--legacy"):
+        text = "nothing is registered so far, so nothing is saved; FASTCMP_SELECT=environment saves what the environment selects"
+        assert run.stderr.count(text) == 1
 
 
 @pytest.mark.parametrize("store", ["asdops", "atb"])
@@ -270,7 +284,7 @@ def test_the_environment_is_told_as_it_is_read(hosts: Hosts, tmp_path: Path) -> 
         tmp_path,
         {},
         {**EVERYTHING, "ATB_OUTPUT_DIR": "/o/", "FASTCMP_ALLOWLIST": "/a/paths.txt"},
-        {"ACLTRANSFORMER_SAVE_TENSOR": "1"},
+        {"ACLTRANSFORMER_SAVE_TENSOR": "1", **BY_ENVIRONMENT},
         {**EVERYTHING, "FASTCMP_SELECT": "registered"},
         {**EVERYTHING, "FASTCMP_DUMP": "0"},
     )

@@ -185,3 +185,13 @@ def test_the_file_of_an_earlier_run_is_replaced_whole(hosts: Hosts, tmp_path: Pa
     assert target.read_bytes() == bin_bytes(2, 0, "1", b"abcd")
     assert os.read(reader, 10_000) == b"old" * 1000
     os.close(reader)
+
+
+def test_the_first_tensors_of_threads_that_start_together_are_saved(hosts: Hosts, tmp_path: Path) -> None:
+    """What the library finds out at its first tensor, such as how the device is read, they find out side by side."""
+    expected = {one.tail() for one in offers(threads=8, nbytes=16)}
+    for number in range(25):
+        place = tmp_path / str(number)
+        place.mkdir()
+        run = hosts.run(place, "--threads", 8, "--tokens", 1, "--layers", 1, "--bytes", 16, **EVERYTHING)
+        assert run.files().keys() == expected and run.stderr == ""
