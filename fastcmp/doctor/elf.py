@@ -1,33 +1,44 @@
 """What an ELF file says about a few symbols: defined, imported, called through the dynamic linker or not.
 
-pyelftools reads the headers. The tables are unpacked here: a symbol takes pyelftools 16 us, and an unstripped library has a million.
+pyelftools reads the header of the file. The tables are unpacked here: a symbol takes pyelftools 16 us, and an unstripped library has a
+million; and what it reads unasked beside a section or a tag, hash tables and names, has no bounds in a file made to keep us busy.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
-from itertools import islice
 from typing import Any, Final
 
 from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
+
+from fastcmp.doctor.files import NotRegularError, open_regular
 
 # Far beyond any linker's output: bounds on what a broken header can make us do.
 _MOST_SEGMENTS: Final = 1024
 _MOST_SECTIONS: Final = 4096
 _MOST_TAGS: Final = 4096
-_LARGEST_TABLE: Final = 512 * 1024 * 1024
 _LONGEST_NAME: Final = 4096
+# Of all tables of one file together. Within these bounds a hostile file costs seconds.
+_MOST_BYTES: Final = 512 * 1024 * 1024
+_MOST_ENTRIES: Final = 8_000_000
+_MOST_KEPT: Final = 128 * 1024 * 1024
+_SYMBOL_OVERHEAD: Final = 256
 
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+_SECTION = struct.Struct("<IIQQQQIIQQ")
+_TAG = struct.Struct("<QQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QQq")
 
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
+_SHT_SYMTAB, _SHT_DYNSYM = 2, 11
+_DT_PLTRELSZ, _DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_RELASZ, _DT_STRSZ, _DT_SYMBOLIC, _DT_JMPREL = 2, 5, 6, 7, 8, 10, 16, 23
+_DT_FLAGS, _DT_FLAGS_1 = 30, 0x6FFF_FFFB
 _DF_SYMBOLIC: Final = 0x2
 _DF_1_PIE: Final = 0x0800_0000
 _LOCAL, _DEFAULT, _PROTECTED = 0, 0, 3
@@ -84,21 +95,22 @@ def read_elf(path: str, prefixes: tuple[str, ...]) -> ElfFacts:
     Raises
     ------
     UnreadableElf
-        If it cannot be opened, is no regular file, no ELF file, or a broken one.
+        If it cannot be opened, is no regular file, no ELF file, a broken one, or one with more in it than is looked into.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        opened = open_regular(path)
+    except NotRegularError as error:
+        raise UnreadableElf("found no regular file, expected a library") from error
     except OSError as error:
         raise UnreadableElf(f"it cannot be opened: {error.strerror}") from error
     except ValueError as error:
         raise UnreadableElf("the name holds a NUL byte") from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        raise UnreadableElf("found no regular file, expected a library")
-    with os.fdopen(descriptor, "rb") as file:
+    with opened as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:  # so are the files of /proc, which are better not read
+            raise UnreadableElf("found no ELF file, expected a library")
         try:
-            return _Reader(file, status.st_size, tuple(map(os.fsencode, prefixes))).facts(path)
+            return _Reader(file, size, tuple(map(os.fsencode, prefixes))).facts(path)
         except UnreadableElf:
             raise
         except Exception as error:  # pyelftools meets a broken file with whatever its parts raise
@@ -113,6 +125,7 @@ class _Reader:
         self._size = size
         self._prefixes = prefixes
         self._elf: Any = ELFFile(file)
+        self._bytes_left, self._entries_left, self._kept_left = _MOST_BYTES, _MOST_ENTRIES, _MOST_KEPT
 
     def facts(self, path: str) -> ElfFacts:
         elf = self._elf
@@ -121,18 +134,12 @@ class _Reader:
             return ElfFacts(path, f"{machine}, {elf.elfclass} bits, {'little' if elf.little_endian else 'big'} endian")
         if elf["e_type"] not in ("ET_DYN", "ET_EXEC"):
             raise UnreadableElf(f"found an ELF file of type {elf['e_type']}, expected a shared library")
-        if elf.num_segments() > _MOST_SEGMENTS or elf.num_sections() > _MOST_SECTIONS:
-            raise UnreadableElf("found a broken ELF file (more segments or sections than there can be)")
-        if elf["e_shoff"] + elf["e_shnum"] * elf["e_shentsize"] > self._size:
-            raise UnreadableElf("the file is cut short: its section headers lie behind its end")
-        segments = list(elf.iter_segments())
-        self._loads = [s for s in segments if s["p_type"] == "PT_LOAD"]
-        if any(s["p_offset"] + s["p_filesz"] > self._size for s in self._loads):
+        self._sections = self._read_sections()
+        segments = self._read_segments()
+        self._loads = [s for s in segments if s.kind == _PT_LOAD]
+        if any(s.offset + s.size > self._size for s in self._loads):
             raise UnreadableElf("the file is cut short: its segments end behind it")
-        tags: dict[str, int] = {}
-        for segment in segments:
-            if isinstance(segment, DynamicSegment):
-                tags = {str(tag.entry.d_tag): int(tag.entry.d_val) for tag in islice(segment.iter_tags(), _MOST_TAGS)}
+        tags = self._read_tags(segments)
         symbols = list(self._dynamic_symbols(tags))
         reachable = {s.name for _, s in symbols if s.is_exported or s.is_protected}
         inside = {s.name for _, s in symbols if s.is_defined} | {s.name for s in self._all_symbols() if s.is_defined}
@@ -141,10 +148,10 @@ class _Reader:
             path,
             machine,
             is_executable=elf["e_type"] == "ET_EXEC"
-            or any(s["p_type"] == "PT_INTERP" for s in segments)
-            or bool(tags.get("DT_FLAGS_1", 0) & _DF_1_PIE),
+            or any(s.kind == _PT_INTERP for s in segments)
+            or bool(tags.get(_DT_FLAGS_1, 0) & _DF_1_PIE),
             is_static=not tags,
-            is_symbolic="DT_SYMBOLIC" in tags or bool(tags.get("DT_FLAGS", 0) & _DF_SYMBOLIC),
+            is_symbolic=_DT_SYMBOLIC in tags or bool(tags.get(_DT_FLAGS, 0) & _DF_SYMBOLIC),
             exported=frozenset(s.name for _, s in symbols if s.is_exported),
             protected=frozenset(s.name for _, s in symbols if s.is_protected),
             imported=frozenset(s.name for _, s in symbols if not s.is_defined),
@@ -152,58 +159,113 @@ class _Reader:
             referenced=frozenset(s.name for index, s in symbols if index in called),
         )
 
-    def _dynamic_symbols(self, tags: dict[str, int]) -> Iterator[tuple[int, _Symbol]]:
+    def _read_sections(self) -> list[_Section]:
+        start, count, entry_size = (self._elf[name] for name in ("e_shoff", "e_shnum", "e_shentsize"))
+        if not start or not count:
+            return []
+        if count > _MOST_SECTIONS or entry_size != _SECTION.size:
+            raise UnreadableElf("found a broken ELF file (more or larger section headers than there can be)")
+        if start + count * entry_size > self._size:
+            raise UnreadableElf("the file is cut short: its section headers lie behind its end")
+        rows = _SECTION.iter_unpack(self._bytes(start, count * entry_size))
+        return [_Section(kind, offset, size, link) for _, kind, _, _, offset, size, link, _, _, _ in rows]
+
+    def _read_segments(self) -> list[_Segment]:
+        start, count, entry_size = (self._elf[name] for name in ("e_phoff", "e_phnum", "e_phentsize"))
+        if count > _MOST_SEGMENTS or (count and entry_size != _SEGMENT.size):
+            raise UnreadableElf("found a broken ELF file (more or larger segment headers than there can be)")
+        rows = _SEGMENT.iter_unpack(self._bytes(start, count * _SEGMENT.size) if count else b"")
+        return [_Segment(kind, offset, address, size) for kind, _, offset, address, _, size, _, _ in rows]
+
+    def _read_tags(self, segments: list[_Segment]) -> dict[int, int]:
+        """What the dynamic segment says, by the number of the tag; nothing where there is none."""
+        tags: dict[int, int] = {}
+        for segment in [s for s in segments if s.kind == _PT_DYNAMIC][-1:]:
+            size = min(segment.size, _MOST_TAGS * _TAG.size) // _TAG.size * _TAG.size
+            for tag, value in _TAG.iter_unpack(self._bytes(segment.offset, size)):
+                tags[tag] = value
+                if not tag:  # DT_NULL, the last
+                    break
+        return tags
+
+    def _dynamic_symbols(self, tags: dict[int, int]) -> Iterator[tuple[int, _Symbol]]:
         """The wanted symbols of .dynsym, each with its index."""
-        if not {"DT_SYMTAB", "DT_STRTAB", "DT_STRSZ"} <= set(tags):
+        if not {_DT_SYMTAB, _DT_STRTAB, _DT_STRSZ} <= set(tags):
             return
-        start, names_at = self._offset(tags["DT_SYMTAB"]), self._offset(tags["DT_STRTAB"])
-        sections = [s for s in self._sections() if s["sh_type"] == "SHT_DYNSYM"]
+        start, names_at = self._offset(tags[_DT_SYMTAB]), self._offset(tags[_DT_STRTAB])
+        section = self._first_section(_SHT_DYNSYM)
         # Without section headers nothing says how many there are; every linker puts the names right behind them.
-        size = sections[0]["sh_size"] if sections else max(0, names_at - start)
-        yield from self._symbols(self._bytes(start, size), self._bytes(names_at, tags["DT_STRSZ"]))
+        size = section.size if section is not None else max(0, names_at - start)
+        yield from self._symbols(self._bytes(start, size), self._bytes(names_at, tags[_DT_STRSZ]))
 
     def _all_symbols(self) -> Iterator[_Symbol]:
-        """The wanted symbols of .symtab; none in a stripped file."""
-        sections = self._sections()
-        for section in sections:
-            if section["sh_type"] == "SHT_SYMTAB" and section["sh_link"] < len(sections):
-                names = sections[section["sh_link"]]
-                table = self._bytes(section["sh_offset"], section["sh_size"])
-                yield from (s for _, s in self._symbols(table, self._bytes(names["sh_offset"], names["sh_size"])))
+        """The wanted symbols of .symtab, of which there is one at most; none in a stripped file."""
+        section = self._first_section(_SHT_SYMTAB)
+        if section is not None and section.link < len(self._sections):
+            names = self._sections[section.link]
+            table = self._bytes(section.offset, section.size)
+            yield from (s for _, s in self._symbols(table, self._bytes(names.offset, names.size)))
 
-    def _sections(self) -> list[Any]:
-        return [section.header for section in self._elf.iter_sections()]
+    def _first_section(self, kind: int) -> _Section | None:
+        return next((section for section in self._sections if section.kind == kind), None)
 
     def _symbols(self, table: bytes, names: bytes) -> Iterator[tuple[int, _Symbol]]:
-        whole = memoryview(table)[: len(table) // _SYMBOL.size * _SYMBOL.size]
-        for index, (at, info, other, section, _, _) in enumerate(_SYMBOL.iter_unpack(whole)):
+        for index, (at, info, other, section, _, _) in enumerate(self._entries(_SYMBOL, table)):
             if names.startswith(self._prefixes, at):
                 end = names.find(b"\0", at, at + _LONGEST_NAME)
                 if end > 0:
+                    self._kept_left -= end - at + _SYMBOL_OVERHEAD
+                    if self._kept_left < 0:
+                        raise UnreadableElf("its symbols in our namespaces are more than any library has: not looked into any further")
                     yield index, _Symbol(os.fsdecode(names[at:end]), section != 0, info >> 4, other & 3)
 
-    def _relocated(self, tags: dict[str, int]) -> set[int]:
+    def _relocated(self, tags: dict[int, int]) -> set[int]:
         """Indices of the symbols that a dynamic relocation refers to."""
         found: set[int] = set()
-        for table, size in (("DT_RELA", "DT_RELASZ"), ("DT_JMPREL", "DT_PLTRELSZ")):
+        for table, size in ((_DT_RELA, _DT_RELASZ), (_DT_JMPREL, _DT_PLTRELSZ)):
             if table in tags and size in tags:
                 data = self._bytes(self._offset(tags[table]), tags[size])
-                whole = memoryview(data)[: len(data) // _RELOCATION.size * _RELOCATION.size]
-                found.update(info >> 32 for _, info, _ in _RELOCATION.iter_unpack(whole))
+                found.update(info >> 32 for _, info, _ in self._entries(_RELOCATION, data))
         return found
+
+    def _entries(self, entry: struct.Struct, table: bytes) -> Iterator[tuple[Any, ...]]:
+        count = len(table) // entry.size
+        self._entries_left -= count
+        if self._entries_left < 0:
+            raise UnreadableElf(f"it has more than {_MOST_ENTRIES} symbols and relocations: not looked into any further")
+        return entry.iter_unpack(memoryview(table)[: count * entry.size])
 
     def _offset(self, address: int) -> int:
         """Where in the file an address of the loaded library lies."""
         for segment in self._loads:
-            if 0 <= address - segment["p_vaddr"] < segment["p_filesz"]:
-                return int(segment["p_offset"] + address - segment["p_vaddr"])
+            if 0 <= address - segment.address < segment.size:
+                return segment.offset + address - segment.address
         raise UnreadableElf(f"found a broken ELF file (no segment holds the address {address:#x})")
 
     def _bytes(self, offset: int, size: int) -> bytes:
-        if offset + size > self._size or size > _LARGEST_TABLE:
+        if offset + size > self._size:
             raise UnreadableElf(f"found a broken ELF file (a table of {size} bytes at byte {offset} of {self._size})")
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise UnreadableElf(f"its tables have more than {_MOST_BYTES} bytes: not looked into any further")
         self._file.seek(offset)
         return self._file.read(size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    kind: int
+    offset: int
+    size: int
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    kind: int
+    offset: int
+    address: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

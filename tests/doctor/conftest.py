@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,20 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
     assert shutil.which("g++"), "the tests compile small libraries: install a C++ compiler"
     return compiled
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that `os.open` is called with from now on."""
+    paths: list[str] = []
+    open_file = os.open
+
+    def noted(path: str, *arguments: Any, **others: Any) -> int:
+        paths.append(os.fspath(path))
+        return open_file(path, *arguments, **others)
+
+    monkeypatch.setattr(os, "open", noted)
+    return paths
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -159,6 +160,14 @@ def make_fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
+def make_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def make_kernel_file(path: Path) -> None:
+    path.symlink_to("/proc/self/environ")
+
+
 def make_sparse(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(1 << 40)
@@ -173,16 +182,125 @@ def make_loop(path: Path) -> None:
     [
         (make_directory, "found no regular file, expected a library"),
         (make_fifo, "found no regular file, expected a library"),
+        (make_device, "found no regular file, expected a library"),
+        (make_kernel_file, "found no ELF file, expected a library"),
         (make_sparse, "found no ELF file, expected a library"),
         (make_loop, "it cannot be opened: Too many levels of symbolic links"),
         (lambda path: None, "it cannot be opened: No such file or directory"),
     ],
-    ids=["directory", "FIFO", "a terabyte of zeros", "loop", "nothing"],
+    ids=["directory", "FIFO", "device", "file of the kernel", "a terabyte of zeros", "loop", "nothing"],
 )
 def test_what_is_no_library_is_a_finding(make: Callable[[Path], None], evidence: str, tmp_path: Path) -> None:
     make(tmp_path / "libatb.so")
     (finding,) = examined(str(tmp_path / "libatb.so")).findings
     assert finding.name == "unreadable-library" and finding.evidence == f"{tmp_path}/libatb.so: {evidence}"
+
+
+@pytest.mark.parametrize("make", [make_directory, make_fifo, make_device])
+def test_what_is_no_regular_file_is_not_even_opened(make: Callable[[Path], None], tmp_path: Path, opened: list[str]) -> None:
+    make(tmp_path / "libatb.so")
+    assert causes(str(tmp_path / "libatb.so")) == ["unreadable-library"]
+    assert opened == []
+
+
+@pytest.mark.parametrize("make", [make_fifo, make_device, make_directory])
+def test_a_library_that_is_replaced_while_it_is_opened_is_not_read(
+    make: Callable[[Path], None], build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, open_file = tmp_path / "libatb.so", os.open
+    shutil.copy(build("libatb.so"), path)
+    descriptors: list[int] = []
+
+    def replaced(name: str, flags: int) -> int:
+        assert flags & (os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC) == os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        path.unlink()
+        make(path)
+        descriptors.append(open_file(name, flags))
+        return descriptors[-1]
+
+    monkeypatch.setattr(os, "open", replaced)
+    (finding,) = examined(str(path)).findings
+    assert finding.evidence == f"{path}: found no regular file, expected a library"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptors[0])
+
+
+def with_sections(library: str, path: Path, blob: bytes | int, *sections: tuple[int, int, int, int]) -> None:
+    """Copy a library, put a blob (or a hole of so many bytes) behind it, and replace its section headers.
+
+    Each section is (type, offset in the blob, size, link); that with index 0 is the empty one.
+    """
+    data = bytearray(Path(library).read_bytes())
+    data += bytes(-len(data) % 8)
+    blob_at, size = len(data), blob if isinstance(blob, int) else len(blob)
+    headers = bytes(64) + b"".join(
+        struct.pack("<IIQQQQIIQQ", 0, kind, 0, 0, blob_at + at, n, link, 0, 8, 24) for kind, at, n, link in sections
+    )
+    struct.pack_into("<Q", data, 40, blob_at + size)
+    struct.pack_into("<HHH", data, 58, 64, 1 + len(sections), 0)
+    with path.open("wb") as file:
+        file.write(data)
+        if not isinstance(blob, int):
+            file.write(blob)
+        file.seek(blob_at + size)
+        file.write(headers)
+
+
+STRTAB, SYMTAB, GNU_HASH = 3, 2, 0x6FFF_FFF6
+
+
+def timed_evidence(path: Path) -> tuple[float, str]:
+    began = time.perf_counter()
+    findings = examined(str(path)).findings
+    return time.perf_counter() - began, "; ".join(finding.evidence for finding in findings if finding.name == "unreadable-library")
+
+
+def test_of_thousands_of_symbol_tables_the_first_is_read(build: Any, tmp_path: Path) -> None:
+    path, size = tmp_path / "libatb.so", 24_000_000
+    with_sections(build("libatb.so"), path, size, (STRTAB, 0, 100, 0), *[(SYMTAB, 0, size, 1)] * 4000)
+    elapsed_s, evidence = timed_evidence(path)
+    assert elapsed_s < 5 and not evidence
+
+
+def test_of_two_symbol_tables_the_first_counts(build: Any, tmp_path: Path) -> None:
+    path = tmp_path / "libatb.so"
+    names = b"\0_ZN3atb5first1fEv\0_ZN3atb6second1fEv\0"
+    symbols = b"".join(struct.pack("<IBBHQQ", names.index(name), 0x12, 0, 1, 0, 0) for name in (b"_ZN3atb5f", b"_ZN3atb6s"))
+    at = len(names)
+    with_sections(build("libatb.so"), path, names + symbols, (STRTAB, 0, at, 0), (SYMTAB, at, 24, 1), (SYMTAB, at + 24, 24, 1))
+    hidden = read_elf(str(path), HOOKS.namespaces).hidden
+    assert "_ZN3atb5first1fEv" in hidden and "_ZN3atb6second1fEv" not in hidden
+
+
+def test_tables_that_nobody_asked_for_are_not_read(build: Any, tmp_path: Path) -> None:
+    path = tmp_path / "libatb.so"
+    blob = struct.pack("<IIII", 1_000_000, 1, 1, 0) + bytes(4_000_100)
+    with_sections(build("libatb.so"), path, blob, *[(GNU_HASH, 0, len(blob), 0)] * 50)
+    elapsed_s, evidence = timed_evidence(path)
+    assert elapsed_s < 5 and not evidence
+
+
+def test_more_symbols_than_are_looked_into_are_a_finding(build: Any, tmp_path: Path) -> None:
+    path, size = tmp_path / "libatb.so", 24 * 8_000_000
+    with_sections(build("libatb.so"), path, size, (STRTAB, 0, 100, 0), (SYMTAB, 0, size, 1))
+    elapsed_s, evidence = timed_evidence(path)
+    assert elapsed_s < 10 and evidence == f"{path}: it has more than 8000000 symbols and relocations: not looked into any further"
+
+
+def test_larger_tables_than_are_looked_into_are_a_finding(build: Any, tmp_path: Path) -> None:
+    path, size = tmp_path / "libatb.so", 1 << 40
+    with_sections(build("libatb.so"), path, size, (STRTAB, 0, size, 0), (SYMTAB, 0, 24, 1))
+    elapsed_s, evidence = timed_evidence(path)
+    assert elapsed_s < 5 and evidence == f"{path}: its tables have more than 536870912 bytes: not looked into any further"
+
+
+def test_names_that_would_fill_the_memory_are_a_finding(build: Any, tmp_path: Path) -> None:
+    path, count = tmp_path / "libatb.so", 100_000
+    names = b"_ZN3atb" + b"x" * 4000 + b"\0"
+    symbols = struct.pack("<IBBHQQ", 0, 0x12, 0, 1, 0, 0) * count
+    with_sections(build("libatb.so"), path, names + symbols, (STRTAB, 0, len(names), 0), (SYMTAB, len(names), len(symbols), 1))
+    elapsed_s, evidence = timed_evidence(path)
+    assert elapsed_s < 5 and evidence.endswith("its symbols in our namespaces are more than any library has: not looked into any further")
 
 
 def test_a_library_that_reaches_into_a_terabyte_of_nothing_takes_no_time(build: Any, tmp_path: Path) -> None:
