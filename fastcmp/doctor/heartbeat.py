@@ -1,6 +1,7 @@
 """The files in which processes say what was saved in them: `.fastcmp_probe.{pid}`.
 
 Whoever can write to the directory can put anything there: bounded before it is read, every type checked.
+What other users wrote is not read.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import json
 import math
 import os
 import re
-import stat
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fastcmp.doctor.files import NotRegularError, is_trusted, open_regular
 from fastcmp.doctor.proc import process_start
 from fastcmp.dump_layout import is_dump_directory_name
 
@@ -22,10 +24,16 @@ _LARGEST: Final = 1024 * 1024
 _MOST_READ: Final = 256
 _MOST_NUMBER: Final = 2**64 - 1
 _MOST_ASKED: Final = 256
+# How far the clocks of two machines with one file system may be apart.
+_AHEAD_S: Final = 60.0
 
 
 class BadHeartbeat(ValueError):
     """The file is no heartbeat; the message says why, without the path."""
+
+
+class ForeignHeartbeat(BadHeartbeat):
+    """The file is neither of this user nor of root: what it says may be made up."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +92,14 @@ class Heartbeat:
 
 
 def read_heartbeat(path: str) -> Heartbeat:
-    """Read one heartbeat; `BadHeartbeat` for anything else."""
+    """Read one heartbeat; `BadHeartbeat` for anything else, `ForeignHeartbeat` for one of another user."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise BadHeartbeat("found no regular file")
-        with os.fdopen(descriptor, "rb") as file:
+        with open_regular(path, follow_links=False) as file:
+            if not is_trusted(os.fstat(file.fileno())):
+                raise ForeignHeartbeat("found a file of another user")
             data = file.read(_LARGEST + 1)
+    except NotRegularError as error:
+        raise BadHeartbeat("found no regular file") from error
     except OSError as error:
         raise BadHeartbeat(f"it cannot be read: {error.strerror}") from error
     if len(data) > _LARGEST:
@@ -187,33 +195,61 @@ def _number(name: str, value: object) -> int:
 
 @dataclass(frozen=True)
 class Heartbeats:
-    """The heartbeats of some directories: those that were read, why others could not be (by path), and how many older ones there are."""
+    """The heartbeats of some directories.
+
+    Attributes
+    ----------
+    read : tuple of Heartbeat
+    unread : dict of str to str
+        Why others could not be read, or cannot be true, by path.
+    older_count : int
+        How many there are beyond the newest.
+    foreign_count : int
+        How many are of other users, and are not believed.
+    """
 
     read: tuple[Heartbeat, ...]
     unread: dict[str, str]
     older_count: int
+    foreign_count: int
 
 
 def find_heartbeats(directories: list[str]) -> Heartbeats:
     """Read the heartbeats in some directories; of very many, the newest few hundred."""
     paths: dict[str, float] = {}
+    foreign_count = 0
     for directory in directories:
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
                 if _NAME.fullmatch(entry.name):
                     with contextlib.suppress(OSError):
-                        paths[entry.path] = entry.stat(follow_symlinks=False).st_mtime
+                        status = entry.stat(follow_symlinks=False)
+                        if is_trusted(status):
+                            paths[entry.path] = status.st_mtime
+                        else:  # not even counted among the newest: whoever made them might make very many
+                            foreign_count += 1
     newest = sorted(paths, key=lambda path: (-paths[path], path))
     read: list[Heartbeat] = []
     unread: dict[str, str] = {}
     for path in newest[:_MOST_READ]:
         try:
             one = read_heartbeat(path)
+            _expect_past(one)
             if not _is_own(one):
                 read.append(one)
+        except ForeignHeartbeat:
+            foreign_count += 1
         except BadHeartbeat as error:
             unread[path] = str(error)
-    return Heartbeats(tuple(read), unread, max(0, len(newest) - _MOST_READ))
+    return Heartbeats(tuple(read), unread, max(0, len(newest) - _MOST_READ), foreign_count)
+
+
+def _expect_past(one: Heartbeat) -> None:
+    """Whatever lies in the future would be the last run for ever."""
+    for name, value in (("started", one.started), ("written", one.written)):
+        ahead = value - time.time()
+        if ahead > _AHEAD_S:
+            raise BadHeartbeat(f"{name}: found a time {ahead:.0f} s in the future")
 
 
 def _is_own(one: Heartbeat) -> bool:

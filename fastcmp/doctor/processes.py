@@ -64,11 +64,13 @@ def examine_processes(
         "without_heartbeat": [_facts_of_list(one) for one in silent],
         "earlier_count": run.other_count,
         "unread": run.unread,
+        "foreign_count": run.foreign_count,
     }
     if len(silent) == len(run.processes):
         section.lines.append(f"no {_HEARTBEAT} in {where}")
         if is_named and not silent:
             evidence = f"{where}: no process has left a {_HEARTBEAT}: the preload library was not in it, or wrote elsewhere"
+            evidence += f"; {_foreign(run)}" if run.foreign_count else ""
             section.find("no-heartbeat", evidence)
     section.lines.extend(f"{_list_of(one)}: {_registered(one)}, and no heartbeat" for one in silent)
     section.findings.extend(_why_silent([one for one in silent if one.missing], where))
@@ -86,8 +88,14 @@ def examine_processes(
     section.findings.extend(others)
     if run.other_count:
         section.lines.append(f"and {run.other_count} of other runs, not judged")
-    section.lines.extend(f"{path}: not read: {why}" for path, why in run.unread.items())
+    if run.foreign_count:
+        section.lines.append(_foreign(run))
+    section.lines.extend(f"{path}: ignored: {why}" for path, why in run.unread.items())
     return section
+
+
+def _foreign(run: Run) -> str:
+    return f"{run.foreign_count} heartbeats or lists of registered paths ignored: neither of this user nor of root"
 
 
 def _why_silent(silent: list[Process], where: str) -> list[Finding]:

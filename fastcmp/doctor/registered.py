@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from fastcmp.doctor.files import is_trusted, open_regular
 from fastcmp.dump_layout import (
     ALLOW_LIST_DIRECTORY,
     ALLOW_LIST_NAME,
@@ -57,22 +58,34 @@ class RegisteredList:
         return f"{self.directory}/{ALLOW_LIST_DIRECTORY}/{ALLOW_LIST_NAME}"
 
 
-def find_lists(directories: Sequence[str]) -> list[RegisteredList]:
-    """The lists with anything in them of the dumps that lie directly in some directories, the newest first; of very many the newest."""
-    found = []
+@dataclass(frozen=True)
+class RegisteredLists:
+    """The lists of some directories, the newest first, and the number of those of other users, which are not believed."""
+
+    found: list[RegisteredList]
+    foreign_count: int
+
+
+def find_lists(directories: Sequence[str]) -> RegisteredLists:
+    """The lists with anything in them of the dumps that lie directly in some directories; of very many the newest."""
+    found: list[RegisteredList] = []
+    foreign_count = 0
     for directory in directories:
         with contextlib.suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
                 if is_dump_directory_name(entry.name):
                     with contextlib.suppress(OSError, ValueError):
-                        found.append(_list_of(entry.path))
-    return sorted(filter(None, found), key=lambda one: (-one.written, one.directory))[:_MOST_LISTS]
+                        status = os.lstat(f"{entry.path}/{ALLOW_LIST_DIRECTORY}/{ALLOW_LIST_NAME}")
+                        if not stat.S_ISREG(status.st_mode) or not status.st_size:
+                            continue
+                        if is_trusted(status):
+                            found.append(_list_of(entry.path, status))
+                        else:
+                            foreign_count += 1
+    return RegisteredLists(sorted(found, key=lambda one: (-one.written, one.directory))[:_MOST_LISTS], foreign_count)
 
 
-def _list_of(directory: str) -> RegisteredList | None:
-    status = os.lstat(f"{directory}/{ALLOW_LIST_DIRECTORY}/{ALLOW_LIST_NAME}")
-    if not stat.S_ISREG(status.st_mode) or not status.st_size:
-        return None
+def _list_of(directory: str, status: os.stat_result) -> RegisteredList:
     started = written = status.st_mtime
     with contextlib.suppress(OSError):  # made before anything else, and never written to
         started = min(started, os.lstat(f"{directory}/{LOCK_NAME}").st_mtime)
@@ -87,9 +100,8 @@ def _list_of(directory: str) -> RegisteredList | None:
 def read_lines(one: RegisteredList) -> list[str]:
     """The registered paths, ``{token}/{tensor_path}``, each once; of a very long list the first."""
     try:
-        descriptor = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY)
-        with os.fdopen(descriptor, "rb") as file:
-            data = file.read(_MOST_READ) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        with open_regular(one.path, follow_links=False) as file:
+            data = file.read(_MOST_READ)
     except OSError:
         return []
     complete = data[: data.rfind(b"\n") + 1]
@@ -131,8 +143,7 @@ def _homes_of_journals(one: RegisteredList, base: str) -> Iterator[str]:
     for data_src in ROLE_OF_SOURCE:
         with contextlib.suppress(OSError):
             path = f"{one.directory}/{source_directory_name(data_src)}/{JOURNAL_NAME}"
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY)
-            with os.fdopen(descriptor, "rb") as file:
+            with open_regular(path, follow_links=False) as file:
                 data = file.read(_MOST_JOURNAL)
             for line in data.split(b"\n"):
                 parts = split_low_level_path(_written_path(line))

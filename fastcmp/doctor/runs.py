@@ -67,11 +67,24 @@ class Process:
 
 @dataclass(frozen=True)
 class Run:
-    """The processes of one run in the order of their starts, the number of those of other runs, and heartbeats that cannot be read."""
+    """The processes of one run, and what else there is.
+
+    Attributes
+    ----------
+    processes : tuple of Process
+        In the order of their starts.
+    other_count : int
+        Processes of other runs.
+    unread : dict of str to str
+        Heartbeats that cannot be read or cannot be true, by path, each with the reason.
+    foreign_count : int
+        Heartbeats and lists of registered paths that are neither of this user nor of root: not believed.
+    """
 
     processes: tuple[Process, ...]
     other_count: int
     unread: dict[str, str]
+    foreign_count: int
 
 
 def find_run(directories: list[str], environment: Mapping[str, str], directory: str | None = None) -> Run:
@@ -79,8 +92,8 @@ def find_run(directories: list[str], environment: Mapping[str, str], directory: 
 
     Processes of one run overlap in time, each one at least with one other.
     """
-    found = find_heartbeats(directories)
-    processes = sorted(_put_together(found.read, find_lists(directories)), key=lambda one: one.started)
+    found, lists = find_heartbeats(directories), find_lists(directories)
+    processes = sorted(_put_together(found.read, lists.found), key=lambda one: one.started)
     runs: list[list[Process]] = []
     end = 0.0
     for one in processes:
@@ -93,7 +106,7 @@ def find_run(directories: list[str], environment: Mapping[str, str], directory: 
     judged = (of_dump or runs or [[]])[-1]
     children = [one.pid for one in judged if one.registered is None]
     whole = tuple(_with_lines(one, environment, children) for one in judged)
-    return Run(whole, len(processes) - len(whole) + found.older_count, found.unread)
+    return Run(whole, len(processes) - len(whole) + found.older_count, found.unread, found.foreign_count + lists.foreign_count)
 
 
 def _is_of(one: Process, dump: str) -> bool:

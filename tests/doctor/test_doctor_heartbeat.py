@@ -8,10 +8,13 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from heartbeats import heartbeat, write_heartbeat, write_list
 
+from fastcmp.doctor import examine
+from fastcmp.doctor.files import is_trusted
 from fastcmp.doctor.heartbeat import BadHeartbeat, find_heartbeats, heartbeat_directories, read_heartbeat
 
 
@@ -75,21 +78,74 @@ def test_what_is_no_heartbeat_says_why(content: bytes, message: str, tmp_path: P
     [
         (os.mkfifo, "found no regular file"),
         (os.mkdir, "found no regular file"),
-        (lambda path: os.symlink("/etc/hostname", path), "it cannot be read: Too many levels of symbolic links"),
+        (lambda path: os.symlink("/etc/hostname", path), "found no regular file"),
+        (lambda path: os.symlink("/dev/zero", path), "found no regular file"),
     ],
-    ids=["FIFO", "directory", "link"],
+    ids=["FIFO", "directory", "link", "link to a device"],
 )
-def test_what_is_no_file_is_not_read(make: Callable[[str], None], message: str, tmp_path: Path) -> None:
+def test_what_is_no_file_is_not_read(make: Callable[[str], None], message: str, tmp_path: Path, opened: list[str]) -> None:
     make(str(tmp_path / ".fastcmp_probe.1"))
     with pytest.raises(BadHeartbeat, match=message):
         read_heartbeat(str(tmp_path / ".fastcmp_probe.1"))
+    assert opened == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_heartbeats_of_other_users_are_counted_and_not_read(tmp_path: Path, opened: list[str]) -> None:
+    own = write_heartbeat(tmp_path, heartbeat(pid=1))
+    for pid in range(2, 302):  # newer, and more than are read
+        os.chown(write_heartbeat(tmp_path, heartbeat(pid=pid)), 65534, -1)
+    found = find_heartbeats([str(tmp_path)])
+    assert ([one.pid for one in found.read], found.foreign_count, found.older_count, found.unread) == ([1], 300, 0, {})
+    assert opened == [str(own)]
+
+
+def test_a_heartbeat_belongs_to_this_user_or_to_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = list(os.stat(tmp_path))
+    for owner, user, is_believed in ((0, 0, True), (0, 1000, True), (1000, 1000, True), (1000, 0, False), (1001, 1000, False)):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        assert is_trusted(os.stat_result([*status[:4], owner, *status[5:]])) is is_believed
+
+
+def test_a_heartbeat_that_is_replaced_by_another_user_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_heartbeat(tmp_path, heartbeat())
+    status, open_file = list(os.stat(path)), os.open
+
+    def replaced(*arguments: Any) -> int:
+        monkeypatch.setattr(os, "fstat", lambda _: os.stat_result([*status[:4], os.geteuid() + 1, *status[5:]]))
+        return open_file(*arguments)
+
+    monkeypatch.setattr(os, "open", replaced)
+    found = find_heartbeats([str(tmp_path)])
+    assert (found.read, found.foreign_count) == ((), 1)
+
+
+@pytest.mark.parametrize("name", ["started", "written"])
+def test_a_heartbeat_of_the_future_is_not_believed(name: str, tmp_path: Path) -> None:
+    path = write_heartbeat(tmp_path, heartbeat(pid=1) | {name: time.time() + 90})
+    write_heartbeat(tmp_path, heartbeat(pid=2) | {name: time.time() + 30})  # the clock of another machine
+    found = find_heartbeats([str(tmp_path)])
+    assert [one.pid for one in found.read] == [2]
+    assert re.fullmatch(f"{name}: found a time (89|90) s in the future", found.unread[str(path)])
+
+
+@pytest.mark.parametrize("name", ["program", "library"])
+def test_what_a_heartbeat_names_is_opened_only_where_it_is_a_regular_file(name: str, tmp_path: Path, opened: list[str]) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for pid, path in enumerate((tmp_path / "fifo", tmp_path / "link", "/dev/zero", "/dev/tty", tmp_path), start=1):
+        library = {"path": str(path), "defines": 1, "bound_here": 1, "bound_to_itself": 0, "unbound": 0}
+        named = {"program": str(path)} if name == "program" else {"libraries": [library]}
+        write_heartbeat(tmp_path, heartbeat(pid=pid, **named))
+    assert len(examine(str(tmp_path)).as_json()["processes"]["last_run"]) == 5
+    assert not {str(tmp_path / "fifo"), str(tmp_path / "link"), "/dev/zero", "/dev/tty", str(tmp_path)} & set(opened)
 
 
 def test_only_files_of_that_name_count(tmp_path: Path) -> None:
     for name in (".fastcmp_probe.", ".fastcmp_probe.x", ".fastcmp_probe.1.tmp", "fastcmp_probe.1", ".fastcmp_probe.12345678901"):
         (tmp_path / name).write_text(json.dumps(heartbeat()))
     found = find_heartbeats([str(tmp_path), str(tmp_path / "none")])
-    assert (found.read, found.older_count, found.unread) == ((), 0, {})
+    assert (found.read, found.older_count, found.unread, found.foreign_count) == ((), 0, {}, 0)
 
 
 def test_of_a_thousand_heartbeats_the_newest_are_read(tmp_path: Path) -> None:

@@ -168,9 +168,21 @@ def test_no_heartbeat_is_a_cause_only_where_one_was_expected(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_other_users_left_is_counted_and_not_judged(tmp_path: Path) -> None:
+    os.chown(write_heartbeat(tmp_path, heartbeat(NOTHING, registered_saved=0)), 65534, -1)
+    os.chown(write_list(tmp_path, 72, "0/x.bin") / "allow_list" / "paths.txt", 65534, -1)
+    told = "2 heartbeats or lists of registered paths ignored: neither of this user nor of root"
+    section = judged(tmp_path, is_named=True)
+    assert [finding.name for finding in section.findings] == ["no-heartbeat"] and section.findings[0].evidence.endswith(f"; {told}")
+    assert section.lines[-1] == told and section.facts["foreign_count"] == 2
+    section = judged(tmp_path, heartbeat(pid=73), is_named=True)
+    assert section.findings == [] and section.lines[1:] == [told]
+
+
 def test_a_heartbeat_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / ".fastcmp_probe.9").write_text("{")
-    assert judged(tmp_path, heartbeat()).lines[-1] == f"{tmp_path}/.fastcmp_probe.9: not read: found no JSON"
+    assert judged(tmp_path, heartbeat()).lines[-1] == f"{tmp_path}/.fastcmp_probe.9: ignored: found no JSON"
 
 
 # --- gone without a last word ----------------------------------------------------------------------------------------------------------

@@ -26,20 +26,37 @@ def test_only_lists_directly_in_a_directory_are_found(tmp_path: Path) -> None:
     (tmp_path / "76_cmp_dump_data" / "allow_list" / "paths.txt").symlink_to(tmp_path / "71_cmp_dump_data" / "allow_list" / "paths.txt")
     write_list(tmp_path / "x", 77, PATH).rename(tmp_path / "77_cmp_dump_data.earlier-1")
     write_list(tmp_path / "x", 78, PATH).rename(tmp_path / "78-1_cmp_dump_data")
-    assert sorted(one.pid for one in find_lists([str(tmp_path), str(tmp_path / "none")])) == [71, 78]
+    assert sorted(one.pid for one in find_lists([str(tmp_path), str(tmp_path / "none")]).found) == [71, 78]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_lists_of_other_users_are_counted_and_not_read(tmp_path: Path) -> None:
+    for pid in (71, 72, 73):
+        dump = write_list(tmp_path, pid, PATH)
+        os.chown(dump / "allow_list" / "paths.txt", 65534 if pid > 71 else 0, -1)
+    lists = find_lists([str(tmp_path)])
+    assert ([one.pid for one in lists.found], lists.foreign_count) == ([71], 2)
+
+
+def test_a_journal_that_is_no_file_is_not_opened(tmp_path: Path, opened: list[str]) -> None:
+    dump = write_list(tmp_path, 71, PATH)
+    os.mkfifo(dump / "acl_tensor" / "journal.jsonl")
+    (one,) = find_lists([str(tmp_path)]).found
+    opened.clear()
+    assert without_file(one, [PATH], {}) == [PATH] and opened == []
 
 
 def test_complete_lines_count_once(tmp_path: Path) -> None:
     dump = write_list(tmp_path, 71, PATH, "1/x.bin", PATH, PATH.replace("outT", "outt"), "")
     with open(dump / "allow_list" / "paths.txt", "ab") as file:
         file.write(b"2/\xff.bin\n2/\0.bin\n3/torn.b")
-    (one,) = find_lists([str(tmp_path)])
+    (one,) = find_lists([str(tmp_path)]).found
     assert read_lines(one) == [PATH.replace("outT", "outt"), "1/x.bin", "2/\udcff.bin"]
 
 
 def test_a_long_list_is_read_in_part(tmp_path: Path) -> None:
     write_list(tmp_path, 71, *(f"{token}/{'x' * 200}.bin" for token in range(100_000)))
-    (one,) = find_lists([str(tmp_path)])
+    (one,) = find_lists([str(tmp_path)]).found
     assert 10_000 < len(read_lines(one)) < 25_000
 
 
@@ -56,7 +73,7 @@ def test_files_are_looked_for_where_the_library_would_put_them(tmp_path: Path) -
         {"data_id": "8", "path": f"{journal_home}/tensors/thread_71/0/x"},
     ]
     (dump / "acl_tensor" / "journal.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in [header, *entries]) + "[1]\n{")
-    (one,) = find_lists([str(tmp_path)])
+    (one,) = find_lists([str(tmp_path)]).found
     environment = {"ACLTRANSFORMER_HOME_PATH": str(home)}
     assert without_file(one, lines, environment) == ["3/x.bin", "4/x.bin"]
     assert without_file(one, lines, environment, [72]) == ["4/x.bin"]
@@ -65,7 +82,7 @@ def test_files_are_looked_for_where_the_library_would_put_them(tmp_path: Path) -
 def test_files_of_an_earlier_process_with_this_pid_do_not_count(tmp_path: Path) -> None:
     write_list(tmp_path, 71, "0/x.bin", "1/x.bin", started=time.time() - 50, saved=("0/x.bin", "1/x.bin"))
     os.utime(tmp_path / "tensors/thread_71/0/x.bin", (1000, 1000))
-    (one,) = find_lists([str(tmp_path)])
+    (one,) = find_lists([str(tmp_path)]).found
     assert without_file(one, read_lines(one), {}) == ["0/x.bin"]
 
 
@@ -85,7 +102,7 @@ def test_files_of_an_earlier_process_with_this_pid_do_not_count(tmp_path: Path) 
 )
 def test_a_star_stands_for_a_number(line: str, is_there: bool, tmp_path: Path) -> None:
     write_list(tmp_path, 71, line, saved=("0/7_Layer/x.bin", "0/12_Layer/x.bin"))
-    (one,) = find_lists([str(tmp_path)])
+    (one,) = find_lists([str(tmp_path)]).found
     assert without_file(one, [line], {}) == ([] if is_there else [line])
 
 
