@@ -54,7 +54,7 @@ class Heartbeat:
     Attributes
     ----------
     started, written : float
-        Seconds since 1970; whole ones from early versions. ``started`` is when the preload library was first needed.
+        Seconds since 1970; whole ones from early versions. ``started`` is when the preload library was loaded.
     asked : tuple of str
         Examples of what the acceleration library has and nobody registered, ``{token}/...``: tensors, or directories of them.
     """

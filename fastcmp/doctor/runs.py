@@ -16,9 +16,6 @@ State = Literal["ended", "running", "gone"]
 
 # The times of files and those in heartbeats are of two clocks, one of which may tell whole seconds.
 _CLOCK_S: Final = 2.0
-# A process that never called the library has no more than the moment of its end in its heartbeat. A launcher ends soon after its workers.
-_INSTANT_S: Final = 0.02
-_LAUNCHER_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -144,8 +141,6 @@ def _is_same_process(heartbeat: Heartbeat, registered: RegisteredList) -> bool:
 def _process_of(heartbeat: Heartbeat, registered: RegisteredList | None) -> Process:
     state: State = "ended" if heartbeat.has_ended else "running" if is_running(heartbeat.pid, heartbeat.written) else "gone"
     started, ended = heartbeat.started, heartbeat.written
-    if not heartbeat.call_count and ended - started < _INSTANT_S:
-        started = ended - _LAUNCHER_S
     if state == "running":
         ended = max(ended, time.time())
     if registered is not None:

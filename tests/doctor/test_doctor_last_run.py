@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from heartbeats import heartbeat, write_heartbeat, write_list
 
 from fastcmp.doctor.processes import examine_processes
@@ -57,12 +58,17 @@ def test_a_list_without_a_heartbeat_is_a_run(tmp_path: Path) -> None:
     assert causes(tmp_path, times(3, 5, 4)) == []
 
 
-def test_a_launcher_that_has_no_more_than_its_end_belongs_to_its_workers(tmp_path: Path) -> None:
-    launcher = times(1, 10.001, 10.000, counters={}, calls=SILENT, libraries=[])
-    assert last_pids(tmp_path, launcher, times(2, 30, 10.5)) == [2, 1] or last_pids(tmp_path) == [1, 2]
+def test_a_launcher_belongs_to_the_workers_that_it_outlives(tmp_path: Path) -> None:
+    launcher = times(1, 30.25, 10.000, counters={}, calls=SILENT, libraries=[])
+    assert last_pids(tmp_path, launcher, times(2, 30, 20), times(3, 15, 10.5)) == [1, 2, 3]
     assert causes(tmp_path) == []
-    whole = {"started": int(NOW - 10), "written": int(NOW - 10)}
-    assert causes(tmp_path, launcher | whole, times(2, 30, 10.5)) == []
+
+
+@pytest.mark.parametrize("lifetime", [0.001, 0.019, 0.25])
+def test_a_short_process_that_is_never_called_is_a_run_of_its_own(lifetime: float, tmp_path: Path) -> None:
+    short = times(1, 10 + lifetime, 10.000, counters={}, calls=SILENT)
+    assert last_pids(tmp_path, times(2, 30, 10.5), short) == [1]
+    assert causes(tmp_path) == ["never-called"]
 
 
 def test_a_process_that_runs_has_not_ended_before_the_next_one_began(tmp_path: Path) -> None:
