@@ -6,13 +6,12 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "bounded.hpp"
 
 namespace fastcmp::preload {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // What a small piece costs beside its bytes.
 constexpr std::size_t kPieceOverhead = 256;
@@ -21,7 +20,8 @@ constexpr auto kFirstTick = std::chrono::milliseconds{200};
 constexpr auto kLastTick = std::chrono::milliseconds{5000};
 
 // `seconds` from now; far away where that is not a time.
-Clock::time_point after(double seconds) {
+std::chrono::steady_clock::time_point after(double seconds) {
+    using Clock = std::chrono::steady_clock;
     constexpr double kYear = 365.0 * 86400;
     const double bounded = std::isfinite(seconds) ? std::clamp(seconds, 0.0, kYear) : kYear;
     return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(bounded));
@@ -39,6 +39,17 @@ bool fetch(const Source& source, char* to, std::uint64_t offset, std::size_t siz
 }
 
 }  // namespace
+
+Writer::Writer(double max_stall_s, std::uint64_t min_free, std::size_t max_threads, Ended ended, Tick tick)
+    : max_stall_s_{max_stall_s},
+      min_free_{min_free},
+      max_threads_{std::max<std::size_t>(max_threads, 1)},
+      ended_{std::move(ended)},
+      tick_{std::move(tick)},
+      tick_every_{kFirstTick},
+      next_tick_{Clock::now() + kFirstTick} {
+    threads_.reserve(max_threads_);
+}
 
 void Writer::save(std::unique_ptr<Job> owned, const Source& source) {
     const std::shared_ptr<Job> job{std::move(owned)};
@@ -64,7 +75,8 @@ void Writer::copy(const std::shared_ptr<Job>& job, const Source& source) {
         Piece piece{job, nullptr, static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, job->size - done)), 0, End::no};
         auto outcome = reserve(piece);
         if (outcome == Outcome::saved && !fetch(source, piece.memory, done, piece.size)) {
-            give_back(piece.memory, piece.capacity);
+            std::unique_lock lock{mutex_};
+            give_back(lock, piece.memory, piece.capacity);
             outcome = Outcome::no_device_copy;
         }
         if (outcome != Outcome::saved) {
@@ -84,15 +96,23 @@ bool Writer::is_stuck() {
     return stuck_at_ == progress_;
 }
 
-// True if the thread will write the job that now begins: it is awaited from here on. Starts the thread if need be.
+// True if a thread will write the job that now begins: it is awaited from here on. Starts the first one if need be.
 bool Writer::accept() {
     const std::lock_guard lock{mutex_};
-    if (!is_closing_ && !has_thread_) {
-        thread_ = start_thread([this] { run(); });
-        has_thread_ = thread_.joinable();
+    if (is_closing_ || (threads_.empty() && !start_another())) {
+        return false;
     }
-    pending_jobs_ += !is_closing_ && has_thread_ ? 1 : 0;
-    return !is_closing_ && has_thread_;
+    ++pending_jobs_;
+    return true;
+}
+
+bool Writer::start_another() {
+    auto thread = start_thread([this] { run(); });
+    if (thread.joinable()) {
+        threads_.push_back(std::move(thread));
+        return true;
+    }
+    return false;
 }
 
 // No more pieces of this job will come.
@@ -100,7 +120,7 @@ void Writer::forget_job() {
     const std::lock_guard lock{mutex_};
     --pending_jobs_;
     work_.notify_all();
-    room_.notify_all();
+    drained_.notify_all();
 }
 
 // Finds memory for a piece, or says why there is none.
@@ -135,63 +155,98 @@ Outcome Writer::reserve(Piece& piece) {
     return Outcome::saved;
 }
 
-void Writer::give_back(char* memory, std::size_t capacity) {
-    std::unique_lock lock{mutex_};
+void Writer::give_back(std::unique_lock<std::mutex>& lock, char* memory, std::size_t capacity) {
     held_bytes_ -= capacity + kPieceOverhead;
     if (capacity == kPieceBytes && spare_count_ < spare_.size()) {
         spare_[spare_count_++] = memory;
     } else {
         lock.unlock();
         std::free(memory);
+        lock.lock();
     }
     room_.notify_all();
 }
 
 void Writer::push(Piece piece) {
     const std::lock_guard lock{mutex_};
-    const bool is_abandoned = piece.end == End::abandoned;
+    const bool is_taken = piece.job->is_taken;
+    abandoned_jobs_ += piece.end == End::abandoned ? 1 : 0;
     queue_.push_back(std::move(piece));
-    abandoned_jobs_ += is_abandoned ? 1 : 0;
+    if (is_taken) {
+        return;  // whoever writes its job comes back for it
+    }
+    if (idle_threads_ == 0 && threads_.size() < max_threads_ && !is_closing_) {
+        start_another();
+    }
     work_.notify_one();
 }
 
+// The first piece of a job that no other thread is writing.
+std::deque<Writer::Piece>::iterator Writer::next_piece() {
+    return std::find_if(queue_.begin(), queue_.end(), [](const Piece& piece) { return !piece.job->is_taken; });
+}
+
 void Writer::run() {
-    bool has_news = false;
-    auto tick_every = kFirstTick;
-    auto next_tick = Clock::now() + tick_every;
     std::unique_lock lock{mutex_};
     while (true) {
-        const auto is_due = [this] { return !queue_.empty() || (is_closing_ && pending_jobs_ == 0); };
-        if (!has_news) {
-            work_.wait(lock, is_due);
-        } else if (!work_.wait_until(lock, next_tick, is_due) || Clock::now() >= next_tick) {
-            lock.unlock();
-            tick_();
-            lock.lock();
-            has_news = false;
-            tick_every = std::min(tick_every * 2, kLastTick);
-            next_tick = Clock::now() + tick_every;
-            continue;
-        }
-        if (queue_.empty()) {
+        const auto next = next_piece();
+        if (has_news_ && Clock::now() >= next_tick_) {
+            tick(lock);
+        } else if (next != queue_.end()) {
+            take_and_write(lock, next);
+        } else if (is_closing_ && pending_jobs_ == 0) {
             return;
+        } else {
+            ++idle_threads_;
+            if (has_news_) {
+                work_.wait_until(lock, next_tick_);
+            } else {
+                work_.wait(lock);
+            }
+            --idle_threads_;
         }
-        Piece piece = std::move(queue_.front());
-        queue_.pop_front();
-        lock.unlock();
-        write_piece(piece);
-        if (piece.memory != nullptr) {
-            give_back(piece.memory, piece.capacity);
-        }
-        const bool is_end = piece.end != End::no;
-        const bool is_abandoned = piece.end == End::abandoned;
-        piece.job.reset();
-        lock.lock();
-        has_news = true;
-        ++progress_;
-        pending_jobs_ -= is_end ? 1 : 0;
-        abandoned_jobs_ -= is_abandoned ? 1 : 0;
-        room_.notify_all();
+    }
+}
+
+void Writer::tick(std::unique_lock<std::mutex>& lock) {
+    has_news_ = false;
+    tick_every_ = std::min<Clock::duration>(tick_every_ * 2, kLastTick);
+    next_tick_ = Clock::time_point::max();  // of the other threads, none
+    lock.unlock();
+    tick_();
+    lock.lock();
+    next_tick_ = Clock::now() + tick_every_;
+}
+
+void Writer::take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece>::iterator next) {
+    Piece piece = std::move(*next);
+    const auto end = piece.end;
+    queue_.erase(next);
+    piece.job->is_taken = true;
+    if (idle_threads_ != 0 && next_piece() != queue_.end()) {
+        work_.notify_one();
+    }
+    lock.unlock();
+    write_piece(piece);
+    if (end != End::no) {
+        piece.job.reset();  // freed without the lock
+    }
+    lock.lock();
+    if (piece.job != nullptr) {
+        piece.job->is_taken = false;
+    }
+    if (piece.memory != nullptr) {
+        give_back(lock, piece.memory, piece.capacity);
+    }
+    has_news_ = true;
+    ++progress_;
+    if (end == End::no) {
+        return;
+    }
+    abandoned_jobs_ -= end == End::abandoned ? 1 : 0;
+    if (--pending_jobs_ == 0) {
+        drained_.notify_all();
+        work_.notify_all();  // the others may be waiting for the end of the process
     }
 }
 
@@ -258,7 +313,7 @@ void Writer::end_job(Job& job) {
 
 bool Writer::drain(double seconds) {
     std::unique_lock lock{mutex_};
-    return room_.wait_until(lock, after(seconds), [this] { return pending_jobs_ == 0; });
+    return drained_.wait_until(lock, after(seconds), [this] { return pending_jobs_ == 0; });
 }
 
 void Writer::close() {
@@ -267,15 +322,19 @@ void Writer::close() {
     work_.notify_all();
     while (pending_jobs_ != 0) {
         const auto seen = progress_;
-        if (!room_.wait_until(lock, after(max_stall_s_), [&] { return pending_jobs_ == 0 || seen != progress_; })) {
-            stuck_at_ = progress_;  // its thread hangs in the disk and ends with the process
+        if (!drained_.wait_until(lock, after(max_stall_s_), [this] { return pending_jobs_ == 0; }) && seen == progress_) {
+            stuck_at_ = progress_;  // a thread hangs in the disk and ends with the process
             return;
         }
     }
-    if (has_thread_) {
-        has_thread_ = false;
-        lock.unlock();
-        thread_.join();
+    auto threads = std::exchange(threads_, {});
+    lock.unlock();
+    work_.notify_all();
+    for (auto& thread : threads) {
+        thread.join();
+    }
+    for (; spare_count_ != 0; --spare_count_) {
+        std::free(spare_[spare_count_ - 1]);
     }
 }
 

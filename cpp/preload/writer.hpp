@@ -1,11 +1,15 @@
-// Writes tensors in the background: a bounded queue of pieces and one thread.
+// Writes tensors in the background: a bounded queue of pieces, and a few threads.
+//
+// Making a file costs more than its bytes where tensors are small, and one thread cannot keep up with several that save: another one
+// starts when a tensor finds those that there are busy. The pieces of one tensor are written in order, by one thread at a time; which
+// of two tensors is there first is not said.
 //
 // The caller's memory is copied piece by piece before `save` returns, so at most kQueueBytes are held however large a tensor is. A
 // caller waits for room while the disk makes progress, and gives a tensor up where it makes none for the time that was set.
 #pragma once
 
 #include <array>
-#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -22,6 +26,7 @@ namespace fastcmp::preload {
 
 constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 constexpr std::size_t kQueueBytes = std::size_t{64} << 20;
+constexpr std::size_t kMaxThreads = 4;
 
 // One file to be written.
 struct Job {
@@ -34,6 +39,7 @@ struct Job {
 
     TensorFile file;
     bool is_created = false;
+    bool is_taken = false;  // a thread is writing a piece of it
     Failure failure;
 };
 
@@ -51,13 +57,13 @@ public:
     using Ended = std::function<void(const Job&, Outcome)>;
     using Tick = std::function<void()>;
 
-    Writer(double max_stall_s, std::uint64_t min_free, Ended ended, Tick tick)
-        : max_stall_s_{max_stall_s}, min_free_{min_free}, ended_{std::move(ended)}, tick_{std::move(tick)} {}
+    // With one thread, tensors are written in the order of their `save`.
+    Writer(double max_stall_s, std::uint64_t min_free, std::size_t max_threads, Ended ended, Tick tick);
 
     void save(std::unique_ptr<Job> job, const Source& source);
     // True once everything accepted has ended.
     bool drain(double seconds);
-    // For the end of the process: waits while there is progress, ends the thread; what comes later is written by its caller.
+    // For the end of the process: waits while there is progress, ends the threads; what comes later is written by its caller.
     void close();
 
     std::uint64_t queued() const;
@@ -74,26 +80,34 @@ private:
     };
 
     bool accept();
+    bool start_another();
     void copy(const std::shared_ptr<Job>& job, const Source& source);
     void forget_job();
     void run();
+    std::deque<Piece>::iterator next_piece();
+    void take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece>::iterator next);
+    void tick(std::unique_lock<std::mutex>& lock);
     bool is_stuck();
     Outcome reserve(Piece& piece);
-    void give_back(char* memory, std::size_t capacity);
+    void give_back(std::unique_lock<std::mutex>& lock, char* memory, std::size_t capacity);
     void push(Piece piece);
     void write_piece(const Piece& piece) noexcept;
     Failure write_data(Job& job, const Piece& piece);
     void write_here(Job& job, const Source& source);
     void end_job(Job& job);
 
+    using Clock = std::chrono::steady_clock;
+
     const double max_stall_s_;
     const std::uint64_t min_free_;
+    const std::size_t max_threads_;
     const Ended ended_;
     const Tick tick_;
 
     mutable std::mutex mutex_;
-    std::condition_variable work_;
-    std::condition_variable room_;
+    std::condition_variable work_;     // for the threads
+    std::condition_variable room_;     // for those who save
+    std::condition_variable drained_;  // for those who wait until nothing is pending
     std::deque<Piece> queue_;
     std::array<char*, kQueueBytes / kPieceBytes> spare_{};  // pieces of kPieceBytes whose pages are warm
     std::size_t spare_count_ = 0;
@@ -103,8 +117,11 @@ private:
     std::uint64_t progress_ = 0;
     std::uint64_t stuck_at_ = UINT64_MAX;
     bool is_closing_ = false;
-    bool has_thread_ = false;
-    std::thread thread_;
+    std::vector<std::thread> threads_;
+    std::size_t idle_threads_ = 0;
+    bool has_news_ = false;  // since the last tick
+    Clock::duration tick_every_;
+    Clock::time_point next_tick_;
 };
 
 }  // namespace fastcmp::preload

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -23,6 +24,7 @@
 #include "registry.hpp"
 #include "settings.hpp"
 #include "text.hpp"
+#include "writer.hpp"
 
 bool save_by_new_abi(const char* path, const void* data, unsigned long size, const char* dims);
 bool save_by_old_abi(const char* path, const void* data, unsigned long size, const char* dims);
@@ -264,6 +266,65 @@ void test_threads(const fs::path& folder) {
           "every offer is counted once");
 }
 
+std::unique_ptr<Job> job_of(const fs::path& root, const std::string& relative, const std::string& header, std::size_t size) {
+    auto job = std::make_unique<Job>();
+    job->root = root.string();
+    job->relative = relative;
+    job->header = header;
+    job->size = size;
+    return job;
+}
+
+// Tensors of several pieces, from several threads, by several: each is whole and in order, whoever wrote its pieces.
+void test_writer(const fs::path& folder) {
+    constexpr int kSaving = 4;
+    constexpr int kEach = 5;
+    constexpr std::size_t kBytes = 3 * kPieceBytes + 17;
+    const auto root = folder / "writer";
+    std::atomic<int> saved{0};
+    const auto count = [&](const Job&, Outcome outcome) { saved += outcome == Outcome::saved ? 1 : 0; };
+    const auto name = [](int thread, int number) { return std::to_string(thread) + "/" + std::to_string(number) + ".bin"; };
+    const auto data = [](int thread, int number) {
+        std::string bytes(kBytes, '\0');
+        for (std::size_t at = 0; at < kBytes; ++at) {
+            bytes[at] = static_cast<char>(at / kPieceBytes * 64 + at % 61 + static_cast<std::size_t>(thread * kEach + number));
+        }
+        return bytes;
+    };
+    Writer writer{30, 0, 4, count, [] {}};
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < kSaving; ++thread) {
+        threads.emplace_back([&, thread] {
+            for (int number = 0; number < kEach; ++number) {
+                const auto bytes = data(thread, number);
+                writer.save(job_of(root, name(thread, number), "head", bytes.size()), {bytes.data(), {}});
+            }
+        });
+    }
+    for (auto& thread : threads) {
+        thread.join();
+    }
+    check(writer.drain(60) && writer.queued() == 0 && saved == kSaving * kEach, "several threads write everything");
+    int wrong = 0;
+    for (int thread = 0; thread < kSaving; ++thread) {
+        for (int number = 0; number < kEach; ++number) {
+            wrong += contents(root / name(thread, number)) == "head" + data(thread, number) ? 0 : 1;
+        }
+    }
+    check(wrong == 0, std::to_string(wrong) + " tensors of several pieces are not what was saved");
+    writer.close();
+    writer.save(job_of(root, "late.bin", "head", 4), {"data", {}});
+    check(contents(root / "late.bin") == "headdata", "after the end the caller writes");
+
+    Writer in_order{30, 0, 1, count, [] {}};
+    for (int number = 0; number < 200; ++number) {
+        const auto text = std::to_string(number);
+        in_order.save(job_of(root, "same.bin", "", text.size()), {text.data(), {}});
+    }
+    in_order.close();
+    check(contents(root / "same.bin") == "199", "one thread writes in the order of the calls");
+}
+
 // A list whose lines are refused grows while threads ask and the program forks: every fork comes back.
 void test_forks(const fs::path& folder) {
     const auto list = folder / "list.txt";
@@ -325,6 +386,7 @@ int run_all(const fs::path& folder) {
     test_paths();
     test_settings();
     test_registry(folder);
+    test_writer(folder);
     test_threads(folder);
     test_bad_calls(folder);
     test_forks(folder);
