@@ -72,6 +72,7 @@ std::unique_ptr<Job> place_registered(Process& process, std::string_view path) {
     } else {
         auto [base, middle] = split_base(found->run_directory, 2);  // the user has named what holds `tensors/thread_{pid}`
         job->root = std::move(base);
+        job->own_names = 2;
         job->relative = middle + "/" + found->tail;
     }
     return job;
@@ -85,6 +86,7 @@ std::unique_ptr<Job> place_below(Process& process, const std::string& base, cons
     }
     auto job = std::make_unique<Job>();
     job->root = base;
+    job->own_names = 1 + static_cast<int>(std::count(middle.begin(), middle.end(), '/'));
     job->relative = middle + "/" +
                     (process.parent_pid == 0 ? std::string{relative} : with_own_run_directory(relative, process.parent_pid, process.pid));
     return job;

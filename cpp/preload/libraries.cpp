@@ -2,7 +2,9 @@
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <link.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +12,8 @@
 #include <cstring>
 #include <string_view>
 #include <unordered_set>
+
+#include "descriptor.hpp"
 
 namespace fastcmp::preload {
 namespace {
@@ -117,6 +121,12 @@ bool lies_in(const dl_phdr_info& info, std::uintptr_t address) {
     return false;
 }
 
+bool has_known_name(std::string_view path, const std::vector<std::string>& more) {
+    const auto name = base_name(path);
+    return std::any_of(kNames.begin(), kNames.end(), [&](std::string_view known) { return name.starts_with(known); }) ||
+           std::any_of(more.begin(), more.end(), [&](std::string_view known) { return name == known; });
+}
+
 struct Search {
     const std::vector<std::string>& more;
     bool names_only;
@@ -124,12 +134,6 @@ struct Search {
     bool has_self = false;
     std::unordered_set<std::string_view> replaced;  // the names that this library exports
     std::vector<LoadedLibrary> found;
-
-    bool has_known_name(std::string_view path) const {
-        const auto name = base_name(path);
-        return std::any_of(kNames.begin(), kNames.end(), [&](std::string_view known) { return name.starts_with(known); }) ||
-               std::any_of(more.begin(), more.end(), [&](std::string_view known) { return name == known; });
-    }
 };
 
 void count_relocations(const Search& search, const dl_phdr_info& info, const Dynamic& dynamic, const ElfW(Rela)* relocations,
@@ -192,7 +196,7 @@ int visit(dl_phdr_info* info, std::size_t, void* data) {
     try {
         const std::string_view path = info->dlpi_name == nullptr ? "" : info->dlpi_name;
         const bool is_kernel = path.starts_with("linux-vdso") || path.starts_with("linux-gate");
-        const bool is_known = search.has_known_name(path);
+        const bool is_known = has_known_name(path, search.more);
         const bool is_program = path.empty();  // it may carry the functions itself
         if (is_kernel || info->dlpi_addr == search.self.dlpi_addr || (search.names_only && !is_known && !is_program)) {
             return 0;
@@ -216,15 +220,27 @@ int visit(dl_phdr_info* info, std::size_t, void* data) {
     }
 }
 
-int collect_path(dl_phdr_info* info, std::size_t, void* data) {
-    try {
-        if (info->dlpi_name != nullptr && *info->dlpi_name == '/') {
-            static_cast<std::vector<std::string>*>(data)->emplace_back(info->dlpi_name);
-        }
-        return 0;
-    } catch (...) {
-        return 1;
+// The files that are mapped, without repetitions of neighbours.
+std::vector<std::string> mapped_files() {
+    constexpr std::size_t kReadBytes = 64 * 1024;
+    const Descriptor maps{::open("/proc/self/maps", O_RDONLY | O_CLOEXEC)};
+    std::string text;
+    for (ssize_t count = 1; maps.is_open() && count > 0;) {
+        const auto size = text.size();
+        text.resize(size + kReadBytes);
+        count = ::read(maps.number(), text.data() + size, kReadBytes);
+        text.resize(size + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
     }
+    std::vector<std::string> files;
+    for (std::string_view rest = text; !rest.empty();) {
+        const auto line = rest.substr(0, rest.find('\n'));
+        rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+        const auto slash = line.find('/');
+        if (slash != std::string_view::npos && (files.empty() || files.back() != line.substr(slash))) {
+            files.emplace_back(line.substr(slash));
+        }
+    }
+    return files;
 }
 
 }  // namespace
@@ -249,16 +265,16 @@ std::vector<LoadedLibrary> loaded_libraries(const std::vector<std::string>& more
     return std::move(search.found);
 }
 
+bool is_library_mapped(const std::vector<std::string>& more) {
+    const auto files = mapped_files();
+    return std::any_of(files.begin(), files.end(), [&](const std::string& path) { return has_known_name(path, more); });
+}
+
 void* find_function(const char* name) {
     if (void* found = ::dlsym(RTLD_DEFAULT, name); found != nullptr) {
         return found;
     }
-    std::vector<std::string> paths;
-    {
-        const std::lock_guard lock{loaded_libraries_lock()};
-        ::dl_iterate_phdr(collect_path, &paths);
-    }
-    for (const auto& path : paths) {
+    for (const auto& path : mapped_files()) {
         void* handle = ::dlopen(path.c_str(), RTLD_LAZY | RTLD_NOLOAD);
         if (handle == nullptr) {
             continue;

@@ -100,6 +100,12 @@ std::string sentence_of(const Job& job, Outcome outcome) {
 
 thread_local bool CallGuard::is_inside_ __attribute__((tls_model("initial-exec"))) = false;
 
+std::atomic<bool> is_forked{false};  // since the library was loaded
+
+bool has_library(const std::vector<std::string>& more) {
+    return is_forked ? is_library_mapped(more) : !loaded_libraries(more, true).empty();
+}
+
 // Guards the making of the process's state; a fork waits for it.
 std::mutex making;
 
@@ -133,6 +139,7 @@ struct ForkHandlers {
         }
     }
     static void child() {
+        is_forked = true;
         if (!is_held) {
             renew();
         }
@@ -338,7 +345,7 @@ void Process::write_heartbeat(bool is_ended) noexcept {
     try {
         const auto text = status(is_ended, is_ended);
         TensorFile file;
-        if (!file.create(settings.heartbeat_directory, ".fastcmp_probe." + std::to_string(pid), 0, text.size()) &&
+        if (!file.create(settings.heartbeat_directory, ".fastcmp_probe." + std::to_string(pid), 0, 0, text.size()) &&
             !file.append(text, nullptr, 0)) {
             file.publish();
         }
@@ -351,7 +358,7 @@ void Process::write_heartbeat(bool is_ended) noexcept {
 void Process::end() {
     writer->close();
     const bool is_concerned = counters.has_calls() || is_followed.load();
-    if (!settings.is_on || (!is_concerned && loaded_libraries(settings.libraries, true).empty())) {
+    if (!settings.is_on || (!is_concerned && !has_library(settings.libraries))) {
         return;
     }
     registry.refresh();  // what was registered after the library's last question
@@ -369,7 +376,7 @@ void Process::end() {
     }
     const auto lines = registry.line_count();
     const auto missing = lines - std::min(lines, registry.saved_count());
-    if (missing != 0) {
+    if (missing != 0 && (is_concerned || parent_pid == 0)) {  // a child that never called in has lost nothing of its parent's
         losses.push_back(std::to_string(missing) + " of " + std::to_string(lines) + " registered paths have no tensor");
     }
     if (!losses.empty()) {
@@ -429,7 +436,7 @@ __attribute__((destructor)) void fastcmp_preload_end() noexcept {
         return;  // exit() from within a signal handler that interrupted us: our locks may be held
     }
     try {
-        if (is_the_one_in_use() && (Process::existing() != nullptr || !loaded_libraries(further_libraries(), true).empty())) {
+        if (is_the_one_in_use() && (Process::existing() != nullptr || has_library(further_libraries()))) {
             Process::get().end();
         }
     } catch (...) {

@@ -17,12 +17,13 @@
 namespace fastcmp::preload {
 namespace {
 
-constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+constexpr int kOpenDirectory = O_PATH | O_DIRECTORY | O_CLOEXEC;  // one that may be written and not listed will do
 constexpr int kCreate = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 constexpr mode_t kDirectoryMode = 0750;
 constexpr mode_t kFileMode = 0640;
 constexpr std::size_t kMaxLink = 4096;
 constexpr int kNameTries = 4;
+constexpr const char* kOpening = "opening the output directory";
 
 std::atomic<std::uint64_t> word_number{0};
 
@@ -58,14 +59,17 @@ int open_root(const std::string& root) {
     }
 }
 
-// Whose directories and links below the root are trusted: this user's, root's, and those of whoever owns the root.
+// Whose directories and links below the root are trusted: this user's, and the directories of root and of whoever owns the root.
 class Owners {
 public:
     explicit Owners(int root) {
         struct stat status {};
         root_ = ::fstat(root, &status) == 0 ? status.st_uid : ::geteuid();
     }
-    bool trust(const struct stat& status) const { return status.st_uid == ::geteuid() || status.st_uid == 0 || status.st_uid == root_; }
+    bool trust(const struct stat& status) const {
+        const bool is_others = status.st_uid != ::geteuid();
+        return !is_others || (!S_ISLNK(status.st_mode) && (status.st_uid == 0 || status.st_uid == root_));
+    }
 
 private:
     uid_t root_;
@@ -91,23 +95,28 @@ int open_link(int parent, const std::string& name, const Owners& owners) {
 }
 
 // A directory below the root, made if need be. Another user's, or one that anybody may write to, is refused with EPERM.
-int open_below(int parent, const std::string& name, const Owners& owners) {
+int open_below(int parent, const std::string& name, const Owners& owners, bool may_be_link) {
     const int flags = kOpenDirectory | O_NOFOLLOW;
     int directory = ::openat(parent, name.c_str(), flags);
     if (directory < 0 && errno == ENOENT && (::mkdirat(parent, name.c_str(), kDirectoryMode) == 0 || errno == EEXIST)) {
         directory = ::openat(parent, name.c_str(), flags);
     }
-    if (directory < 0 && (errno == ELOOP || errno == ENOTDIR)) {
+    if (directory < 0 && may_be_link && (errno == ELOOP || errno == ENOTDIR)) {
         directory = open_link(parent, name, owners);
     }
     struct stat status {};
-    if (directory >= 0 && (::fstat(directory, &status) != 0 || !owners.trust(status) ||
-                           ((status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0))) {
-        ::close(directory);
-        errno = EPERM;
+    if (directory < 0) {
         return -1;
     }
-    return directory;
+    const bool is_known = ::fstat(directory, &status) == 0;
+    const bool is_open_to_all = (status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0;
+    if (is_known && owners.trust(status) && !is_open_to_all) {
+        return directory;
+    }
+    const int error = is_known ? EPERM : errno;
+    ::close(directory);
+    errno = error;
+    return -1;
 }
 
 bool has_room(int directory, std::uint64_t min_free, std::uint64_t size) {
@@ -138,20 +147,20 @@ std::string tensor_header(std::string_view format, std::string_view dtype, std::
     return header + "$End=1\n";
 }
 
-Failure TensorFile::create(const std::string& root, const std::string& relative, std::uint64_t min_free, std::uint64_t size) {
+Failure TensorFile::create(const std::string& root, const std::string& relative, int own_names, std::uint64_t min_free, std::uint64_t size) {
     int directory = open_root(root);
     if (directory < 0) {
-        return {errno, "opening the output directory"};
+        return {errno, kOpening};
     }
     const Owners owners{directory};
     std::size_t begin = 0;
     for (auto slash = relative.find('/'); slash != std::string::npos; slash = relative.find('/', begin)) {
-        const int next = open_below(directory, relative.substr(begin, slash - begin), owners);
+        const int next = open_below(directory, relative.substr(begin, slash - begin), owners, own_names-- > 0);
         const int error = errno;
         ::close(directory);
         directory = next;
         if (next < 0) {
-            return {error, "opening its directory"};
+            return {error, kOpening};
         }
         begin = slash + 1;
     }

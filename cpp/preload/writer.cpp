@@ -272,7 +272,7 @@ Failure Writer::write_data(Job& job, const Piece& piece) {
     const bool is_first = !job.is_created;
     if (is_first) {
         job.is_created = true;
-        if (const auto failure = job.file.create(job.root, job.relative, min_free_, job.size)) {
+        if (const auto failure = job.file.create(job.root, job.relative, job.own_names, min_free_, job.size)) {
             return failure;
         }
     }
@@ -281,7 +281,7 @@ Failure Writer::write_data(Job& job, const Piece& piece) {
 
 // In the caller's thread: when none is to be had, and at the end of the process.
 void Writer::write_here(Job& job, const Source& source) {
-    job.failure = job.file.create(job.root, job.relative, min_free_, job.size);
+    job.failure = job.file.create(job.root, job.relative, job.own_names, min_free_, job.size);
     std::vector<char> buffer(source.fetch ? std::min<std::uint64_t>(kPieceBytes, job.size) : 0);
     std::string_view header = job.header;
     for (std::uint64_t done = 0; !job.failure && (done < job.size || !header.empty());) {

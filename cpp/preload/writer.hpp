@@ -32,6 +32,7 @@ constexpr std::size_t kMaxThreads = 4;
 struct Job {
     std::string root;
     std::string relative;
+    int own_names = 0;        // so many names of `relative` are the user's or ours, not the library's
     std::string header;
     std::uint64_t size = 0;   // of the data behind the header
     std::string registered;   // the line of the list that asked for it, "" none
