@@ -220,6 +220,17 @@ int visit(dl_phdr_info* info, std::size_t, void* data) {
     }
 }
 
+int collect_path(dl_phdr_info* info, std::size_t, void* data) {
+    try {
+        if (info->dlpi_name != nullptr && *info->dlpi_name == '/') {
+            static_cast<std::vector<std::string>*>(data)->emplace_back(info->dlpi_name);
+        }
+        return 0;
+    } catch (...) {
+        return 1;
+    }
+}
+
 // The files that are mapped, without repetitions of neighbours.
 std::vector<std::string> mapped_files() {
     constexpr std::size_t kReadBytes = 64 * 1024;
@@ -274,7 +285,12 @@ void* find_function(const char* name) {
     if (void* found = ::dlsym(RTLD_DEFAULT, name); found != nullptr) {
         return found;
     }
-    for (const auto& path : mapped_files()) {
+    auto paths = mapped_files();
+    if (paths.empty()) {  // no /proc, or no descriptor for it
+        const std::lock_guard lock{loaded_libraries_lock()};
+        ::dl_iterate_phdr(collect_path, &paths);
+    }
+    for (const auto& path : paths) {
         void* handle = ::dlopen(path.c_str(), RTLD_LAZY | RTLD_NOLOAD);
         if (handle == nullptr) {
             continue;

@@ -2,6 +2,7 @@
  *
  * FAULT_PATH         part of the path of the files that are meant (of all files where it is unset)
  * FAULT_SLEEP_MS     each write to such a file takes so much longer; FAULT_SLEEP_ONCE: only the first
+ * FAULT_WAITS_FOR    writes to such a file do not come back before this other file is there
  * FAULT_CALLS        which calls fail, of: openat mkdirat write close renameat fstat
  * FAULT_AT           the first one that fails, from 1; FAULT_ERRNO with what; FAULT_ONCE: only that one
  * FAULT_NO_THREADS   no thread can be made
@@ -69,6 +70,10 @@ static int fails(const char *call, int file, const char *name) {
 }
 
 static void rest(int file) {
+    const char *other = getenv("FAULT_WAITS_FOR");
+    while (other != NULL && is_meant(file, NULL) && access(other, F_OK) != 0) {
+        usleep(5000);
+    }
     static atomic_long slept;
     long ms = number("FAULT_SLEEP_MS");
     if (ms > 0 && is_meant(file, NULL) && (getenv("FAULT_SLEEP_ONCE") == NULL || atomic_fetch_add(&slept, 1) == 0)) {

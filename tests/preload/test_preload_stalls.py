@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -67,14 +68,15 @@ def test_a_slow_disk_loses_nothing_however_long_it_takes(shim: Path, hosts: Host
 
 def test_zero_waits_as_long_as_it_takes(shim: Path, hosts: Hosts, tmp_path: Path) -> None:
     arguments = ("--tokens", 3, "--layers", 1, "--bytes", 2 << 20)
-    run, elapsed = run_stalled(
-        hosts, shim, tmp_path, "msit_dump", *arguments, FAULT_SLEEP_MS="1500", FAULT_SLEEP_ONCE="1", FASTCMP_MAX_STALL_S="0"
-    )
+    awake = tmp_path / "awake"
+    threading.Timer(1.2, awake.touch).start()
+    variables = {"FAULT_SLEEP_MS": "0", "FAULT_WAITS_FOR": str(awake), "FASTCMP_MAX_STALL_S": "0"}
+    run, elapsed = run_stalled(hosts, shim, tmp_path, "msit_dump", *arguments, **variables)
     assert run.stderr == "" and len(run.files()) == len(list(offers(tokens=3))) and elapsed > 1
 
 
 RECOVER = """
-import time
+import os, time
 from standin_model import *
 data = b"x" * (1 << 20)
 model = Model()
@@ -87,8 +89,8 @@ waits = [offer(token) for token in range(100)]
 assert 0.3 < max(waits) < 2 and sum(waits) < max(waits) + 1, "only the first one waits"
 counters = status()["counters"]
 assert counters["stalled"] > 30 and drain(0.01) == 110, counters
-time.sleep(2)
-assert drain(10) == 0
+open(os.environ["FAULT_WAITS_FOR"], "w").close()
+assert drain(20) == 0
 stalled = status()["counters"]["stalled"]
 assert stalled == counters["stalled"]
 for token in range(100, 110):
@@ -101,7 +103,7 @@ assert counters["stalled"] == stalled and counters["saved"] == 110 - stalled, co
 
 def test_when_the_disk_comes_back_the_next_tensor_is_saved_again(shim: Path, hosts: Hosts, tmp_path: Path) -> None:
     variables = {**EVERYTHING, "ATB_SAVE_TENSOR_TIME": "1", "FASTCMP_MAX_STALL_S": str(STALL_S)}
-    variables |= {"LD_PRELOAD": f"{hosts.library}:{shim}", "FAULT_PATH": "msit_dump", "FAULT_SLEEP_MS": "2000", "FAULT_SLEEP_ONCE": "1"}
+    variables |= {"LD_PRELOAD": f"{hosts.library}:{shim}", "FAULT_PATH": "msit_dump", "FAULT_WAITS_FOR": str(tmp_path / "awake")}
     run = hosts.run_python(tmp_path, RECOVER, **variables)
     saved = {int(tail.split("/")[0]) for tail in run.files()}
     assert saved >= {*range(100, 110), *range(50)} and len(saved) == run.counters()["saved"]
