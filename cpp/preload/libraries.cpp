@@ -32,6 +32,8 @@ std::string absolute_path(const std::string& path) {
     return result;
 }
 
+const pid_t loading_process = ::getpid();
+
 // The dynamic section of one loaded object, as pointers into its memory.
 struct Dynamic {
     const ElfW(Sym)* symbols = nullptr;
@@ -285,10 +287,12 @@ void* find_function(const char* name) {
     if (void* found = ::dlsym(RTLD_DEFAULT, name); found != nullptr) {
         return found;
     }
-    auto paths = mapped_files();
-    if (paths.empty()) {  // no /proc, or no descriptor for it
+    std::vector<std::string> paths;
+    if (::getpid() == loading_process) {
         const std::lock_guard lock{loaded_libraries_lock()};
-        ::dl_iterate_phdr(collect_path, &paths);
+        ::dl_iterate_phdr(collect_path, &paths);  // by the names that the loader knows them by, so that it opens none of them anew
+    } else {
+        paths = mapped_files();  // the loader's lock may be held for ever, see is_library_mapped
     }
     for (const auto& path : paths) {
         void* handle = ::dlopen(path.c_str(), RTLD_LAZY | RTLD_NOLOAD);

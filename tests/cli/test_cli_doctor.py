@@ -88,7 +88,7 @@ def test_what_is_not_there_is_one_line_and_exit_two(arguments: list[str], messag
 
 
 def test_names_that_a_file_makes_up_do_not_move_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fields = {"fastcmp_preload": 1, "pid": 7, "program": "/x/\x1b[31mevil\nnothing found wrong", "written": 2**63, "ended": True}
+    fields = {"fastcmp_preload": 1, "pid": 7, "program": "/x/\x1b[31mevil\nnothing found wrong", "written": 2**30, "ended": True}
     (tmp_path / ".fastcmp_probe.7").write_text(json.dumps(fields))
     assert main(["doctor"]) == 1
     shown = capsys.readouterr().out
