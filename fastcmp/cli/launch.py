@@ -79,9 +79,8 @@ def preload_environment(
         wanted["FASTCMP_SELECT"] = select
     if not wanted.get("ACLTRANSFORMER_HOME_PATH"):
         wanted["ACLTRANSFORMER_HOME_PATH"] = os.path.abspath(wanted.get("FASTCMP_DUMP_DIR") or ".")
-    # The libraries of 2023 offer a tensor only if told to. Where the environment selects, or may as long as nothing is registered, telling
-    # them so would be to select everything.
-    if selection_of(wanted) == "registered":
+    # The libraries of 2023 offer a tensor only if told to. Where the environment selects, telling them so would be to select everything.
+    if selection_of(wanted) != "environment" and not selects_itself:
         for name, value in (("ACLTRANSFORMER_SAVE_TENSOR", "1"), ("ACLTRANSFORMER_SAVE_TENSOR_MAX", _EVERY_ROUND)):
             wanted[name] = environment.get(name) or value
     return wanted
