@@ -111,7 +111,9 @@ void read_atb(const Environment& get, Settings& settings) {
     const auto what = get("ATB_SAVE_TENSOR");
     selection.data = what == "1";
     selection.description = what == "1" || what == "2";
-    if (!selection.description) {
+    if (what == "0") {
+        complain(settings, "ATB_SAVE_TENSOR is 0: nothing is selected");
+    } else if (!selection.description) {
         complain(settings, found("ATB_SAVE_TENSOR", what, "1 (data) or 2 (description only); nothing is selected"));
     }
     const auto types = split(get("ATB_DUMP_TYPE"), '|');
@@ -139,7 +141,9 @@ void read_acltransformer(const Environment& get, Settings& settings) {
     selection.era = Era::acltransformer;
     const auto what = get("ACLTRANSFORMER_SAVE_TENSOR");
     selection.data = selection.description = what == "1";
-    if (!selection.data) {
+    if (what == "0") {
+        complain(settings, "ACLTRANSFORMER_SAVE_TENSOR is 0: nothing is selected");
+    } else if (!selection.data) {
         complain(settings, found("ACLTRANSFORMER_SAVE_TENSOR", what, "1; nothing is selected"));
     }
     // A number the library's atoll would make 0 of selects no round there, nor here.

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from fastcmp.doctor.report import Section
 
-_PREFIXES: Final = ("ATB_SAVE_TENSOR", "ACLTRANSFORMER_SAVE_TENSOR")
 _SHOWN: Final = ("FASTCMP_", "ATB_", "ACLTRANSFORMER_", "ASDOPS_", "AIT_")
 
 
@@ -28,7 +27,9 @@ def examine_environment(answer: dict[str, Any] | None, environment: Mapping[str,
     because = "; ".join(reasons)
     malformed = [reason for reason in reasons if ": found '" in reason]
     by_environment = answer.get("select") == "environment"
-    asks = any(value for name, value in variables.items() if name.startswith(_PREFIXES))
+    # The seed's variables let registered tensors through and select nothing by themselves: a cause only where they do not even do that.
+    asks = any(value for name, value in variables.items() if name.startswith("ATB_SAVE_TENSOR"))
+    asks = asks or (answer.get("era") == "acltransformer" and bool(reasons))
     if answer.get("dump") is False:
         section.find("environment", f"saving is switched off: FASTCMP_DUMP={environment.get('FASTCMP_DUMP', '')}")
     elif answer.get("select") == "registered":

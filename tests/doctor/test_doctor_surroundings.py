@@ -253,6 +253,14 @@ def test_what_an_old_library_asks_is_told_whoever_selects(variables: dict[str, s
     assert f"a libacltransformer {line}" in examine_environment(answer(select="registered"), environment).lines
 
 
+def test_the_seeds_variables_are_a_cause_only_where_they_let_nothing_through() -> None:
+    environment = {"ACLTRANSFORMER_SAVE_TENSOR": "1", "ACLTRANSFORMER_SAVE_TENSOR_MAX": "5000"}
+    assert examine_environment(answer(era="acltransformer"), environment).findings == []
+    reasons = ["ACLTRANSFORMER_SAVE_TENSOR is 0: nothing is selected"]
+    (finding,) = examine_environment(answer(era="acltransformer", reasons=reasons), {"ACLTRANSFORMER_SAVE_TENSOR": "0"}).findings
+    assert finding.name == "environment" and finding.evidence.endswith(reasons[0])
+
+
 def test_what_is_malformed_is_told_whoever_selects() -> None:
     for select in ("registered", "auto"):
         section = examine_environment(answer(select=select, reasons=["FASTCMP_MIN_FREE: found 'much', expected bytes", "other"]), {})
