@@ -9,7 +9,6 @@
 #include <system_error>
 
 #include "bounded.hpp"
-#include "fastcmp_preload.h"
 #include "libraries.hpp"
 #include "paths.hpp"
 #include "text.hpp"
@@ -412,7 +411,11 @@ namespace {
 // Of two copies of this library in one process only the first is called.
 bool is_the_one_in_use() {
     const void* used = ::dlsym(RTLD_DEFAULT, "fastcmp_preload_status");
-    return used == nullptr || used == reinterpret_cast<const void*>(&fastcmp_preload_status);
+    // The address of our own would be that of the first as well: of an exported function there is one in a process.
+    Dl_info first{};
+    Dl_info own{};
+    return used == nullptr || ::dladdr(used, &first) == 0 || ::dladdr(reinterpret_cast<const void*>(&is_the_one_in_use), &own) == 0 ||
+           first.dli_fbase == own.dli_fbase;
 }
 
 std::vector<std::string> further_libraries() {

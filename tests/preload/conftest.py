@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from planted_lists import NOBODY
 from preload_host import Hosts
 
 from fastcmp.preload_library import library_path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READ_BY_LIBRARIES = ("FASTCMP_", "ATB_", "ACLTRANSFORMER_", "ASDOPS_", "AIT_", "STANDIN_", "LD_")
-NOBODY = 65534
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import NOBODY
+from planted_lists import NAME, NOBODY, plant
 from preload_expected import offers
 from preload_host import HostRun, Hosts, write_list
 
 OFFERS = {one.tail(): one.contents for one in offers(tokens=2, nbytes=64)}
-NAME = next(iter(OFFERS))
 ARGUMENTS = ("--tokens", 2, "--layers", 1, "--bytes", 64)
 CODE = """
 import os, sys
@@ -22,39 +21,6 @@ error = follow(sys.argv[1], sys.argv[2])
 run_library(tokens=2, layers=1, nbytes=64)
 print(os.strerror(error) if error else "followed")
 """
-
-
-def plant(kind: str, path: Path) -> None:
-    """Something at ``path`` that no private list is."""
-    write_list(path.with_name("real.txt"), NAME)
-    if kind == "a link":
-        path.symlink_to("real.txt")
-    elif kind == "a link to nothing":
-        path.symlink_to("nothing.txt")
-    elif kind == "a FIFO":
-        os.mkfifo(path, 0o600)
-    elif kind == "a directory":
-        path.mkdir(mode=0o700)
-    elif kind == "a device":
-        os.mknod(path, 0o600 | 0o020000, os.makedev(1, 3))
-    elif kind == "another user's":
-        os.chown(write_list(path, NAME), NOBODY, NOBODY)
-    elif kind == "open to the group":
-        write_list(path, NAME, mode=0o620)
-    elif kind == "open to all":
-        write_list(path, NAME, mode=0o666)
-    elif kind == "in an open directory":
-        write_list(path, NAME)
-        path.parent.chmod(0o777)
-    elif kind == "in another user's directory":
-        write_list(path, NAME)
-        os.chown(path.parent, NOBODY, NOBODY)
-    elif kind == "in a directory that is a link":
-        real = path.parent.with_name("real_directory")
-        path.with_name("real.txt").unlink()
-        path.parent.rmdir()
-        write_list(real / path.name, NAME)
-        path.parent.symlink_to(real, target_is_directory=True)
 
 
 PLANTED = [
@@ -106,10 +72,9 @@ def test_what_is_planted_after_the_start_is_refused_too(kind: str, reason: str, 
     """The list that was expected there was not there yet, or was taken away."""
     code = f"""
 import os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from standin_model import *
-from test_preload_lists import plant
+from planted_lists import plant
 run_library(tokens=1, layers=1, nbytes=64)
 path = Path(sys.argv[1])
 path.unlink(missing_ok=True)

@@ -323,6 +323,21 @@ print(json.dumps([elapsed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - 
 """
 
 
+def test_a_hundred_thousand_lines_are_read_in_a_second_and_fit_in_memory(hosts: Hosts, tmp_path: Path) -> None:
+    lines = [
+        f"{token}/0_Model/{layer}_Layer/{node}_Runner/after/outtensor0.bin"
+        for token in range(100)
+        for layer in range(100)
+        for node in range(10)
+    ]
+    listed = write_list(tmp_path / "list" / "paths.txt", *lines, OFFERS[0].tail())
+    run = hosts.run_python(tmp_path, TIMED, listed, tmp_path / "run")
+    elapsed, kib, count = json.loads(run.stdout)
+    assert count == 100_001 and elapsed < 3 and kib < 80 << 10
+    assert saved_files(tmp_path / "run") == {} and (tmp_path / "run" / OFFERS[0].tail()).is_file()
+
+
+@pytest.mark.slow
 def test_a_million_lines_are_read_in_seconds_and_fit_in_memory(hosts: Hosts, tmp_path: Path) -> None:
     lines = [
         f"{token}/0_Model/{layer}_Layer/{node}_Runner/after/outtensor0.bin"
