@@ -187,13 +187,14 @@ std::deque<Writer::Piece>::iterator Writer::next_piece() {
 }
 
 void Writer::run() {
+    Directories directories;
     std::unique_lock lock{mutex_};
     while (true) {
         const auto next = next_piece();
         if (has_news_ && Clock::now() >= next_tick_) {
             tick(lock);
         } else if (next != queue_.end()) {
-            take_and_write(lock, next);
+            take_and_write(lock, next, directories);
         } else if (is_closing_ && pending_jobs_ == 0) {
             return;
         } else {
@@ -218,7 +219,7 @@ void Writer::tick(std::unique_lock<std::mutex>& lock) {
     next_tick_ = Clock::now() + tick_every_;
 }
 
-void Writer::take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece>::iterator next) {
+void Writer::take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece>::iterator next, Directories& directories) {
     Piece piece = std::move(*next);
     const auto end = piece.end;
     queue_.erase(next);
@@ -227,7 +228,7 @@ void Writer::take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece
         work_.notify_one();
     }
     lock.unlock();
-    write_piece(piece);
+    write_piece(directories, piece);
     if (end != End::no) {
         piece.job.reset();  // freed without the lock
     }
@@ -250,7 +251,7 @@ void Writer::take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece
     }
 }
 
-void Writer::write_piece(const Piece& piece) noexcept {
+void Writer::write_piece(Directories& directories, const Piece& piece) noexcept {
     Job& job = *piece.job;
     if (piece.end == End::abandoned) {
         job.file.discard();
@@ -258,7 +259,7 @@ void Writer::write_piece(const Piece& piece) noexcept {
     }
     if (!job.failure) {
         try {
-            job.failure = write_data(job, piece);
+            job.failure = write_data(directories, job, piece);
         } catch (...) {
             job.failure = {ENOMEM, "writing it"};
         }
@@ -268,11 +269,11 @@ void Writer::write_piece(const Piece& piece) noexcept {
     }
 }
 
-Failure Writer::write_data(Job& job, const Piece& piece) {
+Failure Writer::write_data(Directories& directories, Job& job, const Piece& piece) {
     const bool is_first = !job.is_created;
     if (is_first) {
         job.is_created = true;
-        if (const auto failure = job.file.create(job.root, job.relative, job.own_names, min_free_, job.size)) {
+        if (const auto failure = job.file.create(directories, job.root, job.relative, job.own_names, min_free_, job.size)) {
             return failure;
         }
     }
@@ -281,7 +282,8 @@ Failure Writer::write_data(Job& job, const Piece& piece) {
 
 // In the caller's thread: when none is to be had, and at the end of the process.
 void Writer::write_here(Job& job, const Source& source) {
-    job.failure = job.file.create(job.root, job.relative, job.own_names, min_free_, job.size);
+    Directories directories;
+    job.failure = job.file.create(directories, job.root, job.relative, job.own_names, min_free_, job.size);
     std::vector<char> buffer(source.fetch ? std::min<std::uint64_t>(kPieceBytes, job.size) : 0);
     std::string_view header = job.header;
     for (std::uint64_t done = 0; !job.failure && (done < job.size || !header.empty());) {
