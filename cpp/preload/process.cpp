@@ -344,8 +344,7 @@ void Process::write_heartbeat(bool is_ended) noexcept {
     try {
         const auto text = status(is_ended, is_ended);
         TensorFile file;
-        Directories directories;
-        if (!file.create(directories, settings.heartbeat_directory, ".fastcmp_probe." + std::to_string(pid), 0, 0, text.size()) &&
+        if (!file.create(settings.heartbeat_directory, ".fastcmp_probe." + std::to_string(pid), 0, 0, text.size()) &&
             !file.append(text, nullptr, 0)) {
             file.publish();
         }

@@ -17,9 +17,13 @@
 namespace fastcmp::preload {
 namespace {
 
+constexpr int kOpenDirectory = O_PATH | O_DIRECTORY | O_CLOEXEC;  // one that may be written and not listed will do
 constexpr int kCreate = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+constexpr mode_t kDirectoryMode = 0750;
 constexpr mode_t kFileMode = 0640;
+constexpr std::size_t kMaxLink = 4096;
 constexpr int kNameTries = 4;
+constexpr const char* kOpening = "opening the output directory";
 
 std::atomic<std::uint64_t> word_number{0};
 
@@ -37,6 +41,82 @@ std::string unique_word() {
         text += kDigits[word & 15];
     }
     return text;
+}
+
+// The root is the user's own word: made if need be, and its links are followed.
+int open_root(const std::string& root) {
+    const int directory = ::open(root.c_str(), kOpenDirectory);
+    if (directory >= 0 || errno != ENOENT) {
+        return directory;
+    }
+    for (auto end = root.find('/', 1);; end = root.find('/', end + 1)) {
+        if (::mkdir(root.substr(0, end).c_str(), kDirectoryMode) != 0 && errno != EEXIST) {
+            return -1;
+        }
+        if (end == std::string::npos) {
+            return ::open(root.c_str(), kOpenDirectory);
+        }
+    }
+}
+
+// Whose directories and links below the root are trusted: this user's, and the directories of root and of whoever owns the root.
+class Owners {
+public:
+    explicit Owners(int root) {
+        struct stat status {};
+        root_ = ::fstat(root, &status) == 0 ? status.st_uid : ::geteuid();
+    }
+    bool trust(const struct stat& status) const {
+        const bool is_others = status.st_uid != ::geteuid();
+        return !is_others || (!S_ISLNK(status.st_mode) && (status.st_uid == 0 || status.st_uid == root_));
+    }
+
+private:
+    uid_t root_;
+};
+
+// Where a trusted link leads. It is looked at through a descriptor: what is planted in its place afterwards is not followed.
+int open_link(int parent, const std::string& name, const Owners& owners) {
+    const int link = ::openat(parent, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (link < 0) {
+        return -1;
+    }
+    struct stat status {};
+    std::string target(kMaxLink, '\0');
+    const bool is_link = ::fstat(link, &status) == 0 && S_ISLNK(status.st_mode);
+    const auto size = is_link ? ::readlinkat(link, "", target.data(), target.size() - 1) : -1;
+    ::close(link);
+    if (!is_link || size < 0 || !owners.trust(status)) {
+        errno = is_link ? EPERM : ENOTDIR;
+        return -1;
+    }
+    target.resize(static_cast<std::size_t>(size));
+    return ::openat(parent, target.c_str(), kOpenDirectory);
+}
+
+// A directory below the root, made if need be. Another user's, or one that anybody may write to, is refused with EPERM.
+int open_below(int parent, const std::string& name, const Owners& owners, bool may_be_link) {
+    const int flags = kOpenDirectory | O_NOFOLLOW;
+    int directory = ::openat(parent, name.c_str(), flags);
+    if (directory < 0 && errno == ENOENT && (::mkdirat(parent, name.c_str(), kDirectoryMode) == 0 || errno == EEXIST)) {
+        directory = ::openat(parent, name.c_str(), flags);
+    }
+    if (directory < 0 && may_be_link && (errno == ELOOP || errno == ENOTDIR)) {
+        directory = open_link(parent, name, owners);
+    }
+    struct stat status {};
+    if (directory < 0) {
+        return -1;
+    }
+    const bool is_known = ::fstat(directory, &status) == 0;
+    const bool is_open_to_all = (status.st_mode & S_IWOTH) != 0 && (status.st_mode & S_ISVTX) == 0;
+    if (is_known && owners.trust(status) && !is_open_to_all) {
+        return directory;
+    }
+    const int error = is_known ? EPERM : errno;
+    ::close(directory);
+    errno = error;
+    return -1;
 }
 
 bool has_room(int directory, std::uint64_t min_free, std::uint64_t size) {
@@ -67,19 +147,28 @@ std::string tensor_header(std::string_view format, std::string_view dtype, std::
     return header + "$End=1\n";
 }
 
-Failure TensorFile::create(Directories& directories, const std::string& root, const std::string& relative, int own_names,
-                           std::uint64_t min_free, std::uint64_t size) {
-    const auto slash = relative.rfind('/');
-    const auto below = slash == std::string::npos ? std::string_view{} : std::string_view{relative}.substr(0, slash);
-    const int directory = directories.open(root, below, own_names);
+Failure TensorFile::create(const std::string& root, const std::string& relative, int own_names, std::uint64_t min_free, std::uint64_t size) {
+    int directory = open_root(root);
     if (directory < 0) {
-        return {errno, "opening the output directory"};
+        return {errno, kOpening};
+    }
+    const Owners owners{directory};
+    std::size_t begin = 0;
+    for (auto slash = relative.find('/'); slash != std::string::npos; slash = relative.find('/', begin)) {
+        const int next = open_below(directory, relative.substr(begin, slash - begin), owners, own_names-- > 0);
+        const int error = errno;
+        ::close(directory);
+        directory = next;
+        if (next < 0) {
+            return {error, kOpening};
+        }
+        begin = slash + 1;
     }
     directory_ = Descriptor{directory};
     if (!has_room(directory_.number(), min_free, size)) {
         return {ENOSPC, kLowDisk};
     }
-    name_ = relative.substr(slash + 1);  // npos + 1 is 0
+    name_ = relative.substr(begin);
     int file = -1;
     for (int tries = 0; tries < kNameTries && file < 0; ++tries) {
         temporary_ = "." + name_ + "." + unique_word() + ".tmp";

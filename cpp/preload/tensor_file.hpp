@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "descriptor.hpp"
-#include "directories.hpp"
 
 namespace fastcmp::preload {
 
@@ -28,9 +27,9 @@ public:
     TensorFile& operator=(const TensorFile&) = delete;
     ~TensorFile() { discard(); }
 
-    // Makes what is missing of root and of the directories of `relative` (`own_names`: see there), and the temporary file.
-    Failure create(Directories& directories, const std::string& root, const std::string& relative, int own_names, std::uint64_t min_free,
-                   std::uint64_t size);
+    // Makes what is missing of root and of the directories of `relative`, and the temporary file. Of the first `own_names` directories
+    // below the root each may be a link that the user has made; what follows was named by the library, and no link is followed there.
+    Failure create(const std::string& root, const std::string& relative, int own_names, std::uint64_t min_free, std::uint64_t size);
     // Header (may be empty) and data in one system call where the kernel takes them whole.
     Failure append(std::string_view header, const char* data, std::size_t size);
     // Gives the file its name; an earlier file of that name is replaced.

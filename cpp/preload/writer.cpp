@@ -187,14 +187,13 @@ std::deque<Writer::Piece>::iterator Writer::next_piece() {
 }
 
 void Writer::run() {
-    Directories directories;
     std::unique_lock lock{mutex_};
     while (true) {
         const auto next = next_piece();
         if (has_news_ && Clock::now() >= next_tick_) {
             tick(lock);
         } else if (next != queue_.end()) {
-            take_and_write(lock, next, directories);
+            take_and_write(lock, next);
         } else if (is_closing_ && pending_jobs_ == 0) {
             return;
         } else {
@@ -219,7 +218,7 @@ void Writer::tick(std::unique_lock<std::mutex>& lock) {
     next_tick_ = Clock::now() + tick_every_;
 }
 
-void Writer::take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece>::iterator next, Directories& directories) {
+void Writer::take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece>::iterator next) {
     Piece piece = std::move(*next);
     const auto end = piece.end;
     queue_.erase(next);
@@ -228,7 +227,7 @@ void Writer::take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece
         work_.notify_one();
     }
     lock.unlock();
-    write_piece(directories, piece);
+    write_piece(piece);
     if (end != End::no) {
         piece.job.reset();  // freed without the lock
     }
@@ -251,7 +250,7 @@ void Writer::take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece
     }
 }
 
-void Writer::write_piece(Directories& directories, const Piece& piece) noexcept {
+void Writer::write_piece(const Piece& piece) noexcept {
     Job& job = *piece.job;
     if (piece.end == End::abandoned) {
         job.file.discard();
@@ -259,7 +258,7 @@ void Writer::write_piece(Directories& directories, const Piece& piece) noexcept 
     }
     if (!job.failure) {
         try {
-            job.failure = write_data(directories, job, piece);
+            job.failure = write_data(job, piece);
         } catch (...) {
             job.failure = {ENOMEM, "writing it"};
         }
@@ -269,11 +268,11 @@ void Writer::write_piece(Directories& directories, const Piece& piece) noexcept 
     }
 }
 
-Failure Writer::write_data(Directories& directories, Job& job, const Piece& piece) {
+Failure Writer::write_data(Job& job, const Piece& piece) {
     const bool is_first = !job.is_created;
     if (is_first) {
         job.is_created = true;
-        if (const auto failure = job.file.create(directories, job.root, job.relative, job.own_names, min_free_, job.size)) {
+        if (const auto failure = job.file.create(job.root, job.relative, job.own_names, min_free_, job.size)) {
             return failure;
         }
     }
@@ -282,8 +281,7 @@ Failure Writer::write_data(Directories& directories, Job& job, const Piece& piec
 
 // In the caller's thread: when none is to be had, and at the end of the process.
 void Writer::write_here(Job& job, const Source& source) {
-    Directories directories;
-    job.failure = job.file.create(directories, job.root, job.relative, job.own_names, min_free_, job.size);
+    job.failure = job.file.create(job.root, job.relative, job.own_names, min_free_, job.size);
     std::vector<char> buffer(source.fetch ? std::min<std::uint64_t>(kPieceBytes, job.size) : 0);
     std::string_view header = job.header;
     for (std::uint64_t done = 0; !job.failure && (done < job.size || !header.empty());) {

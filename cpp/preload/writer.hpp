@@ -86,14 +86,14 @@ private:
     void forget_job();
     void run();
     std::deque<Piece>::iterator next_piece();
-    void take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece>::iterator next, Directories& directories);
+    void take_and_write(std::unique_lock<std::mutex>& lock, std::deque<Piece>::iterator next);
     void tick(std::unique_lock<std::mutex>& lock);
     bool is_stuck();
     Outcome reserve(Piece& piece);
     void give_back(std::unique_lock<std::mutex>& lock, char* memory, std::size_t capacity);
     void push(Piece piece);
-    void write_piece(Directories& directories, const Piece& piece) noexcept;
-    Failure write_data(Directories& directories, Job& job, const Piece& piece);
+    void write_piece(const Piece& piece) noexcept;
+    Failure write_data(Job& job, const Piece& piece);
     void write_here(Job& job, const Source& source);
     void end_job(Job& job);
 

@@ -18,7 +18,6 @@
 #include <vector>
 
 #include "core.hpp"
-#include "directories.hpp"
 #include "fastcmp_preload.h"
 #include "paths.hpp"
 #include "process.hpp"
@@ -267,43 +266,6 @@ void test_threads(const fs::path& folder) {
           "every offer is counted once");
 }
 
-// The way that is remembered is the way that a new one finds, whatever has happened to the directories in between.
-void test_directories(const fs::path& folder) {
-    const auto root = folder / "ways";
-    Directories remembering;
-    const auto leads_to = [&](Directories& directories, const std::string& below, int own_names = 0) -> ino_t {
-        const int directory = directories.open(root.string(), below, own_names);
-        struct stat status {};
-        const bool is_known = directory >= 0 && ::fstat(directory, &status) == 0;
-        ::close(directory);
-        return is_known ? status.st_ino : 0;
-    };
-    const auto is_right = [&](const std::string& below) {
-        Directories fresh;
-        struct stat status {};
-        const auto found = leads_to(remembering, below);
-        return found != 0 && found == leads_to(fresh, below) && ::lstat((root / below).c_str(), &status) == 0 && status.st_ino == found;
-    };
-    int wrong = 0;
-    for (const char* below : {"0/a/after", "0/a/before", "0/ab/after", "0/a", "0/a/after/x", "1", "", "0/a/after", "0/a/after", "10/a"}) {
-        wrong += is_right(below) ? 0 : 1;
-    }
-    check(wrong == 0, std::to_string(wrong) + " directories are not where their names say");
-    fs::rename(root / "0/a", folder / "away");
-    check(is_right("0/a/after") && !fs::equivalent(root / "0/a", folder / "away"), "a directory that was moved away is made again");
-    fs::remove_all(root);
-    check(is_right("0/a/after"), "and so is all that was removed");
-    fs::remove_all(root / "0/a");
-    fs::create_directory_symlink(folder / "away", root / "0/a");
-    check(leads_to(remembering, "0/a/after") == 0, "no link is followed, also not in place of a directory that was known");
-    check(leads_to(remembering, "0/a/after", 2) != 0 && leads_to(remembering, "0/a/after", 2) != 0 && leads_to(remembering, "0/a/after", 1) == 0,
-          "one of the user's own is, as far as the user's names go");
-    fs::remove(root / "0/a");
-    check(is_right("0/a/before"), "a way that was refused is found once it is free");
-    fs::permissions(root / "0/a", fs::perms::all);
-    check(leads_to(remembering, "0/a/before") != 0 && leads_to(remembering, "0/a/after") == 0, "a directory that anybody may write to is refused");
-}
-
 std::unique_ptr<Job> job_of(const fs::path& root, const std::string& relative, const std::string& header, std::size_t size) {
     auto job = std::make_unique<Job>();
     job->root = root.string();
@@ -424,7 +386,6 @@ int run_all(const fs::path& folder) {
     test_paths();
     test_settings();
     test_registry(folder);
-    test_directories(folder);
     test_writer(folder);
     test_threads(folder);
     test_bad_calls(folder);
