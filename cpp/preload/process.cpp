@@ -156,7 +156,7 @@ struct ForkHandlers {
     }
     // The lock of the writer that was there when they were taken: in a child there is another by now.
     static void release(std::mutex* writing) {
-        if (auto* process = Process::existing(); process != nullptr) {
+        if (auto* process = Process::existing(); process != nullptr && writing != nullptr) {
             process->teller.mutex().unlock();
             writing->unlock();
             process->mutex_.unlock();
