@@ -20,6 +20,12 @@ class Size:
         Dump of 8 KB tensors.
     kernel_bytes : int
         One side of what a kernel folds in memory.
+    saved_bytes, saved_tensors : int
+        What the preload library saves in a round at most, but one tensor a thread.
+    save_rounds : int
+        So many such rounds. They take milliseconds, so that one of them says little.
+    offers : int
+        So many tensors that nobody selected are offered to it by each thread.
     rounds : int
         Measurement and yardstick alternate so often.
     """
@@ -29,6 +35,10 @@ class Size:
     large_tensor_bytes: int
     small_pairs: int
     kernel_bytes: int
+    saved_bytes: int
+    saved_tensors: int
+    save_rounds: int
+    offers: int
     rounds: int
 
     @property
@@ -40,9 +50,42 @@ class Size:
 SIZES: Final = {
     size.name: size
     for size in (
-        Size("short", large_pairs=12, large_tensor_bytes=8 * MiB, small_pairs=2_000, kernel_bytes=32 * MiB, rounds=3),
-        Size("normal", large_pairs=64, large_tensor_bytes=16 * MiB, small_pairs=20_000, kernel_bytes=128 * MiB, rounds=4),
-        Size("large", large_pairs=256, large_tensor_bytes=16 * MiB, small_pairs=100_000, kernel_bytes=256 * MiB, rounds=4),
+        Size(
+            "short",
+            large_pairs=12,
+            large_tensor_bytes=8 * MiB,
+            small_pairs=2_000,
+            kernel_bytes=32 * MiB,
+            saved_bytes=32 * MiB,
+            saved_tensors=32,
+            save_rounds=5,
+            offers=20_000,
+            rounds=3,
+        ),
+        Size(
+            "normal",
+            large_pairs=64,
+            large_tensor_bytes=16 * MiB,
+            small_pairs=20_000,
+            kernel_bytes=128 * MiB,
+            saved_bytes=128 * MiB,
+            saved_tensors=64,
+            save_rounds=15,
+            offers=200_000,
+            rounds=4,
+        ),
+        Size(
+            "large",
+            large_pairs=256,
+            large_tensor_bytes=16 * MiB,
+            small_pairs=100_000,
+            kernel_bytes=256 * MiB,
+            saved_bytes=256 * MiB,
+            saved_tensors=128,
+            save_rounds=15,
+            offers=200_000,
+            rounds=4,
+        ),
     )
 }
 

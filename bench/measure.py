@@ -30,6 +30,8 @@ class Case:
         Rates (more is better) of the measured thing and of the yardstick, taken right after each other.
     seconds : list of float
         Time of the measured thing, each round.
+    aside : str
+        A figure for information, shown behind the row.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Case:
     target: Target
     rounds: list[tuple[float, float]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    aside: str = ""
 
     @property
     def ratio(self) -> float:
@@ -104,20 +107,25 @@ def save(cases: list[Case], size: str, directory: Path) -> Path:
         for case in cases:
             for number, ((measured, yardstick), seconds) in enumerate(zip(case.rounds, case.seconds, strict=True)):
                 row = {"case": case.name, "round": number, "unit": case.unit, "measured": measured, "yardstick": yardstick}
-                file.write(json.dumps({**row, "seconds": seconds, "target": case.target.text, **context}) + "\n")
+                file.write(json.dumps({**row, "seconds": seconds, "target": case.target.text, "aside": case.aside, **context}) + "\n")
     return path
 
 
 def table(cases: list[Case], size: str) -> str:
     """For a person: medians, the ratio, the target and whether it is met."""
-    lines = [f"{'case':34} {'unit':10} {'measured':>10} {'yardstick':>10} {'ratio':>6} {'time s':>8}  target"]
+    lines = [f"{'case':42} {'unit':10} {'measured':>10} {'yardstick':>10} {'ratio':>6} {'time s':>8}  target"]
     for case in cases:
         measured, yardstick = (statistics.median(column) for column in zip(*case.rounds, strict=True))
         lines.append(
-            f"{case.name:34} {case.unit:10} {measured:10.4g} {yardstick:10.4g} {case.ratio:6.2f} {case.median_s:8.3f}  "
-            f"{case.target.text}: {outcome(case, size)}"
+            f"{case.name:42} {case.unit:10} {measured:10.4g} {yardstick:10.4g} {ratio_text(case.ratio)} {case.median_s:8.3g}  "
+            f"{case.target.text}: {outcome(case, size)}{f' ({case.aside})' if case.aside else ''}"
         )
     return "\n".join(lines)
+
+
+def ratio_text(ratio: float) -> str:
+    """In six columns, with digits to tell by however small it is."""
+    return f"{ratio:6.2f}" if ratio >= 0.1 else f"{ratio:6.2g}"
 
 
 def outcome(case: Case, size: str) -> str:

@@ -14,6 +14,7 @@ from answers import WrongAnswer, check_report
 from cases import LARGE_REPEATS, SIZES, Size, Target
 from kernel_cases import kernel_cases
 from measure import Case, alternate, far_missed, run_command, save, table, timed
+from preload_cases import preload_cases
 from yardsticks import Readers
 
 HERE = Path(__file__).resolve().parent
@@ -55,7 +56,8 @@ def measure_all(size: Size, data: Path) -> list[Case]:
     say("bench: comparisons from files")
     with Readers(len(os.sched_getaffinity(0))) as readers:
         cases += [start_case(tiny, size, data), *large_cases(large, readers, size, data), small_case(small, readers, size, data)]
-    return [*cases, help_case(size)]
+    say("bench: the preload library")
+    return [*cases, help_case(size), *preload_cases(size, data / "preload")]
 
 
 def require_disk(size: Size, data: Path) -> None:

@@ -1,0 +1,170 @@
+"""What the preload library costs a program: a tensor that it saves, and one that nobody asked for.
+
+The program is the stand-in of an acceleration library (cpp/tests/standin), which takes both times by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from answers import WrongAnswer
+from cases import MiB, Size, Target
+from measure import ROOT, Case
+
+from fastcmp.formats import scan
+from fastcmp.formats.payload import open_payload
+from fastcmp.options import ScanOptions
+from fastcmp.preload_library import library_path
+
+HOST = ROOT / "build/standin/standin/standin_host_abi1"
+# Nothing of the caller's own dumps.
+OTHERS = ("FASTCMP_", "ATB_", "ACLTRANSFORMER_", "ASDOPS_", "AIT_", "LD_PRELOAD")
+KEPT = Target("ratio >= 0.77", at_least=1 / 1.3)
+FOR_THE_RECORD = Target("for the record")
+NOT_SELECTED = Target("<= 1 us", at_most_s=1e-6)
+# bytes of a tensor, threads that save, what is promised
+SAVES = (
+    (8192, 1, KEPT),
+    (MiB, 1, KEPT),
+    (16 * MiB, 1, KEPT),
+    (64 * MiB, 1, KEPT),
+    (8192, 4, KEPT),
+    (MiB, 4, KEPT),
+    (16 * MiB, 4, KEPT),
+)
+LAYERS = 8
+LISTED, WILDCARDS = 990, 10
+# name, options of the host, what is listed; both ask before they offer, the older one less
+OFFERS = (("1000 lines", (), True), ("1000 lines, older libatb", ("--older",), True), ("environment", (), False))
+
+
+def preload_cases(size: Size, directory: Path) -> list[Case]:
+    """Saving, at several sizes and from several threads, beside plain writes; then offers beside those to a library without ours."""
+    if not HOST.is_file():
+        raise SystemExit(f"bench: {HOST}: not there; `make bench` builds this stand-in for an acceleration library")
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    directory.chmod(0o700)  # a list that others could replace is refused
+    saves = [save_case(size, directory, *row) for row in SAVES]
+    allow_list = write_allow_list(directory)
+    offers = [offer_case(size, allow_list, *row, threads) for row in OFFERS for threads in (1, 4)]
+    # Not earlier: ext4 looks at each inode that was freed in the last minutes before it makes a directory.
+    shutil.rmtree(directory)
+    return [*saves, *offers]
+
+
+def save_case(size: Size, directory: Path, nbytes: int, threads: int, target: Target) -> Case:
+    """Until all is written, beside plain open, write and close of files in a tree of the same kind, by as many threads."""
+    unit, scale = ("tensors/s", 1) if nbytes < MiB else ("GB/s", nbytes / 1e9)
+    case = Case(f"save {size_text(nbytes)}{', 4 threads' if threads > 1 else ''}", unit, "plain tree", target)
+    per_thread = max(min(size.saved_bytes // nbytes, size.saved_tensors) // threads, 1)
+    layers = min(LAYERS, per_thread)
+    tokens = per_thread // layers
+    place = directory / f"saves-{nbytes}-{threads}"
+    timing = run_host(
+        *("--throughput", "--directory", str(place), "--rounds", str(size.save_rounds), "--threads", str(threads)),
+        *("--bytes", str(nbytes), "--tokens", str(tokens), "--layers", str(layers)),
+        preload=True,
+        settings={"ATB_OUTPUT_DIR": f"{place}/", "ATB_SAVE_TENSOR": "1", "ATB_SAVE_TENSOR_RANGE": "all", "ATB_SAVE_TENSOR_PART": "1"},
+    )
+    check_saves(case.name, timing, place, (1 + size.save_rounds) * tokens * layers * threads, tokens, layers)
+    work = tokens * layers * threads * scale
+    case.seconds = timing["saved_s"]
+    case.rounds = [(work / saved, work / plain) for saved, plain in zip(timing["saved_s"], timing["plain_s"], strict=True)]
+    flat = statistics.median(flat / saved for saved, flat in zip(timing["saved_s"], timing["flat_s"], strict=True))
+    case.aside = f"beside one flat directory {flat:.2f}"
+    return case
+
+
+def check_saves(name: str, timing: dict[str, Any], place: Path, expected: int, tokens: int, layers: int) -> None:
+    """Every tensor was saved and counted, nothing else happened, and those of the last round hold what they held in memory."""
+    counters = {counter: value for counter, value in timing["status"]["counters"].items() if value}
+    numbers = {"offered": expected, "saved": expected, "tensor_bytes": expected * timing["bytes_per_tensor"]}
+    if counters != numbers or timing["status"]["queued"]:
+        raise WrongAnswer(f"{name}: counted {counters}, expected {numbers}")
+    newest = max(place.glob("msit_dump/tensors/*/*"), key=lambda directory: int(directory.name))
+    token = int(newest.name)
+    for layer in sorted({0, layers // 2, layers - 1}):
+        for path in newest.glob(f"*_TimedTorch/{layer}_TimedLayer/0_SavedRunner/after/outtensor0.bin"):
+            check_saved(path, first=token * layers + layer, nbytes=timing["bytes_per_tensor"])
+    saved_tokens = len(list(newest.parent.iterdir()))
+    if saved_tokens % tokens:
+        raise WrongAnswer(f"{name}: {saved_tokens} tokens in {newest.parent}, expected a multiple of {tokens}")
+
+
+def check_saved(path: Path, *, first: int, nbytes: int) -> None:
+    """The file as fastcmp reads it: 1, 2, 3, ... behind a number of its own."""
+    info = scan(str(path), ScanOptions())
+    with open_payload(info) as payload:
+        values = payload.piece(0, info.element_count).copy()
+    if info.dtype != "int32" or info.shape != (1, nbytes // 4):
+        raise WrongAnswer(f"{path}: {info.dtype} {info.shape}, expected int32 {(1, nbytes // 4)}")
+    expected = np.arange(nbytes // 4, dtype=np.int32)
+    expected[0] = first
+    if not np.array_equal(values, expected):
+        raise WrongAnswer(f"{path}: element {int(np.argmax(values != expected))} is not what was saved")
+
+
+def offer_case(size: Size, allow_list: Path, name: str, options: tuple[str, ...], is_listed: bool, threads: int) -> Case:
+    """Seconds of a core for one offer, the library's questions included; the yardstick is the same without the preload library."""
+    case = Case(f"not selected: {name}{', 4 threads' if threads > 1 else ''}", "offers/s", "not preloaded", NOT_SELECTED)
+    environment = {"ATB_SAVE_TENSOR": "1", "ATB_SAVE_TENSOR_RANGE": "all", "ATB_SAVE_TENSOR_RUNNER": "saved,other"}
+    settings = {"FASTCMP_ALLOWLIST": str(allow_list)} if is_listed else environment
+    command = ("--not-selected", str(size.offers), "--threads", str(threads), *options)
+    for number in range(size.rounds + 1):
+        timing = run_host(*command, preload=True, settings=settings)
+        floor = run_host(*command, preload=False, settings={})
+        check_offers(case.name, timing, LISTED + WILDCARDS if is_listed else 0)
+        if number == 0:
+            continue  # warms up
+        case.seconds.append(core_seconds(timing))
+        case.rounds.append((1 / core_seconds(timing), 1 / core_seconds(floor)))
+    return case
+
+
+def core_seconds(timing: dict[str, Any]) -> float:
+    """Threads that share a core wait for each other; that is not what an offer costs."""
+    threads = timing["threads"]
+    return statistics.mean(timing["ns_per_offer"]) * 1e-9 * min(threads, len(os.sched_getaffinity(0))) / threads
+
+
+def check_offers(name: str, timing: dict[str, Any], lines: int) -> None:
+    """The library was asked each time, knew the list and saved nothing."""
+    status = timing["status"]
+    counters, calls = status["counters"], sum(status["calls"].values())
+    offers = timing["threads"] * timing["offers_per_thread"]
+    if calls < offers or counters["offered"] != counters["not_selected"] or counters["saved"] or status["registered_lines"] != lines:
+        raise WrongAnswer(f"{name}: {calls} calls for {offers} offers, {status['registered_lines']} lines, counted {counters}")
+
+
+def write_allow_list(directory: Path) -> Path:
+    """Paths of the token that is offered, a few of them with a star; none is what is offered."""
+    lines = [f"0/0_TimedTorch/{number}_TimedLayer/{number % 64}_OtherRunner/after/outtensor0.bin" for number in range(LISTED)]
+    lines += [f"0/0_TimedTorch/*_TimedLayer/{number}_WildRunner/after/outtensor0.bin" for number in range(WILDCARDS)]
+    path = directory / "paths.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.chmod(0o600)
+    return path
+
+
+def run_host(*arguments: str, preload: bool, settings: dict[str, str]) -> dict[str, Any]:
+    """Run the stand-in host; the JSON that it prints."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)} | settings
+    if preload:
+        environment["LD_PRELOAD"] = library_path()
+    done = subprocess.run([HOST, *arguments], env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise WrongAnswer(f"{HOST.name} {' '.join(arguments)}: exit status {done.returncode}: {done.stderr.strip()}")
+    timing: dict[str, Any] = json.loads(done.stdout)
+    return timing
+
+
+def size_text(nbytes: int) -> str:
+    return f"{nbytes // MiB} MiB tensors" if nbytes >= MiB else f"{nbytes // 1024} KiB tensors"
