@@ -101,6 +101,13 @@ def test_combinations_of_the_probe_variables_select_their_intersection(flow: tup
     check_all(environments, hosts, tmp_path, flow)
 
 
+def test_children_of_an_id_are_not_those_of_a_longer_number(hosts: Hosts, tmp_path: Path) -> None:
+    environment = {**EVERYTHING, "ATB_SAVE_TENSOR_IDS": "0_1", "ATB_SAVE_CHILD": "1", "ATB_SAVE_TENSOR_TIME": "1"}
+    run = hosts.run(tmp_path, "--tokens", 1, "--layers", 12, "--bytes", 16, **environment)
+    expected = {one.tail() for one in offers(layers=12, nbytes=16) if one.ids[:2] == (0, 1) and one.when == "after"}
+    assert saved(run).keys() == expected and len(expected) == 8
+
+
 @pytest.mark.slow
 def test_thousands_of_combinations_select_their_intersection(hosts: Hosts, tmp_path: Path) -> None:
     rng = random.Random("thousands")

@@ -270,6 +270,22 @@ def test_a_host_that_closes_all_descriptors_keeps_its_own_files_to_itself(shim: 
     assert run.counters()["write_failed"] == 1 and "Bad file descriptor" in run.lines()[0]
 
 
+def test_a_directory_that_was_removed_is_made_again_for_the_next_tensor(hosts: Hosts, tmp_path: Path) -> None:
+    code = """
+import os, shutil
+from standin_model import *
+model = Model()
+model.add(0, 0, inputs=0)
+for token, part in enumerate(["", "1/0_Model", "2", "../..", "../../.."]):
+    model.execute(0, 0, token, b"abcd", dims="1")
+    assert drain() == 0
+    top = f"out/msit_dump/tensors/0_{os.getpid()}"
+    assert os.path.isfile(f"{top}/{token}/0_Model/0_Layer/0_Norm/after/outtensor0.bin"), token
+    shutil.rmtree(os.path.normpath(os.path.join(top, part)))
+"""
+    hosts.run_python(tmp_path, code, **{**EVERYTHING, "ATB_SAVE_TENSOR_TIME": "1", "ATB_OUTPUT_DIR": "out"})
+
+
 def test_a_disk_that_is_taken_away_costs_the_host_nothing(small_disk: Path, hosts: Hosts, tmp_path: Path) -> None:
     """As where a volume is unmounted, or its directory is removed, while the model runs."""
     host = hosts.start(

@@ -133,6 +133,42 @@ def test_a_link_planted_as_a_directory_is_not_followed(depth: int, outside: Path
     assert "1 tensors saved; 1 write failed, 1 of 2 registered paths have no tensor" in summary
 
 
+MOVED = """
+import os, sys
+from standin_model import *
+run_directory, outside, depth = sys.argv[2], sys.argv[3], int(sys.argv[4])
+assert follow(sys.argv[1], run_directory) == 0
+model = Model()
+for node in range(3):
+    model.add(0, node, inputs=0)
+def save(node):
+    model.execute(0, node, 0, b"abcd", dims="1")
+    assert drain() == 0
+def name(node):
+    return os.path.join(run_directory, f"0/0_Model/0_Layer/{node}_Norm/after/outtensor0.bin")
+save(0)
+planted = os.path.join(run_directory, *"0/0_Model/0_Layer".split("/")[:depth])
+os.rename(planted, planted + "_moved")
+os.symlink(outside, planted)
+save(1)
+assert os.listdir(outside) == ["precious.bin"] and not os.path.exists(name(1))
+os.unlink(planted)
+save(2)
+assert os.path.isfile(name(2))
+"""
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_link_planted_in_place_of_a_directory_that_was_written_into_is_not_followed(
+    depth: int, outside: Path, hosts: Hosts, tmp_path: Path
+) -> None:
+    """The way that the last tensor went may not be the way of the next one."""
+    names = [f"0/0_Model/0_Layer/{node}_Norm/after/outtensor0.bin" for node in range(3)]
+    listed = write_list(tmp_path / "list" / "paths.txt", *names)
+    run = hosts.run_python(tmp_path, MOVED, listed, tmp_path / "home" / "tensors" / "thread_1", outside, depth)
+    assert "2 tensors saved; 1 write failed" in run.lines()[-1]
+
+
 @pytest.mark.parametrize("kind", ["link", "dangling", "hard link", "fifo", "directory"])
 def test_what_is_planted_under_a_files_name_is_replaced_or_left_but_never_written_to(
     kind: str, outside: Path, hosts: Hosts, tmp_path: Path

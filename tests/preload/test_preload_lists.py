@@ -204,7 +204,9 @@ def appenders() -> dict[str, Callable[[int, bytes], None]]:
 def test_lines_written_while_they_are_read_are_never_read_in_part(how: str, hosts: Hosts, tmp_path: Path) -> None:
     """A torn line would register the beginning of a name: here every beginning is the name of an operation that is offered."""
     listed = write_list(tmp_path / "list" / "paths.txt", "9/never.bin")
-    host = hosts.start(tmp_path, "--threads", 2, "--tokens", 300, "--layers", 1, "--bytes", 16, FASTCMP_ALLOWLIST=str(listed))
+    host = hosts.start(
+        tmp_path, "--threads", 2, "--tokens", 150, "--layers", 1, "--bytes", 16, "--sleep-ms", 4, FASTCMP_ALLOWLIST=str(listed)
+    )
     written: list[str] = []
     descriptor = os.open(listed, os.O_WRONLY | os.O_APPEND)
     append = appenders()[how]
