@@ -31,13 +31,8 @@ FOR_THE_RECORD = Target("for the record")
 NOT_SELECTED = Target("<= 1 us", at_most_s=1e-6)
 # bytes of a tensor, threads that save, what is promised
 SAVES = (
-    (8192, 1, KEPT),
-    (MiB, 1, KEPT),
-    (16 * MiB, 1, KEPT),
-    (64 * MiB, 1, KEPT),
-    (8192, 4, KEPT),
-    (MiB, 4, KEPT),
-    (16 * MiB, 4, KEPT),
+    *((nbytes, 1, KEPT) for nbytes in (8192, MiB, 16 * MiB, 64 * MiB)),
+    *((nbytes, 4, FOR_THE_RECORD) for nbytes in (8192, MiB, 16 * MiB)),
 )
 LAYERS = 8
 LISTED, WILDCARDS = 990, 10
@@ -71,6 +66,7 @@ def save_case(size: Size, directory: Path, nbytes: int, threads: int, target: Ta
     timing = run_host(
         *("--throughput", "--directory", str(place), "--rounds", str(size.save_rounds), "--threads", str(threads)),
         *("--bytes", str(nbytes), "--tokens", str(tokens), "--layers", str(layers)),
+        directory=directory,
         preload=True,
         settings={"ATB_OUTPUT_DIR": f"{place}/", "ATB_SAVE_TENSOR": "1", "ATB_SAVE_TENSOR_RANGE": "all", "ATB_SAVE_TENSOR_PART": "1"},
     )
@@ -78,9 +74,13 @@ def save_case(size: Size, directory: Path, nbytes: int, threads: int, target: Ta
     work = tokens * layers * threads * scale
     case.seconds = timing["saved_s"]
     case.rounds = [(work / saved, work / plain) for saved, plain in zip(timing["saved_s"], timing["plain_s"], strict=True)]
-    flat = statistics.median(flat / saved for saved, flat in zip(timing["saved_s"], timing["flat_s"], strict=True))
-    case.aside = f"beside one flat directory {flat:.2f}"
+    case.aside = f"beside a tree with the copy {beside(timing, 'copied_s'):.2f}, one flat directory {beside(timing, 'flat_s'):.2f}"
     return case
+
+
+def beside(timing: dict[str, Any], yardstick: str) -> float:
+    """The median ratio to another yardstick of the same rounds."""
+    return statistics.median(plain / saved for saved, plain in zip(timing["saved_s"], timing[yardstick], strict=True))
 
 
 def check_saves(name: str, timing: dict[str, Any], place: Path, expected: int, tokens: int, layers: int) -> None:
@@ -113,26 +113,25 @@ def check_saved(path: Path, *, first: int, nbytes: int) -> None:
 
 
 def offer_case(size: Size, allow_list: Path, name: str, options: tuple[str, ...], is_listed: bool, threads: int) -> Case:
-    """Seconds of a core for one offer, the library's questions included; the yardstick is the same without the preload library."""
+    """What one offer costs, the library's questions included; the yardstick is the same without the preload library."""
     case = Case(f"not selected: {name}{', 4 threads' if threads > 1 else ''}", "offers/s", "not preloaded", NOT_SELECTED)
     environment = {"ATB_SAVE_TENSOR": "1", "ATB_SAVE_TENSOR_RANGE": "all", "ATB_SAVE_TENSOR_RUNNER": "saved,other"}
     settings = {"FASTCMP_ALLOWLIST": str(allow_list)} if is_listed else environment
     command = ("--not-selected", str(size.offers), "--threads", str(threads), *options)
     for number in range(size.rounds + 1):
-        timing = run_host(*command, preload=True, settings=settings)
-        floor = run_host(*command, preload=False, settings={})
+        timing = run_host(*command, directory=allow_list.parent, preload=True, settings=settings)
+        floor = run_host(*command, directory=allow_list.parent, preload=False, settings={})
         check_offers(case.name, timing, LISTED + WILDCARDS if is_listed else 0)
         if number == 0:
             continue  # warms up
-        case.seconds.append(core_seconds(timing))
-        case.rounds.append((1 / core_seconds(timing), 1 / core_seconds(floor)))
+        case.seconds.append(processor_seconds(timing))
+        case.rounds.append((1 / processor_seconds(timing), 1 / processor_seconds(floor)))
     return case
 
 
-def core_seconds(timing: dict[str, Any]) -> float:
-    """Threads that share a core wait for each other; that is not what an offer costs."""
-    threads = timing["threads"]
-    return statistics.mean(timing["ns_per_offer"]) * 1e-9 * min(threads, len(os.sched_getaffinity(0))) / threads
+def processor_seconds(timing: dict[str, Any]) -> float:
+    """Of an offer, not counting that threads wait for a core."""
+    return statistics.mean(timing["processor_ns_per_offer"]) * 1e-9
 
 
 def check_offers(name: str, timing: dict[str, Any], lines: int) -> None:
@@ -154,12 +153,12 @@ def write_allow_list(directory: Path) -> Path:
     return path
 
 
-def run_host(*arguments: str, preload: bool, settings: dict[str, str]) -> dict[str, Any]:
-    """Run the stand-in host; the JSON that it prints."""
+def run_host(*arguments: str, directory: Path, preload: bool, settings: dict[str, str]) -> dict[str, Any]:
+    """Run the stand-in host, which leaves word of itself in ``directory``; the JSON that it prints."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)} | settings
     if preload:
         environment["LD_PRELOAD"] = library_path()
-    done = subprocess.run([HOST, *arguments], env=environment, capture_output=True, text=True)
+    done = subprocess.run([HOST, *arguments], env=environment, cwd=directory, capture_output=True, text=True)
     if done.returncode != 0:
         raise WrongAnswer(f"{HOST.name} {' '.join(arguments)}: exit status {done.returncode}: {done.stderr.strip()}")
     timing: dict[str, Any] = json.loads(done.stdout)

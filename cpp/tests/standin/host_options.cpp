@@ -26,7 +26,7 @@ constexpr auto kUsage =
     "  --save-at-exit          save once more from a static destructor\n"
     "  --not-selected N        print the ns that each of N offers takes (in every one of --threads)\n"
     "  --throughput            print the seconds of saving --tokens times --layers tensors in each of --threads, and of plain writes\n"
-    "  --directory DIR         where the plain files go; empties DIR between the rounds, so the library's files may go there, too\n"
+    "  --directory DIR         for the plain files, empty at first; all in it is cut short in between: the library may write there, too\n"
     "  --rounds N              so many (5), after one that is not counted\n";
 
 [[noreturn]] void refuse(const std::string& reason) {

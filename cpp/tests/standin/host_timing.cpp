@@ -22,9 +22,17 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::size_t kBuffer = std::size_t{1} << 20;  // small enough for the cache
 constexpr int kOffering = 64;  // operations that take turns, so that nobody remembers the last answer only
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// Of a processor, spent by this thread.
+double processor_seconds() {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
 
 template <typename Function>
 Function preload_function(const char* name) {
@@ -94,21 +102,30 @@ void write_all(int file, const char* data, std::size_t size) {
     }
 }
 
-void write_plain(const std::string& path, const std::string& head, const char* payload, std::size_t size) {
+/// With a buffer, the payload is copied into it first, piece by piece.
+void write_plain(const std::string& path, const std::string& head, const char* payload, std::size_t size, char* buffer) {
     const auto file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
     if (file == -1) {
         std::perror(("standin_host: " + path).c_str());
         std::exit(2);
     }
     write_all(file, head.data(), head.size());
-    write_all(file, payload, size);
+    if (buffer == nullptr) {
+        write_all(file, payload, size);
+    }
+    for (std::size_t done = 0; buffer != nullptr && done < size; done += kBuffer) {
+        const auto part = std::min(kBuffer, size - done);
+        std::memcpy(buffer, payload + done, part);
+        write_all(file, buffer, part);
+    }
     ::close(file);
 }
 
-/// The same tensors three times: through the library, and without ado into a tree and into one directory.
+/// The same tensors again and again: through the library, and without ado into a tree and into one directory.
 ///
-/// All of it lands below one directory that was empty, which is emptied before each of them: what is still to be written back then never is,
-/// so that the disk's pace decides nothing.
+/// All of it lands below one directory that was empty. In between, large files are cut to nothing: what is not yet written back then
+/// never is, so that the disk's pace decides nothing. They are not removed: ext4 looks at every inode that was freed in the last
+/// minutes before it makes a directory.
 class Saving {
 public:
     Saving(const Library& library, const Options& options)
@@ -127,6 +144,7 @@ public:
             for (int layer = 0; layer < options.layers; ++layer) {
                 library.model_add_op(models_.back().get(), layer, kRunner, 0, 0);
             }
+            buffers_.emplace_back(kBuffer);
             auto& values = values_.emplace_back(options.nbytes / sizeof(std::int32_t));
             for (std::size_t index = 0; index < values.size(); ++index) {
                 values[index] = static_cast<std::int32_t>(index);
@@ -140,7 +158,8 @@ public:
             return;
         }
         for (const auto& entry : std::filesystem::recursive_directory_iterator{options_.directory}) {
-            if (entry.is_regular_file() && entry.file_size() > kSmall) {
+            std::error_code gone;  // the library's heartbeat may be renamed meanwhile
+            if (entry.is_regular_file(gone) && entry.file_size(gone) > kSmall && !gone) {
                 std::filesystem::resize_file(entry.path(), 0);
             }
         }
@@ -154,22 +173,17 @@ public:
     }
 
     /// Where the library would have put them, had it another root.
-    double write_tree() {
-        const auto stem = options_.directory + "/plain/tensors/0_" + std::to_string(::getpid()) + "/";
-        return timed([this, stem](int thread, int token, int layer, const char* data) {
-            const auto directory = stem + std::to_string(token) + "/" + std::to_string(thread) + "_TimedTorch/" + std::to_string(layer) +
-                                   "_TimedLayer/0_" + kRunner + "/after";
-            std::filesystem::create_directories(directory);
-            write_plain(directory + "/outtensor0.bin", header(options_.nbytes, dims_), data, options_.nbytes);
-        });
-    }
+    double write_tree() { return write_trees(false); }
+
+    /// With the copy from the device that the library makes, too.
+    double copy_to_tree() { return write_trees(true); }
 
     double write_flat() {
         const auto directory = options_.directory + "/flat";
         std::filesystem::create_directory(directory);
         return timed([this, directory](int thread, int token, int layer, const char* data) {
             const auto name = std::to_string(thread) + "_" + std::to_string(token) + "_" + std::to_string(layer) + ".bin";
-            write_plain(directory + "/" + name, header(options_.nbytes, dims_), data, options_.nbytes);
+            write_plain(directory + "/" + name, header(options_.nbytes, dims_), data, options_.nbytes, nullptr);
         });
     }
 
@@ -177,9 +191,21 @@ private:
     static constexpr auto kRunner = "SavedRunner";
     using Write = std::function<void(int thread, int token, int layer, const char* data)>;
 
+    double write_trees(bool copies) {
+        const auto stem = options_.directory + "/plain/tensors/0_" + std::to_string(::getpid()) + "/";
+        return timed([this, stem, copies](int thread, int token, int layer, const char* data) {
+            const auto directory = stem + std::to_string(token) + "/" + std::to_string(thread) + "_TimedTorch/" + std::to_string(layer) +
+                                   "_TimedLayer/0_" + kRunner + "/after";
+            std::filesystem::create_directories(directory);
+            auto* buffer = copies ? buffers_[static_cast<std::size_t>(thread)].data() : nullptr;
+            write_plain(directory + "/outtensor0.bin", header(options_.nbytes, dims_), data, options_.nbytes, buffer);
+        });
+    }
+
     /// Seconds until every thread has written all of its tensors, and what was put off is written, too. Tokens never come again.
     double timed(const Write& write) {
-        std::barrier start_together{options_.threads + 1};
+        Clock::time_point start;
+        std::barrier start_together{options_.threads, [&start]() noexcept { start = Clock::now(); }};
         std::vector<std::jthread> threads;
         for (int thread = 0; thread < options_.threads; ++thread) {
             threads.emplace_back([&, thread] {
@@ -193,8 +219,6 @@ private:
                 }
             });
         }
-        start_together.arrive_and_wait();
-        const auto start = Clock::now();
         threads.clear();
         drain();
         const auto seconds = seconds_since(start);
@@ -205,8 +229,10 @@ private:
     const Library& library_;
     const Options& options_;
     std::string dims_;
-    std::vector<Model> models_;                     // one per thread
-    std::vector<std::vector<std::int32_t>> values_; // one per thread: 0, 1, 2, ... but for the first
+    // One of each per thread.
+    std::vector<Model> models_;
+    std::vector<std::vector<std::int32_t>> values_;  // 0, 1, 2, ... but for the first
+    std::vector<std::vector<char>> buffers_;
     int first_token_ = 0;
 };
 
@@ -217,6 +243,7 @@ void time_offers(const Library& library, const Options& options) {
     const auto dims = std::to_string(options.nbytes);
     const auto each = options.not_selected / kOffering + 1;
     std::vector<double> ns(static_cast<std::size_t>(options.threads));
+    auto processor_ns = ns;
     std::barrier start_together{options.threads};
     const auto offer_all = [&](std::size_t thread) {
         const auto model = make_model(library, options, static_cast<int>(thread));
@@ -228,26 +255,35 @@ void time_offers(const Library& library, const Options& options) {
         offer(1);  // sets the runners up
         start_together.arrive_and_wait();
         const auto start = Clock::now();
+        const auto processor_start = processor_seconds();
         offer(each);
-        ns[thread] = seconds_since(start) * 1e9 / static_cast<double>(each * kOffering);
+        const auto offers = static_cast<double>(each * kOffering);
+        processor_ns[thread] = (processor_seconds() - processor_start) * 1e9 / offers;
+        ns[thread] = seconds_since(start) * 1e9 / offers;
     };
     std::vector<std::jthread> threads;
     for (std::size_t thread = 0; thread < ns.size(); ++thread) {
         threads.emplace_back(offer_all, thread);
     }
     threads.clear();
-    std::printf("{\"threads\": %d, \"offers_per_thread\": %llu, \"ns_per_offer\": %s,\n \"status\": %s}\n", options.threads,
-                static_cast<unsigned long long>(each * kOffering), as_json(ns).c_str(), status().c_str());
+    std::printf("{\"threads\": %d, \"offers_per_thread\": %llu, \"ns_per_offer\": %s,\n \"processor_ns_per_offer\": %s,\n"
+                " \"status\": %s}\n",
+                options.threads, static_cast<unsigned long long>(each * kOffering), as_json(ns).c_str(), as_json(processor_ns).c_str(),
+                status().c_str());
 }
 
 void time_saving(const Library& library, const Options& options) {
     Saving saving{library, options};
     std::vector<double> flat;
     std::vector<double> plain;
+    std::vector<double> copied;
     std::vector<double> saved;
     for (int round = 0; round <= options.rounds; ++round) {
         const bool is_recorded = round > 0;  // the first one warms up
-        for (const auto& [run, seconds] : {std::pair{&Saving::write_flat, &flat}, {&Saving::write_tree, &plain}, {&Saving::save, &saved}}) {
+        for (const auto& [run, seconds] : {std::pair{&Saving::write_flat, &flat},
+                                           {&Saving::copy_to_tree, &copied},
+                                           {&Saving::write_tree, &plain},
+                                           {&Saving::save, &saved}}) {
             saving.clear();
             const auto took = (saving.*run)();
             if (is_recorded) {
@@ -256,8 +292,8 @@ void time_saving(const Library& library, const Options& options) {
         }
     }
     std::printf(
-        "{\"threads\": %d, \"tensors_per_round\": %d, \"bytes_per_tensor\": %llu,\n \"saved_s\": %s,\n \"plain_s\": %s,\n \"flat_s\": %s,\n"
-        " \"status\": %s}\n",
+        "{\"threads\": %d, \"tensors_per_round\": %d, \"bytes_per_tensor\": %llu,\n \"saved_s\": %s,\n \"plain_s\": %s,\n"
+        " \"copied_s\": %s,\n \"flat_s\": %s,\n \"status\": %s}\n",
         options.threads, options.threads * options.tokens * options.layers, static_cast<unsigned long long>(options.nbytes),
-        as_json(saved).c_str(), as_json(plain).c_str(), as_json(flat).c_str(), status().c_str());
+        as_json(saved).c_str(), as_json(plain).c_str(), as_json(copied).c_str(), as_json(flat).c_str(), status().c_str());
 }
