@@ -113,11 +113,12 @@ def save(cases: list[Case], size: str, directory: Path) -> Path:
 
 def table(cases: list[Case], size: str) -> str:
     """For a person: medians, the ratio, the target and whether it is met."""
-    lines = [f"{'case':42} {'unit':10} {'measured':>10} {'yardstick':>10} {'ratio':>6} {'time s':>8}  target"]
+    width = max(len(case.name) for case in cases)
+    lines = [f"{'case':{width}} {'unit':10} {'measured':>10} {'yardstick':>10} {'ratio':>6} {'time s':>8}  target"]
     for case in cases:
         measured, yardstick = (statistics.median(column) for column in zip(*case.rounds, strict=True))
         lines.append(
-            f"{case.name:42} {case.unit:10} {measured:10.4g} {yardstick:10.4g} {ratio_text(case.ratio)} {case.median_s:8.3g}  "
+            f"{case.name:{width}} {case.unit:10} {measured:10.4g} {yardstick:10.4g} {ratio_text(case.ratio)} {case.median_s:8.3g}  "
             f"{case.target.text}: {outcome(case, size)}{f' ({case.aside})' if case.aside else ''}"
         )
     return "\n".join(lines)
