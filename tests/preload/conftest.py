@@ -70,8 +70,10 @@ def public_hosts(hosts: Hosts, tmp_path_factory: pytest.TempPathFactory) -> Iter
     place = Path("/tmp") / f"fastcmp_test_preload_{os.getpid()}"
     place.mkdir(mode=0o755)
     place.chmod(0o755)
-    yield hosts.copy_to(place)
-    shutil.rmtree(place)
+    try:
+        yield hosts.copy_to(place)
+    finally:
+        shutil.rmtree(place)
 
 
 @pytest.fixture
