@@ -95,6 +95,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a user other than root cannot mount")
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "fastcmp_test", str(place)], check=True, timeout=30)
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "fastcmp_test", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"this container may not mount: {done.stderr.strip()}")
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True, timeout=30)
