@@ -1,62 +1,15 @@
 #include "registry.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <mutex>
 #include <shared_mutex>
-#include <system_error>
 
 #include "paths.hpp"
 #include "text.hpp"
 
 namespace fastcmp::preload {
 namespace {
-
-// O_NONBLOCK: a FIFO must not block; O_NOFOLLOW: a planted link must not lead elsewhere.
-constexpr int kOpenList = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-constexpr std::size_t kReadBytes = 64 * 1024;
-
-// What may be over at the next try: no descriptors or memory left, a file server that was away.
-bool is_passing(int error) {
-    return error == EMFILE || error == ENFILE || error == ENOMEM || error == EINTR || error == EIO || error == ESTALE;
-}
-
-// Why a list is not followed, "" where it is.
-std::string_view objection_to(const struct stat& status) {
-    if (!S_ISREG(status.st_mode)) {
-        return "found no regular file";
-    }
-    if (status.st_uid != ::geteuid()) {
-        return "found a file of another user";
-    }
-    if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
-        return "found a file that others may write";
-    }
-    return {};
-}
-
-// The directory of a list: no link, and nobody else may put another file there (a sticky one, such as /tmp, keeps ours ours).
-std::string_view objection_to_directory(const std::string& path) {
-    struct stat status {};
-    const auto slash = path.rfind('/');
-    const auto directory = slash == 0 ? std::string{"/"} : path.substr(0, slash);
-    if (::lstat(directory.c_str(), &status) != 0) {
-        return {};  // the list itself will not be found either
-    }
-    if (!S_ISDIR(status.st_mode)) {
-        return "found a link in place of its directory";
-    }
-    if (status.st_uid != ::geteuid() && status.st_uid != 0) {
-        return "found its directory to be another user's";
-    }
-    const bool others_write = (status.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (status.st_mode & S_ISVTX) == 0;
-    return others_write ? "found its directory open to others" : std::string_view{};
-}
 
 std::string_view parent_of(std::string_view path) {
     const auto slash = path.rfind('/');
@@ -79,8 +32,6 @@ private:
     std::string copy_;
 };
 
-Key key_of(std::string_view path) { return Key{path}; }
-
 std::string_view token_of(std::string_view line) { return line.substr(0, line.find('/')); }
 
 // Patterns are kept by token: a list that grows by some of them with every token must not make each question longer.
@@ -101,68 +52,28 @@ int Registry::follow(const std::string& path, const std::string& run_directory, 
 
 int Registry::add_list(const std::string& path, const std::string& run_directory, bool may_be_missing) {
     const std::unique_lock lock{mutex_};
-    const auto known = std::find_if(lists_.begin(), lists_.end(), [&](const List& list) { return list.path == path; });
+    const auto known = std::find_if(lists_.begin(), lists_.end(), [&](const List& list) { return list.file.path() == path; });
+    const auto refuse = [&](std::string_view why) { refused(path, why); };
     if (known != lists_.end()) {
         known->run_directory = run_directory;
-        const int error = known->file.is_open() ? 0 : open_list(*known);
+        const int error = known->file.is_open() ? 0 : known->file.open(refuse);
         count_readable();
         return error == ENOENT && may_be_missing ? 0 : error;  // read at the next question
     }
-    List list;
-    list.path = path;
-    list.run_directory = run_directory;
-    const int error = open_list(list);
+    List list{ListFile{path}, run_directory};
+    const int error = list.file.open(refuse);
     if (error != 0 && !(error == ENOENT && may_be_missing)) {
         return error;
     }
     lists_.push_back(std::move(list));
-    read_news(lists_.back(), lists_.size() - 1);
+    read_news(lists_.size() - 1);
     count_readable();
     list_count_.store(lists_.size(), std::memory_order_release);
     return 0;
 }
 
-int Registry::open_list(List& list) {
-    if (list.is_refused) {
-        return EPERM;
-    }
-    Descriptor file{::open(list.path.c_str(), kOpenList)};
-    if (!file.is_open()) {
-        const int error = errno;
-        if (error == ENOENT || (is_passing(error) && list.is_told)) {
-            return error;  // tried again at the next question
-        }
-        list.is_refused = !is_passing(error);
-        list.is_told = true;
-        const auto reason = "cannot be opened: " + std::error_code{error, std::generic_category()}.message();
-        refused(list.path, error == ELOOP ? "found a link, expected a private file; nothing is registered by it" : reason);
-        return error;
-    }
-    struct stat status {};
-    auto objection = ::fstat(file.number(), &status) == 0 ? objection_to(status) : "cannot be looked at";
-    if (objection.empty()) {
-        objection = objection_to_directory(list.path);
-    }
-    if (!objection.empty()) {
-        list.is_refused = true;
-        refused(list.path, std::string{objection} + ", expected a private one of this user; nothing is registered by it");
-        return EPERM;
-    }
-    list.file = std::move(file);
-    list.consumed = list.seen = 0;
-    return 0;
-}
-
-bool Registry::has_news(const List& list) const {
-    struct stat status {};
-    if (!list.file.is_open()) {
-        return !list.is_refused && ::lstat(list.path.c_str(), &status) == 0;
-    }
-    return !list.file.is_ours(status) || status.st_nlink == 0 || status.st_size != list.seen;
-}
-
 bool Registry::has_any_news() const {
-    return std::any_of(lists_.begin(), lists_.end(), [this](const List& list) { return has_news(list); });
+    return std::any_of(lists_.begin(), lists_.end(), [](const List& list) { return list.file.has_news(); });
 }
 
 void Registry::count_readable() {
@@ -190,13 +101,18 @@ void Registry::read_all_news() {
     {
         const std::unique_lock lock{mutex_};
         for (std::size_t number = 0; number < lists_.size(); ++number) {
-            if (has_news(lists_[number])) {
-                read_news(lists_[number], number);
+            if (lists_[number].file.has_news()) {
+                read_news(number);
             }
         }
         count_readable();
     }
     tell_refusals();
+}
+
+void Registry::read_news(std::size_t number) {
+    auto& file = lists_[number].file;
+    file.read_news([&](std::string_view why) { refused(file.path(), why); }, [&](std::string_view line) { add_line(line, number); });
 }
 
 void Registry::refused(std::string_view where, std::string_view why) {
@@ -224,63 +140,16 @@ void Registry::tell_refusals() {
     }
 }
 
-void Registry::read_news(List& list, std::size_t number) {
-    struct stat status {};
-    if (list.file.is_open() && (!list.file.is_ours(status) || status.st_nlink == 0)) {
-        list.file.close();
-    }
-    if (!list.file.is_open() && open_list(list) != 0) {
-        return;
-    }
-    if (::fstat(list.file.number(), &status) == 0 && status.st_size < list.seen) {
-        list.consumed = 0;  // cut and written anew
-    }
-    std::vector<char> buffer(kReadBytes);
-    std::string line;
-    bool is_overlong = false;
-    auto at = list.consumed;
-    while (true) {
-        const auto count = ::pread(list.file.number(), buffer.data(), buffer.size(), at);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count <= 0) {
-            return;
-        }
-        list.seen = at += count;
-        std::string_view rest{buffer.data(), static_cast<std::size_t>(count)};
-        while (!rest.empty()) {
-            const auto end = rest.find('\n');
-            is_overlong = is_overlong || line.size() + std::min(end, rest.size()) > kMaxLine;
-            if (!is_overlong) {
-                line += rest.substr(0, end);
-            }
-            if (end == std::string_view::npos) {
-                break;
-            }
-            rest.remove_prefix(end + 1);
-            list.consumed = at - static_cast<off_t>(rest.size());
-            if (is_overlong) {
-                refused(list.path, "found a line of more than 4096 bytes; it registers nothing");
-            } else {
-                add_line(line, number);
-            }
-            line.clear();
-            is_overlong = false;
-        }
-    }
-}
-
 void Registry::add_line(std::string_view line, std::size_t number) {
     if (line.empty()) {
         return;
     }
     if (const auto objection = preload::objection_to(line); !objection.empty()) {
-        refused(lists_[number].path, "found " + std::string{objection} + " in line '" + printable(line, 80) + "'; it registers nothing");
+        refused(lists_[number].file.path(), "found " + std::string{objection} + " in line '" + printable(line, 80) + "'; it registers nothing");
         return;
     }
     if (paths_.size() + pattern_count_ >= kMaxLines) {
-        refused(lists_[number].path, "found more than 1000000 lines; those that follow register nothing");
+        refused(lists_[number].file.path(), "found more than 1000000 lines; those that follow register nothing");
         return;
     }
     add_entry(line, number);
@@ -304,7 +173,7 @@ void Registry::add_line(std::string_view line, std::size_t number) {
 void Registry::add_entry(std::string_view line, std::size_t number) {
     const auto letter = spelled_letter(line);
     const Entry entry{number, letter != std::string_view::npos && line[letter] == 'T'};
-    const auto key = key_of(line);
+    const Key key{line};
     if (key.text().find('*') == std::string_view::npos) {
         const auto [place, is_new] = paths_.try_emplace(std::string{key.text()}, entry);
         if (is_new) {
@@ -332,7 +201,7 @@ void Registry::add_directories(std::string_view line) {
 }
 
 const Registry::Entry* Registry::look_up(std::string_view tail) const {
-    const auto key = key_of(tail);
+    const Key key{tail};
     if (const auto found = paths_.find(key.text()); found != paths_.end()) {
         return &found->second;
     }

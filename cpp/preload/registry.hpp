@@ -1,8 +1,6 @@
 // The tensors that were registered beforehand: lists of `{token}/{tensor_path}` that grow while the program runs.
 #pragma once
 
-#include <sys/types.h>
-
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -14,12 +12,11 @@
 #include <unordered_set>
 #include <vector>
 
-#include "descriptor.hpp"
+#include "list_file.hpp"
 #include "shared_lock.hpp"
 
 namespace fastcmp::preload {
 
-constexpr std::size_t kMaxLine = 4096;
 constexpr std::size_t kMaxLines = 1'000'000;
 
 // Finds a string_view in a container of strings without making a string.
@@ -71,13 +68,8 @@ public:
 
 private:
     struct List {
-        std::string path;
+        ListFile file;
         std::string run_directory;
-        Descriptor file;
-        off_t consumed = 0;  // bytes of whole lines
-        off_t seen = 0;      // bytes read, a last line without its line feed included
-        bool is_refused = false;  // for good
-        bool is_told = false;     // that it could not be opened, for now
     };
     struct Entry {
         std::size_t list;
@@ -92,12 +84,10 @@ private:
     int add_list(const std::string& path, const std::string& run_directory, bool may_be_missing);
     void refused(std::string_view where, std::string_view why);
     void tell_refusals();
-    int open_list(List& list);
-    bool has_news(const List& list) const;
     bool has_any_news() const;
     void read_all_news();
     void count_readable();
-    void read_news(List& list, std::size_t number);
+    void read_news(std::size_t number);
     void add_line(std::string_view line, std::size_t number);
     void add_entry(std::string_view line, std::size_t number);
     void add_directories(std::string_view line);
