@@ -103,7 +103,7 @@ void ListFile::read_news(const Refuse& refuse, const Line& take) {
         return;
     }
     if (::fstat(file_.number(), &status) == 0 && status.st_size < seen_) {
-        consumed_ = 0;  // cut and written anew
+        consumed_ = seen_ = 0;  // cut and written anew
     }
     std::vector<char> buffer(kReadBytes);
     std::string line;

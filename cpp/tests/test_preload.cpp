@@ -19,6 +19,7 @@
 
 #include "core.hpp"
 #include "fastcmp_preload.h"
+#include "list_file.hpp"
 #include "paths.hpp"
 #include "process.hpp"
 #include "registry.hpp"
@@ -181,6 +182,25 @@ constexpr bool kIsThreadSanitized = true;
 #else
 constexpr bool kIsThreadSanitized = false;
 #endif
+void test_list_file(const fs::path& folder) {
+    const auto path = folder / "cut.txt";
+    append(path, "0/a.bin\n0/b.bin\n");
+    ListFile file{path.string()};
+    const auto refuse = [](std::string_view) {};
+    std::string lines;
+    const auto take = [&](std::string_view line) { lines += std::string{line} + ";"; };
+    check(file.has_news() && file.open(refuse) == 0, "a list that is there is news");
+    file.read_news(refuse, take);
+    check(lines == "0/a.bin;0/b.bin;" && !file.has_news(), "a list that was read is none");
+    fs::resize_file(path, 0);
+    check(file.has_news(), "a list that was cut is news");
+    file.read_news(refuse, take);
+    check(!file.has_news(), "and none once it was looked at: nobody takes the lock for it again");
+    append(path, "0/c.bin\n");
+    file.read_news(refuse, take);
+    check(lines == "0/a.bin;0/b.bin;0/c.bin;" && !file.has_news(), "it is read anew from its beginning");
+}
+
 constexpr int kThreads = 16;
 constexpr int kSaves = 1000;
 
@@ -386,6 +406,7 @@ int run_all(const fs::path& folder) {
     test_paths();
     test_settings();
     test_registry(folder);
+    test_list_file(folder);
     test_writer(folder);
     test_threads(folder);
     test_bad_calls(folder);
