@@ -20,31 +20,6 @@ std::string_view rest_after(std::string_view path, std::string_view component) {
     return path;
 }
 
-// How much of the pattern the whole path takes; npos where the path does not fit.
-std::size_t matched_size(std::string_view pattern, std::string_view path) {
-    std::size_t at = 0;
-    for (std::size_t taken = 0; taken < pattern.size(); ++taken) {
-        if (at == path.size()) {
-            return taken;
-        }
-        if (pattern[taken] != '*') {
-            if (path[at] != pattern[taken]) {
-                return std::string_view::npos;
-            }
-            ++at;
-            continue;
-        }
-        const auto begin = at;
-        while (at < path.size() && is_digit(path[at])) {
-            ++at;
-        }
-        if (at == begin || (begin > 0 && is_digit(path[begin - 1]))) {
-            return std::string_view::npos;
-        }
-    }
-    return at == path.size() ? pattern.size() : std::string_view::npos;
-}
-
 std::string_view without_task(std::string_view tail, std::string_view task) {
     return !task.empty() && first_component(tail) == task ? rest_after(tail, task) : tail;
 }
@@ -177,13 +152,6 @@ bool has_component(std::string_view path, std::string_view name) {
         rest = rest_after(rest, component);
     }
     return false;
-}
-
-bool matches(std::string_view pattern, std::string_view path) { return matched_size(pattern, path) == pattern.size(); }
-
-bool matches_parent(std::string_view pattern, std::string_view path) {
-    const auto size = matched_size(pattern, path);
-    return size < pattern.size() && pattern[size] == '/';
 }
 
 std::pair<std::string, std::string> split_base(std::string_view path, int count) {

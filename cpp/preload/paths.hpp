@@ -43,11 +43,6 @@ std::size_t spelled_letter(std::string_view path);
 // True if one of the path's components is `name`.
 bool has_component(std::string_view path, std::string_view name);
 
-// `*` in the pattern stands for one whole run of digits.
-bool matches(std::string_view pattern, std::string_view path);
-// A path that the pattern matches may lie below this one.
-bool matches_parent(std::string_view pattern, std::string_view path);
-
 // An absolute path without its last `count` names, and those names; fewer where it has fewer.
 std::pair<std::string, std::string> split_base(std::string_view path, int count);
 

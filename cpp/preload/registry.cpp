@@ -34,14 +34,6 @@ private:
 
 std::string_view token_of(std::string_view line) { return line.substr(0, line.find('/')); }
 
-// Patterns are kept by token: a list that grows by some of them with every token must not make each question longer.
-constexpr std::string_view kAnyToken = "*";
-
-std::string_view bucket_of(std::string_view pattern) {
-    const auto token = token_of(pattern);
-    return token.find('*') == std::string_view::npos ? token : kAnyToken;
-}
-
 }  // namespace
 
 int Registry::follow(const std::string& path, const std::string& run_directory, bool may_be_missing) {
@@ -148,7 +140,7 @@ void Registry::add_line(std::string_view line, std::size_t number) {
         refused(lists_[number].file.path(), "found " + std::string{objection} + " in line '" + printable(line, 80) + "'; it registers nothing");
         return;
     }
-    if (paths_.size() + pattern_count_ >= kMaxLines) {
+    if (paths_.size() + patterns_.size() >= kMaxLines) {
         refused(lists_[number].file.path(), "found more than 1000000 lines; those that follow register nothing");
         return;
     }
@@ -183,14 +175,13 @@ void Registry::add_entry(std::string_view line, std::size_t number) {
         }
         return;
     }
-    auto& patterns = patterns_[std::string{bucket_of(key.text())}];
-    const auto same = [&](const Pattern& pattern) { return pattern.text == key.text(); };
-    const auto known = std::find_if(patterns.begin(), patterns.end(), same);
-    if (known == patterns.end()) {
-        patterns.push_back({std::string{key.text()}, entry});
-        ++pattern_count_;
-    } else if (known->entry.list < number) {
-        known->entry = entry;
+    const auto [known, is_new] = patterns_.emplace(key.text(), entry);
+    if (is_new) {
+        for (auto parent = parent_of(line); !parent.empty() && pattern_directories_.emplace(parent, true).second;) {
+            parent = parent_of(parent);
+        }
+    } else if (known->list < number) {
+        *known = entry;
     }
 }
 
@@ -205,24 +196,7 @@ const Registry::Entry* Registry::look_up(std::string_view tail) const {
     if (const auto found = paths_.find(key.text()); found != paths_.end()) {
         return &found->second;
     }
-    const auto* match = find_pattern(tail, [&](const Pattern& pattern) { return matches(pattern.text, key.text()); });
-    return match == nullptr ? nullptr : &match->entry;
-}
-
-// The first pattern that fits, among those whose token may be that of `tail`; null if there is none.
-template <typename Fits>
-const Registry::Pattern* Registry::find_pattern(std::string_view tail, Fits fits) const {
-    for (const auto bucket : {token_of(tail), kAnyToken}) {
-        const auto patterns = patterns_.find(bucket);
-        if (patterns == patterns_.end()) {
-            continue;
-        }
-        const auto match = std::find_if(patterns->second.begin(), patterns->second.end(), fits);
-        if (match != patterns->second.end()) {
-            return &*match;
-        }
-    }
-    return nullptr;
+    return patterns_.find(key.text());
 }
 
 // The answer to a question; asked again after the lists were read anew if it is no and they have grown.
@@ -269,10 +243,7 @@ bool Registry::has_token(std::uint64_t token) {
 }
 
 bool Registry::has_directory(std::string_view tail) {
-    return ask([&] {
-        return directories_.contains(tail) ||
-               find_pattern(tail, [&](const Pattern& pattern) { return matches_parent(pattern.text, tail); }) != nullptr;
-    });
+    return ask([&] { return directories_.contains(tail) || pattern_directories_.find(tail) != nullptr; });
 }
 
 bool Registry::has_before() {
@@ -301,17 +272,13 @@ void Registry::forked(long parent_pid, long own_pid) {
     for (auto& [path, entry] : paths_) {
         entry.is_saved = false;
     }
-    for (auto& [token, patterns] : patterns_) {
-        for (auto& pattern : patterns) {
-            pattern.entry.is_saved = false;
-        }
-    }
+    patterns_.for_each([](Entry& entry) { entry.is_saved = false; });
     saved_count_ = 0;
 }
 
 std::uint64_t Registry::line_count() const {
     const std::shared_lock lock{mutex_};
-    return paths_.size() + pattern_count_;
+    return paths_.size() + patterns_.size();
 }
 
 std::uint64_t Registry::saved_count() const { return saved_count_; }

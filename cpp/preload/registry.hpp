@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "list_file.hpp"
+#include "pattern_index.hpp"
 #include "shared_lock.hpp"
 
 namespace fastcmp::preload {
@@ -76,10 +77,6 @@ private:
         bool is_capital = false;  // registered as inTensor or outTensor
         bool is_saved = false;
     };
-    struct Pattern {
-        std::string text;
-        Entry entry;
-    };
 
     int add_list(const std::string& path, const std::string& run_directory, bool may_be_missing);
     void refused(std::string_view where, std::string_view why);
@@ -94,8 +91,6 @@ private:
     template <typename Ask>
     auto ask(Ask question) -> decltype(question());
     const Entry* look_up(std::string_view tail) const;
-    template <typename Fits>
-    const Pattern* find_pattern(std::string_view tail, Fits fits) const;
 
     static constexpr std::size_t kMaxRefusals = 100;
 
@@ -108,8 +103,8 @@ private:
     // Paths and patterns with intensor and outtensor in small letters.
     std::unordered_map<std::string, Entry, TextHash, std::equal_to<>> paths_;
     std::unordered_set<std::string, TextHash, std::equal_to<>> directories_;
-    std::unordered_map<std::string, std::vector<Pattern>, TextHash, std::equal_to<>> patterns_;  // by token, "*" where it has a star
-    std::size_t pattern_count_ = 0;
+    PatternIndex<Entry> patterns_;
+    PatternIndex<bool> pattern_directories_;
     std::set<std::uint64_t> tokens_;
     std::atomic<std::uint64_t> saved_count_{0};
     // These are read without the lock.
