@@ -17,33 +17,17 @@ import math
 import numpy as np
 
 from fastcmp.kernels import divergence
+from fastcmp.kernels.blocks import block_stats, first_position, rounding_squared
 from fastcmp.kernels.prepare import DIFFERENCE, GOLDEN, PLAIN_GOLDEN, PLAIN_TARGET, PRODUCT, RATIO, TARGET, prepare
+from fastcmp.kernels.rows import add_row_part, add_runs, settle_open_row
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, slot
-from fastcmp.kernels.vector import (
-    abs_bits,
-    advance,
-    choose,
-    is_nonfinite,
-    larger,
-    load,
-    plain_add,
-    plain_subtract,
-    pointer,
-    power_of_two_below,
-    smaller,
-    smaller_index,
-)
+from fastcmp.kernels.vector import advance, load, pointer
 
 from numba import njit  # isort: skip
 
-FAST = {"reassoc", "nsz", "contract"}
 # From this row length on a block never crosses a row, so its sums are the row's; shorter rows take a second pass
 # over the block while it is in L1. A pass costs a quarter of the block, the end of a block about 150 elements.
 ROW_BLOCKS = 512
-WITHIN_FLOOR = 2.0**-23
-# A count of up to BLOCK_ELEMENTS takes 13 bits.
-MISMATCH_UNIT, WITHIN_ONE_UNIT, WITHIN_FIVE_UNIT, COUNT_MASK = 1 << 13, 1 << 26, 1 << 39, (1 << 13) - 1
-
 SUM_GOLDEN, SUM_TARGET = slot("sum_golden"), slot("sum_target")
 SUM_GOLDEN_SQUARED, SUM_TARGET_SQUARED = slot("sum_golden_squared"), slot("sum_target_squared")
 SUM_PRODUCT, SUM_DIFFERENCE_SQUARED = slot("sum_product"), slot("sum_difference_squared")
@@ -51,18 +35,6 @@ SUM_ABSOLUTE, SUM_RELATIVE, SUM_ROUNDING_SQUARED = slot("sum_absolute"), slot("s
 GOLDEN_MAX, GOLDEN_MIN, TARGET_MAX, TARGET_MIN = slot("golden_max"), slot("golden_min"), slot("target_max"), slot("target_min")
 MAX_ABSOLUTE, MAX_RELATIVE, MAX_ABSOLUTE_INDEX = slot("max_absolute"), slot("max_relative"), slot("max_absolute_index")
 MAX_ABSOLUTE_GOLDEN, MAX_ABSOLUTE_TARGET = slot("max_absolute_golden"), slot("max_absolute_target")
-WORST_ROW_DISTANCE, WORST_ROW = slot("worst_row_distance"), slot("worst_row")
-ROW_HEAD_DIFFERENCE, ROW_HEAD_GOLDEN, ROW_HEAD_NONFINITE = (
-    slot("row_head_difference"),
-    slot("row_head_golden"),
-    slot("row_head_nonfinite"),
-)
-ROW_TAIL_DIFFERENCE, ROW_TAIL_GOLDEN, ROW_TAIL_NONFINITE = (
-    slot("row_tail_difference"),
-    slot("row_tail_golden"),
-    slot("row_tail_nonfinite"),
-)
-ROWS_NONFINITE, ROWS_ZERO = slot("rows_nonfinite"), slot("rows_zero")
 START, STOP, ELEMENT_COUNT, ROW_LENGTH = slot("start"), slot("stop"), slot("element_count"), slot("row_length")
 GOLDEN_EXPONENT, TARGET_EXPONENT = slot("golden_exponent"), slot("target_exponent")
 FINITE_COUNT = slot("finite_count")
@@ -70,110 +42,6 @@ GOLDEN_FINITE_COUNT, TARGET_FINITE_COUNT = slot("golden_finite_count"), slot("ta
 MISMATCH_COUNT, NEAR_ZERO = slot("mismatch_count"), slot("near_zero_golden_count")
 WITHIN_ONE, WITHIN_FIVE = slot("within_one_thousandth_count"), slot("within_five_thousandths_count")
 HAS_KL, HAS_ROUNDING = slot("has_kl"), slot("has_rounding")
-
-
-@njit(cache=True, error_model="numpy", fastmath=FAST)
-def block_stats(g, t, n, floor):
-    """Sums, extrema and counts of n >= 1 elements, trusted only where ``bad`` comes back False.
-
-    ``bad``: an element is not finite, or (float64 only) so large that its square is not.
-    """
-    golden_max = golden_min = load(g, 0)
-    target_max = target_min = load(t, 0)
-    counts = 0
-    golden_sum = target_sum = golden_squared = target_squared = product = 0.0
-    difference_squared = absolute = relative = max_absolute = max_relative = 0.0
-    for i in range(n):
-        x = load(g, i)
-        y = load(t, i)
-        golden_max = larger(x, golden_max)
-        golden_min = smaller(x, golden_min)
-        target_max = larger(y, target_max)
-        target_min = smaller(y, target_min)
-        a = np.float64(x)
-        b = np.float64(y)
-        difference = abs(b - a)
-        size = abs(a)
-        golden_sum += a
-        target_sum += b
-        golden_squared += a * a
-        target_squared += b * b
-        product += a * b
-        difference_squared += difference * difference
-        absolute += difference
-        max_absolute = larger(difference, max_absolute)
-        # An infinite divisor where golden is too small: choosing the quotient instead keeps the loop scalar.
-        ratio = difference / choose(size > floor, size, np.inf)
-        relative += ratio
-        max_relative = larger(ratio, max_relative)
-        reference = larger(size, WITHIN_FLOOR)
-        # Four counts of at most BLOCK_ELEMENTS share one integer: a masked addition each (1.52 instead of 1.41 G pairs/s).
-        counts += choose(size > floor, 0, 1)
-        counts += choose(difference == 0.0, 0, MISMATCH_UNIT)
-        counts += choose(difference < 0.001 * reference, WITHIN_ONE_UNIT, 0)
-        counts += choose(difference < 0.005 * reference, WITHIN_FIVE_UNIT, 0)
-    # NaN and infinity survive in sums of squares, and neither nnan nor ninf is among the flags that could forget them.
-    bad = is_nonfinite(abs_bits(golden_squared)) or is_nonfinite(abs_bits(target_squared))
-    return (
-        golden_sum,
-        target_sum,
-        golden_squared,
-        target_squared,
-        product,
-        difference_squared,
-        absolute,
-        relative,
-        np.float64(golden_max),
-        np.float64(golden_min),
-        np.float64(target_max),
-        np.float64(target_min),
-        max_absolute,
-        max_relative,
-        counts & COUNT_MASK,
-        (counts // MISMATCH_UNIT) & COUNT_MASK,
-        (counts // WITHIN_ONE_UNIT) & COUNT_MASK,
-        counts // WITHIN_FIVE_UNIT,
-        bad,
-    )
-
-
-@njit(cache=True, error_model="numpy", fastmath=FAST)
-def first_position(g, t, n, value):
-    """Index of the first element whose absolute difference is ``value``; n if there is none."""
-    position = np.int64(n)
-    for i in range(n):
-        difference = abs(np.float64(load(t, i)) - np.float64(load(g, i)))
-        position = smaller_index(choose(difference == value, np.int64(i), np.int64(n)), position)
-    return position
-
-
-@njit(cache=True, error_model="numpy", fastmath=FAST)
-def row_sums(g, t, n):
-    """Sum of squared differences and sum of squared golden values of n finite elements."""
-    difference_squared = golden_squared = 0.0
-    for i in range(n):
-        a = np.float64(load(g, i))
-        difference = np.float64(load(t, i)) - a
-        difference_squared += difference * difference
-        golden_squared += a * a
-    return difference_squared, golden_squared
-
-
-@njit(cache=True, error_model="numpy", fastmath=FAST)
-def rounding_squared(g, n, grid, smallest, largest, factor):
-    """Sum of the squared errors that rounding n finite values to a narrower float would make, times factor squared.
-
-    ``grid`` is ``1.5 * 2**(53 - significand bits)``, ``smallest`` the smallest normal value. Adding and subtracting grid times
-    the value's power of two rounds half to even. Values that would leave the range (above ``largest``) add nothing.
-    """
-    total = 0.0
-    for i in range(n):
-        a = np.float64(load(g, i))
-        magic = grid * larger(power_of_two_below(a), smallest)
-        rounded = plain_subtract(plain_add(a, magic), magic)
-        error = choose(abs(rounded) <= largest, plain_subtract(rounded, a), 0.0) * factor
-        total += error * error
-    return total
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
@@ -185,47 +53,6 @@ def add_compensated(f, place, value):
     if math.isfinite(total):
         rest = total - before
         f[place + 1] += (before - (total - rest)) + (value - rest)
-
-
-@njit(cache=True, error_model="numpy", fastmath=False)
-def add_row_part(f, c, end, group, difference_squared, golden_squared, nonfinite):
-    """Add a run that ends before element ``end`` of the tensor to the open row, and close the row where it ends."""
-    f[ROW_TAIL_DIFFERENCE] += difference_squared
-    f[ROW_TAIL_GOLDEN] += golden_squared
-    c[ROW_TAIL_NONFINITE] += nonfinite
-    if end % group != 0 and end != c[ELEMENT_COUNT]:
-        return
-    row = (end - 1) // group
-    if row * group < c[START]:
-        f[ROW_HEAD_DIFFERENCE] = f[ROW_TAIL_DIFFERENCE]
-        f[ROW_HEAD_GOLDEN] = f[ROW_TAIL_GOLDEN]
-        c[ROW_HEAD_NONFINITE] = c[ROW_TAIL_NONFINITE]
-    elif c[ROW_TAIL_NONFINITE] > 0:
-        c[ROWS_NONFINITE] += 1
-    elif f[ROW_TAIL_GOLDEN] == 0.0:
-        c[ROWS_ZERO] += 1
-    else:
-        exponent = max(c[GOLDEN_EXPONENT], c[TARGET_EXPONENT]) - c[GOLDEN_EXPONENT]
-        distance = math.ldexp(math.sqrt(f[ROW_TAIL_DIFFERENCE] / f[ROW_TAIL_GOLDEN]), exponent)
-        if distance > f[WORST_ROW_DISTANCE]:
-            f[WORST_ROW_DISTANCE] = distance
-            c[WORST_ROW] = row
-    f[ROW_TAIL_DIFFERENCE] = 0.0
-    f[ROW_TAIL_GOLDEN] = 0.0
-    c[ROW_TAIL_NONFINITE] = 0
-
-
-@njit(cache=True, error_model="numpy", fastmath=False)
-def settle_open_row(f, c, group):
-    """At the end of a piece: an open row that began in an earlier piece belongs to the head."""
-    stop = c[STOP]
-    if stop % group != 0 and stop != c[ELEMENT_COUNT] and (stop // group) * group < c[START]:
-        f[ROW_HEAD_DIFFERENCE] = f[ROW_TAIL_DIFFERENCE]
-        f[ROW_HEAD_GOLDEN] = f[ROW_TAIL_GOLDEN]
-        c[ROW_HEAD_NONFINITE] = c[ROW_TAIL_NONFINITE]
-        f[ROW_TAIL_DIFFERENCE] = 0.0
-        f[ROW_TAIL_GOLDEN] = 0.0
-        c[ROW_TAIL_NONFINITE] = 0
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
@@ -322,17 +149,6 @@ def add_prepared_runs(f, c, scratch, index, m, begin, n, group, kl):
             stop += 1
         divergence.add_run(f, c, begin + end, divergence.run_state(advance(golden, first), advance(target, first), stop - first, np.inf))
         first = stop
-        at = end
-
-
-@njit(cache=True, error_model="numpy", fastmath=False)
-def add_runs(f, c, g, t, n, begin, group):
-    """Rows shorter than `ROW_BLOCKS` of a finite block."""
-    at = 0
-    while at < n:
-        end = min(n, ((begin + at) // group + 1) * group - begin)
-        sums = row_sums(advance(g, at), advance(t, at), end - at)
-        add_row_part(f, c, begin + end, group, sums[0], sums[1], 0)
         at = end
 
 

@@ -184,19 +184,19 @@ def test_the_loops_stay_vectorised(dtype: str, tmp_path: Path) -> None:
     program = f"""
 import numpy as np
 from numba import njit
-from fastcmp.kernels import divergence, pairs
+from fastcmp.kernels import blocks, divergence
 from fastcmp.kernels.fold import _route
 from fastcmp.kernels.vector import pointer
 tag = _route({dtype!r}, {dtype!r}, False).golden_tag
 @njit
 def stats(g, t, tag, n):
-    return pairs.block_stats(pointer(g, tag), pointer(t, tag), n, 2.0**-23)
+    return blocks.block_stats(pointer(g, tag), pointer(t, tag), n, 2.0**-23)
 @njit
 def rows(g, t, tag, n):
-    return pairs.row_sums(pointer(g, tag), pointer(t, tag), n)
+    return blocks.row_sums(pointer(g, tag), pointer(t, tag), n)
 @njit
 def rounding(g, t, tag, n):
-    return pairs.rounding_squared(pointer(g, tag), n, 2.0**46, 2.0**-126, 2.0**127, 1.0)
+    return blocks.rounding_squared(pointer(g, tag), n, 2.0**46, 2.0**-126, 2.0**127, 1.0)
 @njit
 def softmax(g, t, tag, n):
     return divergence.softmax_sums(pointer(g, tag), pointer(t, tag), n, 0.0, 0.0)
