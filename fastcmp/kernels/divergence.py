@@ -16,11 +16,13 @@ import math
 
 import numpy as np
 
+from fastcmp.kernels.blocks import FAST
 from fastcmp.kernels.sums import join_kl_states, slot
 from fastcmp.kernels.vector import (
     choose,
     larger,
     load,
+    multiply_add,
     plain_add,
     plain_subtract,
     scale_by_magic,
@@ -29,11 +31,11 @@ from fastcmp.kernels.vector import (
 
 from numba import njit  # isort: skip
 
-FAST = {"reassoc", "nsz", "contract"}
 LOG2_E = 1.4426950408889634
 # ln 2 in two parts; products of the first with an integer below 2**20 are exact.
 LN2_HIGH = float.fromhex("0x1.62e42feep-1")
 LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
+LN2 = LN2_HIGH + LN2_LOW
 # 1.5 * 2**52: adding it leaves a rounded integer in the low bits.
 MAGIC = 6755399441055744.0
 # Below it exp() is a subnormal, and counts as zero.
@@ -42,7 +44,9 @@ LOWEST_EXPONENT = -708.0
 LOWEST = -1e300
 # Where |delta| is below this the series of e^-delta - 1 + delta loses nothing, and above it the plain expression loses at most 4e-12.
 SERIES_LIMIT = 0.015625
-CLOSE = 0.25
+# For 1e-11 of itself the same series needs five terms where |delta| is up to the first of these, eleven up to the second.
+VERY_CLOSE = 0.03125
+CLOSE = 0.5
 
 START = slot("start")
 ELEMENT_COUNT = slot("element_count")
@@ -77,20 +81,20 @@ def exponential(x):
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def weight(x):
-    """``e**x`` for x <= 0, good to 5e-9 relative: enough where it only weighs terms that are exact by themselves.
+    """``e**x`` for x <= 0, good to 2e-9 relative: enough where it only weighs terms that are exact by themselves.
 
     Not less than ``exp(LOWEST_EXPONENT)``, 3e-308.
     """
     x = larger(x, LOWEST_EXPONENT)
-    shifted = plain_add(x * LOG2_E, MAGIC)
-    r = subtract_multiple(x, plain_subtract(shifted, MAGIC), LN2_HIGH, LN2_LOW)
-    p = 1 / 720 + r * (1 / 5040)
-    p = 1 / 120 + r * p
-    p = 1 / 24 + r * p
-    p = 1 / 6 + r * p
-    p = 0.5 + r * p
-    p = 1.0 + r * p
-    p = 1.0 + r * p
+    shifted = multiply_add(x, LOG2_E, MAGIC)
+    r = multiply_add(plain_subtract(shifted, MAGIC), -LN2, x)
+    # Minimax of degree 6 for |r| <= ln(2)/2.
+    p = 0.008374824050589383 + r * 0.0013836835742475305
+    p = 0.04166822618929449 + r * p
+    p = 0.16666420072125315 + r * p
+    p = 0.4999999207508873 + r * p
+    p = 1.000000036344721 + r * p
+    p = 1.0000000005546077 + r * p
     return scale_by_magic(p, shifted)
 
 
@@ -125,16 +129,40 @@ def softmax_sums(g, t, n, golden_max, target_max):
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
-def close_softmax_sums(g, t, n, golden_max, target_max):
-    """A, D and E of n finite elements with every ``|delta| <= CLOSE``: half the work, one exponential each."""
+def very_close_softmax_sums(g, t, n, golden_max, target_max):
+    """A, D and E of n finite elements with every ``|delta| <= VERY_CLOSE``: a third of the work, one short exponential each."""
     a_sum = d_sum = e_sum = 0.0
     for i in range(n):
         u = np.float64(load(g, i)) - golden_max
-        delta = u - (np.float64(load(t, i)) - target_max)
+        delta = plain_subtract(u, np.float64(load(t, i)) - target_max)
         p = weight(u)
         pd = p * delta
-        # The series of (e^-delta - 1 + delta) / delta^2; the term left out is 2e-8 of it at most.
-        series = 1 / 720 - delta * (1 / 5040)
+        # The series of (e^-delta - 1 + delta) / delta^2.
+        series = 1 / 120 - delta * (1 / 720)
+        series = 1 / 24 - delta * series
+        series = 1 / 6 - delta * series
+        series = 0.5 - delta * series
+        a_sum += p
+        e_sum += pd
+        d_sum += pd * delta * series
+    return a_sum, d_sum, e_sum
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def close_softmax_sums(g, t, n, golden_max, target_max):
+    """`very_close_softmax_sums` for every ``|delta| <= CLOSE``: the same with more terms."""
+    a_sum = d_sum = e_sum = 0.0
+    for i in range(n):
+        u = np.float64(load(g, i)) - golden_max
+        delta = plain_subtract(u, np.float64(load(t, i)) - target_max)
+        p = weight(u)
+        pd = p * delta
+        series = 1 / 39916800 - delta * (1 / 479001600)
+        series = 1 / 3628800 - delta * series
+        series = 1 / 362880 - delta * series
+        series = 1 / 40320 - delta * series
+        series = 1 / 5040 - delta * series
+        series = 1 / 720 - delta * series
         series = 1 / 120 - delta * series
         series = 1 / 24 - delta * series
         series = 1 / 6 - delta * series
@@ -143,6 +171,15 @@ def close_softmax_sums(g, t, n, golden_max, target_max):
         e_sum += pd
         d_sum += pd * delta * series
     return a_sum, d_sum, e_sum
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def softmax_sum(g, n, golden_max):
+    """A of n finite elements, as the two functions above find it."""
+    a_sum = 0.0
+    for i in range(n):
+        a_sum += weight(np.float64(load(g, i)) - golden_max)
+    return a_sum
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
@@ -157,9 +194,14 @@ def run_state(g, t, n, max_absolute):
 @njit(cache=True, error_model="numpy", fastmath=False)
 def state_below(g, t, n, golden_max, target_max, max_absolute):
     """`run_state` of n >= 1 elements whose maxima are known."""
+    if max_absolute == 0.0:
+        return n, golden_max + math.log(softmax_sum(g, n, golden_max)), 0.0, 0.0
     # The maxima differ by max_absolute at most, too.
     if max_absolute <= 0.5 * CLOSE:
-        a_sum, d_sum, e_sum = close_softmax_sums(g, t, n, golden_max, target_max)
+        if max_absolute <= 0.5 * VERY_CLOSE:
+            a_sum, d_sum, e_sum = very_close_softmax_sums(g, t, n, golden_max, target_max)
+        else:
+            a_sum, d_sum, e_sum = close_softmax_sums(g, t, n, golden_max, target_max)
         x = (d_sum - e_sum) / a_sum
     else:
         a_sum, b_sum, d_sum, e_sum = softmax_sums(g, t, n, golden_max, target_max)

@@ -1,4 +1,4 @@
-"""A piece of a pair into one record of sums: which kernel runs over which arrays."""
+"""Pieces of pairs into records of sums: which kernel runs over which arrays."""
 
 from __future__ import annotations
 
@@ -6,27 +6,21 @@ import contextlib
 import functools
 import math
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.kernels.cache_dir import cache_lock
-from fastcmp.kernels.pairs import fold_finite, fold_prepared
+from fastcmp.kernels.pairs import IS_CAREFUL, fold_many, fold_prepared
 from fastcmp.kernels.prepare import SCRATCH_ROWS
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, SUMS_DTYPE, as_record, empty_words, merge, row_group, slot
-from fastcmp.kernels.widen import largest_finite, widen
+from fastcmp.kernels.widen import float_table, integer_table, largest_finite, widen
+from fastcmp.kernels.widen_block import BYTE, NATIVE, STORED_AS
 from fastcmp.options import FoldOptions
 
-# The numba type that stands for a storage dtype in the fused kernels.
-_CARRIERS: Final[dict[str, Any]] = {
-    "float32": np.float32(0),
-    "float16": np.uint16(0),
-    "bfloat16": np.int16(0),
-}
-# Elements that are widened at a time: both buffers stay in L3, and the merge of two records (about 60 us) is spread thin.
+# Elements that `widen` takes at a time: both buffers stay in L3, and the merge of two records (about 60 us) is spread thin.
 WIDEN_ELEMENTS: Final = 32 * BLOCK_ELEMENTS
 # Outside of these magnitudes squares, or squares of a last digit, would leave the range of float64.
 _LARGEST_PLAIN: Final = 2.0**400
@@ -37,39 +31,102 @@ _START, _STOP, _ELEMENT_COUNT, _ROW_LENGTH = slot("start"), slot("stop"), slot("
 _HAS_KL, _HAS_ROUNDING = slot("has_kl"), slot("has_rounding")
 _GOLDEN_EXPONENT, _TARGET_EXPONENT = slot("golden_exponent"), slot("target_exponent")
 
+# The numba types of what a kernel sees.
+_TAGS: Final[dict[str, Any]] = {
+    "f4": np.float32(0),
+    "f8": np.float64(0),
+    "i8": np.int64(0),
+    "u8": np.uint64(0),
+    "c16": np.complex128(0),
+}
+# Storage dtypes whose every value is a float32.
+_IN_FLOAT32: Final = frozenset(
+    name for name, dtype in DTYPES.items() if dtype.kind != "complex" and dtype.significand_bits <= 24 and dtype.bits <= 32
+)
 
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """How one pair of storage dtypes is folded: the kernel, the carrier tags, and what each side is widened to (or not)."""
 
-    kernel: Callable[..., None]
-    golden_tag: Any
-    target_tag: Any
-    golden_buffer: str | None = None
-    target_buffer: str | None = None
-    may_scale: bool = False
-    takes_kl: bool = True
+class _Route(NamedTuple):
+    """How a pair of storage dtypes is folded.
 
+    Attributes
+    ----------
+    golden, target : str
+        What elements become: "f4" or "f8", the same for both, block by block in `fold_many`; else numpy widens
+        them a buffer at a time for `fold_prepared`.
+    is_floats : bool
+        `fold_many` takes it.
+    takes_kl : bool
+        There is a divergence of such dtypes.
+    """
 
-_WIDE_TAGS: Final[dict[str, Any]] = {"f8": np.float64(0), "i8": np.int64(0), "u8": np.uint64(0), "c16": np.complex128(0)}
+    golden: str
+    target: str
+    is_floats: bool
+    takes_kl: bool
 
 
 @functools.cache
 def _route(golden: str, target: str, scaled: bool) -> _Route:
     kinds = (DTYPES[golden].kind, DTYPES[target].kind)
     takes_kl = kinds == ("float", "float")
-    if golden in _CARRIERS and target in _CARRIERS:
-        return _Route(fold_finite, _CARRIERS[golden], _CARRIERS[target])
-    if golden == target == "float64":
-        return _Route(fold_finite, np.float64(0), np.float64(0), may_scale=True)
     if "complex" in kinds:
-        return _Route(fold_prepared, _WIDE_TAGS["c16"], _WIDE_TAGS["c16"], "c16", "c16", may_scale=True, takes_kl=False)
+        return _Route("c16", "c16", False, takes_kl=False)
     has_wide = any(name in ("int64", "uint64") for name in (golden, target))
     if has_wide and not (scaled and "float" in kinds):
         buffers = ["u8" if name == "uint64" else "f8" if DTYPES[name].kind == "float" else "i8" for name in (golden, target)]
-        tags = [_WIDE_TAGS[buffer] for buffer in buffers]
-        return _Route(fold_prepared, tags[0], tags[1], buffers[0], buffers[1], takes_kl=False)
-    return _Route(fold_finite, np.float64(0), np.float64(0), "f8", "f8", may_scale=True, takes_kl=takes_kl)
+        return _Route(buffers[0], buffers[1], False, takes_kl=False)
+    wide = "f4" if not scaled and golden in _IN_FLOAT32 and target in _IN_FLOAT32 else "f8"
+    return _Route(wide, wide, True, takes_kl)
+
+
+def _scale_of(golden: str, target: str, options: FoldOptions) -> float | None:
+    """What integers are multiplied with. A bool is not a number of steps, and neither side may be scaled where both are integers."""
+    kinds = {DTYPES[golden].kind, DTYPES[target].kind}
+    return options.scale if "int" in kinds and not kinds <= {"int", "bool"} else None
+
+
+class _Stored(NamedTuple):
+    """How `widened` is to take a storage dtype."""
+
+    stored: int
+    nbytes: int
+    table: int
+    factor: float
+
+
+@functools.cache
+def _stored(dtype: str, wide: str, scale: float | None) -> _Stored:
+    info = DTYPES[dtype]
+    nbytes = np.dtype(info.view).itemsize
+    factor = 1.0 if scale is None or info.kind != "int" else scale
+    if nbytes == 1:
+        return _Stored(BYTE, 1, _table_number(dtype, factor), 1.0)
+    if np.dtype(info.view).kind == "f" and info.view == wide:
+        return _Stored(NATIVE, nbytes, 0, 1.0)
+    return _Stored(STORED_AS[dtype], nbytes, 0, factor)
+
+
+_tables: Final[dict[tuple[str, float], int]] = {}
+_table_rows: list[np.ndarray] = [np.zeros(256)]
+_table_array: np.ndarray = np.zeros((1, 256))
+
+
+def _table_number(dtype: str, factor: float) -> int:
+    """The row of the tables with the value of each byte, times the factor."""
+    global _table_array
+    with _making:
+        number = _tables.get((dtype, factor))
+        if number is None:
+            number = len(_table_rows)
+            values = float_table(dtype) if DTYPES[dtype].kind == "float" else integer_table(dtype).astype(np.float64)
+            with np.errstate(over="ignore", invalid="ignore"):
+                _table_rows.append(values * factor)
+            _table_array = np.stack(_table_rows)
+            _tables[dtype, factor] = number
+    return number
+
+
+_making: Final = threading.Lock()
 
 
 def rounding_dtype(golden: str, target: str) -> str:
@@ -91,13 +148,23 @@ def _rounding_parameters(dtype: str) -> tuple[float, float, float]:
 _local = threading.local()
 
 
-def _scratch() -> tuple[np.ndarray, np.ndarray]:
-    """Room for one prepared block, one per thread."""
+class _Room(NamedTuple):
+    """Room for one block: one prepared, and both sides widened."""
+
+    scratch: np.ndarray
+    index: np.ndarray
+    rooms: np.ndarray
+
+
+def _room() -> _Room:
+    """One per thread."""
     try:
-        return _local.scratch
+        return _local.room
     except AttributeError:
-        _local.scratch = np.empty((SCRATCH_ROWS, BLOCK_ELEMENTS)), np.empty(BLOCK_ELEMENTS, np.int64)
-        return _local.scratch
+        _local.room = _Room(
+            np.empty((SCRATCH_ROWS, BLOCK_ELEMENTS)), np.empty(BLOCK_ELEMENTS, np.int64), np.empty((2, BLOCK_ELEMENTS), np.float64)
+        )
+        return _local.room
 
 
 def _as_bytes(piece: np.ndarray) -> np.ndarray:
@@ -149,83 +216,151 @@ def fold_piece(
     """
     if golden.size != target.size:
         raise ValueError(f"golden has {golden.size} elements but target has {target.size}")
-    # A bool is not a number of steps, and neither side may be scaled where both are integers.
-    kinds = {DTYPES[golden_dtype].kind, DTYPES[target_dtype].kind}
-    scale = options.scale if "int" in kinds and not kinds <= {"int", "bool"} else None
+    scale = _scale_of(golden_dtype, target_dtype, options)
     route = _route(golden_dtype, target_dtype, scale is not None)
-    piece = _Piece(start, element_count, max(row_length, 1), options, rounding_dtype)
-    if route.golden_buffer is None:
-        return _fold_arrays(route, _as_bytes(golden), _as_bytes(target), golden.size, piece)
-    return _fold_widened(route, golden, golden_dtype, target, target_dtype, scale, piece)
+    stand = Stand(start, golden.size, element_count, max(row_length, 1), options.kl, rounding_dtype)
+    if not route.is_floats:
+        return _fold_widened(route, golden, golden_dtype, target, target_dtype, stand, options)
+    job = Job(0, golden_dtype, 0, target_dtype, stand)
+    return _fold_floats(_as_bytes(golden), _as_bytes(target), [job], options)
 
 
-@dataclass(slots=True)
-class _Piece:
-    """Where a run of elements stands in its tensor, and what is wanted of it."""
+class Stand(NamedTuple):
+    """Where a run of elements stands in its tensor, and what is wanted of it.
+
+    Attributes
+    ----------
+    start, count : int
+        Its first element, and how many.
+    element_count, row_length : int
+        Of the whole tensor.
+    kl : bool
+    rounding_dtype : str
+        See `fold_piece`.
+    """
 
     start: int
+    count: int
     element_count: int
     row_length: int
-    options: FoldOptions
+    kl: bool
     rounding_dtype: str
 
 
-def _fold_arrays(route: _Route, golden: np.ndarray, target: np.ndarray, count: int, piece: _Piece) -> np.ndarray:
-    sums = _run(route, route.kernel, golden, target, count, piece, (0, 0))
-    if route.may_scale and count:
-        exponents = _exponents(sums[0])
-        if exponents != (0, 0):
-            sums = _run(route, fold_prepared, golden, target, count, piece, exponents)
+class Job(NamedTuple):
+    """One piece of a pair for `fold_arena`: at which bytes of the arena its sides begin, and as what they are stored."""
+
+    golden_at: int
+    golden_dtype: str
+    target_at: int
+    target_dtype: str
+    stand: Stand
+
+
+def fold_arena(arena: np.ndarray, jobs: Sequence[Job], options: FoldOptions) -> np.ndarray:
+    """Sums of many pieces whose payloads lie in one array, in one call where the dtypes allow it.
+
+    Parameters
+    ----------
+    arena : ndarray of uint8, one-dimensional
+    jobs : sequence of Job
+        `Stand.kl` counts, not that of the options.
+    options : FoldOptions
+
+    Returns
+    -------
+    ndarray of SUMS_DTYPE, shape (len(jobs),)
+        What `fold_piece` gives for each of them, bit for bit.
+    """
+    arena = _as_bytes(arena)
+    by_width: dict[str, list[int]] = {}
+    sums = np.empty(len(jobs), SUMS_DTYPE)
+    for number, job in enumerate(jobs):
+        scale = _scale_of(job.golden_dtype, job.target_dtype, options)
+        route = _route(job.golden_dtype, job.target_dtype, scale is not None)
+        if route.is_floats:
+            by_width.setdefault(route.golden, []).append(number)
+            continue
+        golden, target = (
+            arena[at : at + job.stand.count * np.dtype(DTYPES[dtype].view).itemsize].view(DTYPES[dtype].view)
+            for at, dtype in ((job.golden_at, job.golden_dtype), (job.target_at, job.target_dtype))
+        )
+        sums[number] = _fold_widened(route, golden, job.golden_dtype, target, job.target_dtype, job.stand, options)[0]
+    for numbers in by_width.values():
+        sums[numbers] = _fold_floats(arena, arena, [jobs[number] for number in numbers], options)
     return sums
 
 
-_made: set[tuple[object, type, type]] = set()
+def _fold_floats(
+    golden: np.ndarray, target: np.ndarray, jobs: Sequence[Job], options: FoldOptions, *, is_careful: bool = False
+) -> np.ndarray:
+    """Records of pieces of one width ("f4" or "f8"), all in one call; careful means element by element."""
+    words, wide, job_words, job_numbers = empty_words(len(jobs)), "", [], []
+    for job in jobs:
+        scale = _scale_of(job.golden_dtype, job.target_dtype, options)
+        wide = _route(job.golden_dtype, job.target_dtype, scale is not None).golden
+        g, t = _stored(job.golden_dtype, wide, scale), _stored(job.target_dtype, wide, scale)
+        places = (job.golden_at, job.target_at, job.stand.count, row_group(job.stand.row_length))
+        may_be_same = job.golden_dtype == job.target_dtype and not is_careful
+        job_words.append((*places, g.stored, t.stored, g.nbytes, t.nbytes, g.table, t.table, may_be_same, is_careful))
+        job_numbers.append((options.relative_floor, *_rounding_parameters(job.stand.rounding_dtype), g.factor, t.factor))
+    _place(words, jobs)
+    call = _Call(golden, target, wide, np.array(job_words, np.int64), np.array(job_numbers, np.float64))
+    call.run(words)
+    if wide == "f8":
+        for number, record in enumerate(as_record(words)):
+            exponents = _exponents(record)
+            if exponents != (0, 0):
+                again = slice(number, number + 1)
+                words[again] = empty_words(1)
+                _place(words[again], jobs[again])
+                words[number, [_GOLDEN_EXPONENT, _TARGET_EXPONENT]] = exponents
+                call.job_words[number, IS_CAREFUL] = 1
+                call.run(words, again)
+    return as_record(words)
+
+
+class _Call(NamedTuple):
+    """The arguments of `fold_many` that are made once for a list of jobs."""
+
+    golden: np.ndarray
+    target: np.ndarray
+    wide: str
+    job_words: np.ndarray
+    job_numbers: np.ndarray
+
+    def run(self, words: np.ndarray, rows: slice = slice(None)) -> None:
+        """Add the pieces of some rows to their records."""
+        counts, tag, tables = words[rows], _TAGS[self.wide], _table_array
+        with _made_once(fold_many, self.wide, self.wide):
+            fold_many(
+                counts.view(np.float64), counts, self.golden, self.target, tag, self.job_words[rows], self.job_numbers[rows], tables, *_room()
+            )
+
+
+def _place(words: np.ndarray, jobs: Sequence[Job]) -> None:
+    """Write into empty records where their pieces stand."""
+    rows = []
+    for job in jobs:
+        stand = job.stand
+        takes_kl = stand.kl and DTYPES[job.golden_dtype].kind == DTYPES[job.target_dtype].kind == "float"
+        rows.append(
+            (stand.start, stand.start + stand.count, stand.element_count, stand.row_length, takes_kl, stand.rounding_dtype != "")
+        )
+    words[:, [_START, _STOP, _ELEMENT_COUNT, _ROW_LENGTH, _HAS_KL, _HAS_ROUNDING]] = rows
+
+
+_made: set[tuple[object, str, str]] = set()
 _NOTHING: Final = contextlib.nullcontext()
 
 
-def _made_once(kernel: Callable[..., None], route: _Route) -> contextlib.AbstractContextManager[None]:
+def _made_once(kernel: object, golden: str, target: str) -> contextlib.AbstractContextManager[None]:
     """Around a call that may compile: the first of each specialisation holds the lock of the kernel cache."""
-    specialisation = (kernel, type(route.golden_tag), type(route.target_tag))
+    specialisation = (kernel, golden, target)
     if specialisation in _made:
         return _NOTHING
     _made.add(specialisation)
     return cache_lock()
-
-
-def _run(
-    route: _Route,
-    kernel: Callable[..., None],
-    golden: np.ndarray,
-    target: np.ndarray,
-    count: int,
-    piece: _Piece,
-    exponents: tuple[int, int],
-) -> np.ndarray:
-    counts = empty_words()
-    counts[_START] = piece.start
-    counts[_STOP] = piece.start + count
-    counts[_ELEMENT_COUNT] = piece.element_count
-    counts[_ROW_LENGTH] = piece.row_length
-    counts[_HAS_KL] = piece.options.kl and route.takes_kl
-    counts[_HAS_ROUNDING] = piece.rounding_dtype != ""
-    counts[_GOLDEN_EXPONENT], counts[_TARGET_EXPONENT] = exponents
-    scratch, index = _scratch()
-    with _made_once(kernel, route):
-        kernel(
-            counts.view(np.float64),
-            counts,
-            golden,
-            target,
-            route.golden_tag,
-            route.target_tag,
-            count,
-            row_group(piece.row_length),
-            float(piece.options.relative_floor),
-            _rounding_parameters(piece.rounding_dtype),
-            scratch,
-            index,
-        )
-    return as_record(counts)
 
 
 def _exponents(sums: np.void) -> tuple[int, int]:
@@ -248,25 +383,58 @@ def _side_exponent(sums: np.void, side: str) -> int | None:
 
 
 def _fold_widened(
-    route: _Route, golden: np.ndarray, golden_dtype: str, target: np.ndarray, target_dtype: str, scale: float | None, piece: _Piece
+    route: _Route, golden: np.ndarray, golden_dtype: str, target: np.ndarray, target_dtype: str, stand: Stand, options: FoldOptions
 ) -> np.ndarray:
+    """64-bit integers and complex numbers: widened by numpy, a bounded buffer at a time."""
     sums: np.ndarray | None = None
     length = min(golden.size, WIDEN_ELEMENTS)
-    golden_buffer, target_buffer = np.empty(length, route.golden_buffer), np.empty(length, route.target_buffer)
+    golden_buffer, target_buffer = np.empty(length, route.golden), np.empty(length, route.target)
     for first in range(0, max(golden.size, 1), WIDEN_ELEMENTS):
         stop = min(golden.size, first + WIDEN_ELEMENTS)
         g, t = golden_buffer[: stop - first], target_buffer[: stop - first]
         widen(golden[first:stop], golden_dtype, g)
         widen(target[first:stop], target_dtype, t)
-        if scale is not None:
-            integer_side = g if DTYPES[golden_dtype].kind == "int" else t
-            with np.errstate(over="ignore", invalid="ignore"):
-                integer_side *= scale
-        part = _Piece(piece.start + first, piece.element_count, piece.row_length, piece.options, piece.rounding_dtype)
-        folded = _fold_arrays(route, _as_bytes(g), _as_bytes(t), stop - first, part)
+        folded = _fold_prepared(route, g, t, stand._replace(start=stand.start + first, count=stop - first, kl=False), options)
         sums = folded if sums is None else merge(sums, folded)
     assert sums is not None
     return sums
+
+
+def _fold_prepared(route: _Route, golden: np.ndarray, target: np.ndarray, stand: Stand, options: FoldOptions) -> np.ndarray:
+    sums = _run_prepared(route, golden, target, stand, options, (0, 0))
+    if route.golden == "c16" and golden.size:
+        exponents = _exponents(sums[0])
+        if exponents != (0, 0):
+            sums = _run_prepared(route, golden, target, stand, options, exponents)
+    return sums
+
+
+def _run_prepared(
+    route: _Route, golden: np.ndarray, target: np.ndarray, stand: Stand, options: FoldOptions, exponents: tuple[int, int]
+) -> np.ndarray:
+    words = empty_words(1)
+    counts = words[0]
+    counts[_START], counts[_STOP] = stand.start, stand.start + stand.count
+    counts[_ELEMENT_COUNT], counts[_ROW_LENGTH] = stand.element_count, stand.row_length
+    counts[_HAS_ROUNDING] = stand.rounding_dtype != ""
+    counts[_GOLDEN_EXPONENT], counts[_TARGET_EXPONENT] = exponents
+    room = _room()
+    with _made_once(fold_prepared, route.golden, route.target):
+        fold_prepared(
+            counts.view(np.float64),
+            counts,
+            _as_bytes(golden),
+            _as_bytes(target),
+            _TAGS[route.golden],
+            _TAGS[route.target],
+            stand.count,
+            row_group(stand.row_length),
+            float(options.relative_floor),
+            _rounding_parameters(stand.rounding_dtype),
+            room.scratch,
+            room.index,
+        )
+    return as_record(words)
 
 
 def warm(dtype_pairs: Iterable[tuple[str, str]], kl: bool = False) -> None:
@@ -279,8 +447,6 @@ def warm(dtype_pairs: Iterable[tuple[str, str]], kl: bool = False) -> None:
     for golden, target in set(dtype_pairs):
         g, t = np.zeros(1, DTYPES[golden].view), np.zeros(1, DTYPES[target].view)
         fold_piece(g, golden, t, target, start=0, element_count=1, row_length=1, options=options)
-        if golden == target == "float64":
-            _run(_route(golden, target, False), fold_prepared, _as_bytes(g), _as_bytes(t), 1, _Piece(0, 1, 1, options, ""), (0, 0))
 
 
-__all__ = ["SUMS_DTYPE", "fold_piece", "rounding_dtype", "warm"]
+__all__ = ["SUMS_DTYPE", "Job", "Stand", "fold_arena", "fold_piece", "rounding_dtype", "warm"]

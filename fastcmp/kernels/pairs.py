@@ -1,11 +1,11 @@
 """The fused kernel: one pass over both sides of a piece, every sum of the report.
 
-A block whose elements are all finite goes through `block_stats`, which may reorder additions and is vectorised; any other
-block is first prepared element by element into a scratch of finite positions, and folded from there. Compensation is
-between blocks, in functions without fast-math flags (with them it would be optimised away: error 4e-16 becomes 2e-1).
+A block of any storage dtype is first widened into float32 or float64. If its elements are all finite it goes through
+`block_stats`, which may reorder additions and is vectorised; any other block is prepared element by element into a scratch
+of finite positions, and folded from there. Compensation is between blocks, in functions without fast-math flags (with them
+it would be optimised away: error 4e-16 becomes 2e-1).
 
-Callers see to it that ``f`` and ``c`` are float64 and int64 views of one `SUMS_DTYPE` record, that payloads are read-only
-one-dimensional uint8 arrays of enough bytes, and that ``scratch`` and ``index`` hold a block.
+Callers see to it that payloads are read-only one-dimensional uint8 arrays of enough bytes.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -17,17 +17,23 @@ import math
 import numpy as np
 
 from fastcmp.kernels import divergence
-from fastcmp.kernels.blocks import block_stats, first_position, rounding_squared
+from fastcmp.kernels.blocks import block_stats, first_position, rounding_squared, same_stats
 from fastcmp.kernels.prepare import DIFFERENCE, GOLDEN, PLAIN_GOLDEN, PLAIN_TARGET, PRODUCT, RATIO, TARGET, prepare
 from fastcmp.kernels.rows import add_row_part, add_runs, settle_open_row
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, slot
 from fastcmp.kernels.vector import advance, load, pointer
+from fastcmp.kernels.widen_block import same_bytes, widened
 
 from numba import njit  # isort: skip
 
 # From this row length on a block never crosses a row, so its sums are the row's; shorter rows take a second pass
 # over the block while it is in L1. A pass costs a quarter of the block, the end of a block about 150 elements.
 ROW_BLOCKS = 512
+
+# What `fold_many` is told about a piece. Positions in the payloads are in bytes; a table is the number of a row of the tables.
+GOLDEN_AT, TARGET_AT, COUNT, GROUP, GOLDEN_STORED, TARGET_STORED, GOLDEN_BYTES, TARGET_BYTES = range(8)
+GOLDEN_TABLE, TARGET_TABLE, MAY_BE_SAME, IS_CAREFUL = range(8, 12)
+FLOOR, GRID, SMALLEST, LARGEST, GOLDEN_FACTOR, TARGET_FACTOR = range(6)
 SUM_GOLDEN, SUM_TARGET = slot("sum_golden"), slot("sum_target")
 SUM_GOLDEN_SQUARED, SUM_TARGET_SQUARED = slot("sum_golden_squared"), slot("sum_target_squared")
 SUM_PRODUCT, SUM_DIFFERENCE_SQUARED = slot("sum_product"), slot("sum_difference_squared")
@@ -173,37 +179,20 @@ def block_end(position, begin, n, group):
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
-def fold_finite(f, c, golden, target, golden_tag, target_tag, n, group, floor, rounding, scratch, index):
-    """Fold a piece of n elements, block by block, the fast way wherever a block is finite."""
-    g_base = pointer(golden, golden_tag)
-    t_base = pointer(target, target_tag)
-    position = 0
-    while position < n:
-        begin = c[START] + position
-        end = block_end(position, begin, n, group)
-        count = end - position
-        g = advance(g_base, position)
-        t = advance(t_base, position)
-        stats = block_stats(g, t, count, floor)
-        if not stats[18]:
-            add_block(f, c, g, t, count, begin, stats)
-            if group >= ROW_BLOCKS:
-                add_row_part(f, c, begin + count, group, stats[5], stats[2], 0)
-                if c[HAS_KL]:
-                    state = divergence.state_below(g, t, count, stats[8], stats[10], stats[12])
-                    divergence.add_run(f, c, begin + count, state)
-            else:
-                add_runs(f, c, g, t, count, begin, group)
-            if c[HAS_KL] and group < ROW_BLOCKS:
-                add_kl_runs(f, c, g, t, count, begin, stats[12])
-            if c[HAS_ROUNDING]:
-                add_compensated(f, SUM_ROUNDING_SQUARED, rounding_squared(g, count, rounding[0], rounding[1], rounding[2], 1.0))
-        else:
-            fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratch, index)
-        position = end
-    settle_open_row(f, c, group)
-    if c[HAS_KL]:
-        divergence.settle_open_row(f, c, c[STOP])
+def fold_finite_block(f, c, g, t, count, begin, group, rounding, stats):
+    """Fold one block of which `block_stats` or `same_stats` found that it is finite."""
+    add_block(f, c, g, t, count, begin, stats)
+    if group >= ROW_BLOCKS:
+        add_row_part(f, c, begin + count, group, stats[5], stats[2], 0)
+        if c[HAS_KL]:
+            state = divergence.state_below(g, t, count, stats[8], stats[10], stats[12])
+            divergence.add_run(f, c, begin + count, state)
+    else:
+        add_runs(f, c, g, t, count, begin, group)
+        if c[HAS_KL]:
+            add_kl_runs(f, c, g, t, count, begin, stats[12])
+    if c[HAS_ROUNDING]:
+        add_compensated(f, SUM_ROUNDING_SQUARED, rounding_squared(g, count, rounding[0], rounding[1], rounding[2], 1.0))
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
@@ -220,8 +209,66 @@ def fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratc
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
+def settle_open_rows(f, c, group):
+    """At the end of a piece."""
+    settle_open_row(f, c, group)
+    if c[HAS_KL]:
+        divergence.settle_open_row(f, c, c[STOP])
+
+
+@njit(cache=True, error_model="numpy", fastmath=False)
+def fold_floats(f, c, golden, target, tag, job, numbers, tables, scratch, index, rooms):
+    """Fold one piece of `fold_many`, block by block, the fast way wherever a block is finite."""
+    n, group, floor = job[COUNT], job[GROUP], numbers[FLOOR]
+    rounding = (numbers[GRID], numbers[SMALLEST], numbers[LARGEST])
+    golden_room, target_room = pointer(rooms[0], tag), pointer(rooms[1], tag)
+    position = 0
+    while position < n:
+        begin = c[START] + position
+        end = block_end(position, begin, n, group)
+        count = end - position
+        g_raw = advance(golden, job[GOLDEN_AT] + position * job[GOLDEN_BYTES])
+        t_raw = advance(target, job[TARGET_AT] + position * job[TARGET_BYTES])
+        g = widened(g_raw, job[GOLDEN_STORED], tables[job[GOLDEN_TABLE]], numbers[GOLDEN_FACTOR], golden_room, tag, count)
+        if job[MAY_BE_SAME] != 0 and same_bytes(g_raw, t_raw, count * job[GOLDEN_BYTES]):
+            t = g
+            stats = same_stats(g, count, floor)
+        else:
+            t = widened(t_raw, job[TARGET_STORED], tables[job[TARGET_TABLE]], numbers[TARGET_FACTOR], target_room, tag, count)
+            stats = block_stats(g, t, count, floor)
+        if stats[18] or job[IS_CAREFUL] != 0:
+            fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratch, index)
+        else:
+            fold_finite_block(f, c, g, t, count, begin, group, rounding, stats)
+        position = end
+    settle_open_rows(f, c, group)
+
+
+@njit(cache=True, error_model="numpy", fastmath=False)
+def fold_many(floats, counts, golden, target, tag, jobs, numbers, tables, scratch, index, rooms):
+    """Fold pieces of any number of pairs whose values are all exact in the type of ``tag``.
+
+    Parameters
+    ----------
+    floats, counts : ndarray of float64 and of int64, shape (k, words)
+        Two views of k records of `SUMS_DTYPE`, empty but for where each piece stands.
+    golden, target : ndarray of uint8
+        Payloads of all pieces; may be the same array.
+    tag : float32 or float64
+    jobs : ndarray of int64, shape (k, 12)
+    numbers : ndarray of float64, shape (k, 6)
+    tables : ndarray of float64, shape (any, 256)
+    scratch, index, rooms
+        Room for one block: see `prepare`; for each side as much as a block of the type of ``tag`` takes.
+    """
+    g_base, t_base = pointer(golden, np.uint8(0)), pointer(target, np.uint8(0))
+    for k in range(jobs.shape[0]):
+        fold_floats(floats[k], counts[k], g_base, t_base, tag, jobs[k], numbers[k], tables, scratch, index, rooms)
+
+
+@njit(cache=True, error_model="numpy", fastmath=False)
 def fold_prepared(f, c, golden, target, golden_tag, target_tag, n, group, floor, rounding, scratch, index):
-    """Fold a piece of n elements element by element: 64-bit integers, complex, and float64 whose squares leave the range."""
+    """Fold a piece of n elements element by element: 64-bit integers and complex numbers."""
     g_base = pointer(golden, golden_tag)
     t_base = pointer(target, target_tag)
     position = 0
@@ -232,6 +279,4 @@ def fold_prepared(f, c, golden, target, golden_tag, target_tag, n, group, floor,
             f, c, advance(g_base, position), advance(t_base, position), end - position, begin, group, floor, rounding, scratch, index
         )
         position = end
-    settle_open_row(f, c, group)
-    if c[HAS_KL]:
-        divergence.settle_open_row(f, c, c[STOP])
+    settle_open_rows(f, c, group)

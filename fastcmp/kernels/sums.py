@@ -116,26 +116,26 @@ def _make_empty_words() -> np.ndarray:
         record[name] = math.inf
     for name in ("max_absolute_index", "worst_row"):
         record[name] = -1
-    return record.view(np.int64).copy()
+    return record.view(np.int64).reshape(1, -1).copy()
 
 
 _EMPTY_WORDS: Final = _make_empty_words()
 
 
-def empty_words() -> np.ndarray:
-    """The words of an empty record, int64, to be seen as floats too. numpy takes 15 us to copy the record itself, 0.2 us for these."""
-    return _EMPTY_WORDS.copy()
+def empty_words(count: int) -> np.ndarray:
+    """The words of empty records, int64, shape (count, words), to be seen as floats too: much faster to make than records."""
+    return np.repeat(_EMPTY_WORDS, count, axis=0)
 
 
 def as_record(words: np.ndarray) -> np.ndarray:
-    """The record, shape (1,), over the same words."""
-    record: np.ndarray = np.ndarray((1,), SUMS_DTYPE, words)
+    """The records, shape (count,), over the same words."""
+    record: np.ndarray = np.ndarray((words.shape[0],), SUMS_DTYPE, words)
     return record
 
 
 def empty() -> np.ndarray:
     """Sums of no element at all, shape (1,): the left neutral element of `merge`."""
-    return as_record(empty_words())
+    return as_record(empty_words(1))
 
 
 def merge(left: np.ndarray, right: np.ndarray) -> np.ndarray:

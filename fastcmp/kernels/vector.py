@@ -1,8 +1,8 @@
 """LLVM instructions that numba does not offer, each chosen because a loop does not vectorise (or is not correct) without it.
 
-A *carrier* is the numba type that stands for a storage dtype while it is loaded: float64, float32, uint16 for float16
-and int16 for bfloat16. Payloads come as uint8 arrays and a carrier tag, because an unaligned or a writable array would each
-be another numba type, and so another compilation; loads are emitted with alignment 1, which costs nothing on x86-64.
+Payloads come as uint8 arrays, because an unaligned or a writable array would each be another numba type, and so another
+compilation, and are read through pointers; loads are emitted with alignment 1, which costs nothing on x86-64. A *tag* is a
+value that only says which type a pointer points to.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -18,18 +18,26 @@ from llvmlite import ir  # noqa: E402
 from numba import njit, types  # noqa: E402
 from numba.extending import intrinsic  # noqa: E402
 
-_HALF = (types.uint16, types.int16)
-
 
 @intrinsic
 def pointer(typingctx, payload, tag):
-    """Address of the first element of a uint8 array, read as the carrier of ``tag``."""
+    """Address of the first element of an array, read as elements of the type of ``tag``."""
 
     def codegen(context, builder, signature, args):
         array = context.make_array(signature.args[0])(context, builder, args[0])
         return builder.bitcast(array.data, context.get_value_type(signature.return_type))
 
     return types.CPointer(tag)(payload, tag), codegen
+
+
+@intrinsic
+def reinterpret(typingctx, base, tag):
+    """The same address, read as elements of the type of ``tag``."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(tag)(base, tag), codegen
 
 
 @intrinsic
@@ -44,21 +52,48 @@ def advance(typingctx, base, count):
 
 @intrinsic
 def load(typingctx, base, index):
-    """One element, exactly: float64 for a float64 carrier, float32 for the others."""
-    carrier = base.dtype
-    result = types.float32 if carrier in _HALF else carrier
+    """One element as it is."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(builder.gep(args[0], [args[1]]), align=1)
+
+    return base.dtype(base, types.int64), codegen
+
+
+@intrinsic
+def load_float16(typingctx, base, index):
+    """One float16, exactly, as float32. ``base`` is a pointer to uint16: numba has no float16 on CPUs."""
 
     def codegen(context, builder, signature, args):
         raw = builder.load(builder.gep(args[0], [args[1]]), align=1)
-        if carrier == types.uint16:
-            # Becomes vcvtph2ps where the CPU has F16C.
-            return builder.fpext(builder.bitcast(raw, ir.HalfType()), ir.FloatType())
-        if carrier == types.int16:
-            wide = builder.shl(builder.zext(raw, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
-            return builder.bitcast(wide, ir.FloatType())
-        return raw
+        # Becomes vcvtph2ps where the CPU has F16C.
+        return builder.fpext(builder.bitcast(raw, ir.HalfType()), ir.FloatType())
 
-    return result(base, types.int64), codegen
+    return types.float32(base, types.int64), codegen
+
+
+@intrinsic
+def load_bfloat16(typingctx, base, index):
+    """One bfloat16, exactly, as float32. ``base`` is a pointer to uint16."""
+
+    def codegen(context, builder, signature, args):
+        raw = builder.load(builder.gep(args[0], [args[1]]), align=1)
+        wide = builder.shl(builder.zext(raw, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
+        return builder.bitcast(wide, ir.FloatType())
+
+    return types.float32(base, types.int64), codegen
+
+
+@intrinsic
+def store(typingctx, base, index, value):
+    """Write one number, converted to the type that ``base`` points to."""
+
+    def codegen(context, builder, signature, args):
+        number = context.cast(builder, args[2], signature.args[2], base.dtype)
+        builder.store(number, builder.gep(args[0], [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(base, types.int64, value), codegen
 
 
 @intrinsic
@@ -160,6 +195,18 @@ def plain_subtract(a, b):
 def subtract_multiple(x, count, high, low):
     """``x - count * (high + low)``, the parts in this order."""
     return (x - count * high) - count * low
+
+
+@intrinsic
+def multiply_add(typingctx, a, b, c):
+    """``a * b + c`` of float64, rounded once where the CPU can."""
+
+    def codegen(context, builder, signature, args):
+        double = ir.DoubleType()
+        fused = builder.module.declare_intrinsic("llvm.fmuladd", [double], ir.FunctionType(double, [double] * 3))
+        return builder.call(fused, args)
+
+    return types.float64(types.float64, types.float64, types.float64), codegen
 
 
 @intrinsic

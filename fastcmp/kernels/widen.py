@@ -37,8 +37,10 @@ def float_table(dtype: str) -> np.ndarray:
 
 @functools.cache
 def integer_table(dtype: str) -> np.ndarray:
-    """Value of each of the 256 codes of bool, int4 or uint1, int64. Any byte but zero is true."""
+    """Value of each of the 256 codes of bool or of an integer of at most 8 bits, int64. Any byte but zero is true."""
     codes = np.arange(256, dtype=np.int64)
+    if DTYPES[dtype].bits == 8 and dtype != "bool":
+        return codes.astype(np.uint8).view(DTYPES[dtype].view).astype(np.int64)
     if dtype == "bool":
         return (codes != 0).astype(np.int64)
     if dtype == "uint1":

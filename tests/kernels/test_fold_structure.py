@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastcmp.kernels import cache_dir, pairs, prepare
-from fastcmp.kernels.fold import _fold_arrays, _Piece, _Route, _route, fold_piece, warm
-from fastcmp.kernels.pairs import fold_finite, fold_prepared
+from fastcmp.kernels.fold import Job, Stand, _fold_floats, fold_arena, fold_piece, warm
+from fastcmp.kernels.pairs import fold_many, fold_prepared
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, SUMS_DTYPE, empty, merge
 from fastcmp.metrics import finish
 from fastcmp.options import CompareOptions, FoldOptions
@@ -109,21 +109,15 @@ def test_pieces_of_very_different_magnitude_merge(left: float, right: float) -> 
     oracle.assert_close_metrics(found, oracle.reference(golden.tolist(), target.tolist(), (200,)), max(left, right))
 
 
-def prepared_route(dtype: str) -> _Route:
-    route = _route(dtype, dtype, False)
-    return _Route(fold_prepared, route.golden_tag, route.target_tag)
-
-
 @pytest.mark.parametrize("dtype", FUSED)
 @pytest.mark.parametrize("length", [10, 100, 1000, 5000])
-def test_the_fast_path_equals_the_careful_path(dtype: str, length: int) -> None:
-    golden, target = noisy(20000, dtype, 5)
-    piece = _Piece(0, 20000, length, OPTIONS, "bfloat16" if dtype in ("float32", "float64") else "")
-    arrays = [array.view(np.uint8).view() for array in (golden, target)]
-    for array in arrays:
-        array.flags.writeable = False
-    fast = _fold_arrays(_route(dtype, dtype, False), *arrays, 20000, piece)
-    careful = _fold_arrays(prepared_route(dtype), *arrays, 20000, piece)
+@pytest.mark.parametrize("is_same", [False, True])
+def test_the_fast_paths_equal_the_careful_path(dtype: str, length: int, is_same: bool) -> None:
+    golden, target = (array.view(np.uint8) for array in noisy(20000, dtype, 5))
+    target = golden.copy() if is_same else target
+    stand = Stand(0, 20000, 20000, length, True, "bfloat16" if dtype in ("float32", "float64") else "")
+    jobs = [Job(0, dtype, 0, dtype, stand)]
+    fast, careful = (_fold_floats(golden, target, jobs, OPTIONS, is_careful=is_careful) for is_careful in (False, True))
     assert_same(fast, careful, dtype, (20000 // length, length))
 
 
@@ -131,7 +125,7 @@ def test_the_fast_path_equals_the_careful_path(dtype: str, length: int) -> None:
 def test_unaligned_and_read_only_payloads_are_neither_copied_nor_compiled_again(dtype: str) -> None:
     golden, target = noisy(9000, dtype)
     expected = fold(golden, target, dtype, 0, 9000, 300)
-    compiled = len(fold_finite.signatures)
+    compiled = len(fold_many.signatures)
     for offset in (0, 1, 3):
         for writeable in (True, False):
             memory = np.zeros(golden.nbytes + 8, np.uint8)
@@ -140,7 +134,7 @@ def test_unaligned_and_read_only_payloads_are_neither_copied_nor_compiled_again(
             moved.flags.writeable = writeable
             assert np.shares_memory(memory, moved)
             assert fold(moved, target, dtype, 0, 9000, 300).tobytes() == expected.tobytes()
-    assert len(fold_finite.signatures) == compiled
+    assert len(fold_many.signatures) == compiled
 
 
 @pytest.mark.parametrize("position", [0, 1, 4095, 4096, 8191, 9999])
@@ -178,16 +172,15 @@ def _vector_register() -> str:
 
 
 @pytest.mark.skipif(not _vector_register(), reason="an x86-64 CPU with AVX2 or AVX-512 shows vectorisation in its register names")
-@pytest.mark.parametrize("dtype", FUSED)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_loops_stay_vectorised(dtype: str, tmp_path: Path) -> None:
     """Packed divisions, products and comparisons in the widest registers; one scalar reduction makes the whole loop scalar."""
     program = f"""
 import numpy as np
 from numba import njit
 from fastcmp.kernels import blocks, divergence
-from fastcmp.kernels.fold import _route
 from fastcmp.kernels.vector import pointer
-tag = _route({dtype!r}, {dtype!r}, False).golden_tag
+tag = np.{dtype}(0)
 @njit
 def stats(g, t, tag, n):
     return blocks.block_stats(pointer(g, tag), pointer(t, tag), n, 2.0**-23)
@@ -220,7 +213,7 @@ def test_a_kernel_is_loaded_from_the_cache_by_the_next_process(tmp_path: Path) -
 import numpy as np
 from fastcmp.kernels import fold, pairs
 fold.warm([("float32", "float32")], kl=True)
-stats = pairs.fold_finite.stats
+stats = pairs.fold_many.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
     environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(pairs.__file__).parents[2])}
@@ -249,12 +242,12 @@ def test_a_cache_directory_of_the_user_is_respected(monkeypatch: pytest.MonkeyPa
 
 def test_warming_leaves_nothing_to_compile() -> None:
     warm([("float32", "bfloat16"), ("float64", "float64"), ("int8", "float32")], kl=True)
-    compiled = len(fold_finite.signatures), len(fold_prepared.signatures)
+    compiled = len(fold_many.signatures), len(fold_prepared.signatures)
     golden, target = noisy(100, "float32")[0], noisy(100, "bfloat16")[1]
     fold_piece(golden, "float32", target, "bfloat16", start=0, element_count=100, row_length=10, options=FoldOptions())
     huge = np.full(10, 1e300)
     fold_piece(huge, "float64", huge, "float64", start=0, element_count=10, row_length=10, options=FoldOptions())
-    assert (len(fold_finite.signatures), len(fold_prepared.signatures)) == compiled
+    assert (len(fold_many.signatures), len(fold_prepared.signatures)) == compiled
 
 
 def test_scratch_rows_are_all_named() -> None:
