@@ -14,7 +14,7 @@ from fastcmp.kernels.vector import (
     choose,
     is_nonfinite,
     larger,
-    load,
+    load_value,
     plain_add,
     plain_subtract,
     power_of_two_below,
@@ -36,14 +36,14 @@ def block_stats(g, t, n, floor):
 
     ``bad``: an element is not finite, or (float64 only) so large that its square is not.
     """
-    golden_max = golden_min = load(g, 0)
-    target_max = target_min = load(t, 0)
+    golden_max = golden_min = load_value(g, 0)
+    target_max = target_min = load_value(t, 0)
     near_zero = counts = 0
     golden_sum = target_sum = golden_squared = target_squared = product = 0.0
     difference_squared = absolute = relative = max_absolute = max_relative = 0.0
     for i in range(n):
-        x = load(g, i)
-        y = load(t, i)
+        x = load_value(g, i)
+        y = load_value(t, i)
         golden_max = larger(x, golden_max)
         golden_min = smaller(x, golden_min)
         target_max = larger(y, target_max)
@@ -98,11 +98,11 @@ def block_stats(g, t, n, floor):
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def same_stats(g, n, floor):
     """`block_stats` of n >= 1 elements beside the very same ones."""
-    largest = smallest = load(g, 0)
+    largest = smallest = load_value(g, 0)
     near_zero = 0
     total = squared = 0.0
     for i in range(n):
-        x = load(g, i)
+        x = load_value(g, i)
         largest = larger(x, largest)
         smallest = smaller(x, smallest)
         a = np.float64(x)
@@ -119,7 +119,7 @@ def first_position(g, t, n, value):
     """Index of the first element whose absolute difference is ``value``; n if there is none."""
     position = np.int64(n)
     for i in range(n):
-        difference = abs(np.float64(load(t, i)) - np.float64(load(g, i)))
+        difference = abs(np.float64(load_value(t, i)) - np.float64(load_value(g, i)))
         position = smaller_index(choose(difference == value, np.int64(i), np.int64(n)), position)
     return position
 
@@ -129,8 +129,8 @@ def row_sums(g, t, n):
     """Sum of squared differences and sum of squared golden values of n finite elements."""
     difference_squared = golden_squared = 0.0
     for i in range(n):
-        a = np.float64(load(g, i))
-        difference = np.float64(load(t, i)) - a
+        a = np.float64(load_value(g, i))
+        difference = np.float64(load_value(t, i)) - a
         difference_squared += difference * difference
         golden_squared += a * a
     return difference_squared, golden_squared
@@ -145,7 +145,7 @@ def rounding_squared(g, n, grid, smallest, largest, factor):
     """
     total = 0.0
     for i in range(n):
-        a = np.float64(load(g, i))
+        a = np.float64(load_value(g, i))
         magic = grid * larger(power_of_two_below(a), smallest)
         rounded = plain_subtract(plain_add(a, magic), magic)
         error = choose(abs(rounded) <= largest, plain_subtract(rounded, a), 0.0) * factor

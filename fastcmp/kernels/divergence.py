@@ -21,7 +21,7 @@ from fastcmp.kernels.sums import join_kl_states, slot
 from fastcmp.kernels.vector import (
     choose,
     larger,
-    load,
+    load_value,
     multiply_add,
     plain_add,
     plain_subtract,
@@ -101,11 +101,11 @@ def weight(x):
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def maxima(g, t, n):
     """Largest golden and largest target value of n >= 1 finite elements."""
-    golden = load(g, 0)
-    target = load(t, 0)
+    golden = load_value(g, 0)
+    target = load_value(t, 0)
     for i in range(n):
-        golden = larger(load(g, i), golden)
-        target = larger(load(t, i), target)
+        golden = larger(load_value(g, i), golden)
+        target = larger(load_value(t, i), target)
     return np.float64(golden), np.float64(target)
 
 
@@ -114,8 +114,8 @@ def softmax_sums(g, t, n, golden_max, target_max):
     """A, sum e^v, D and E of n finite elements."""
     a_sum = b_sum = d_sum = e_sum = 0.0
     for i in range(n):
-        u = larger(np.float64(load(g, i)) - golden_max, LOWEST)
-        v = larger(np.float64(load(t, i)) - target_max, LOWEST)
+        u = larger(np.float64(load_value(g, i)) - golden_max, LOWEST)
+        v = larger(np.float64(load_value(t, i)) - target_max, LOWEST)
         delta = u - v
         p = exponential(u)
         q = exponential(v)
@@ -133,8 +133,8 @@ def very_close_softmax_sums(g, t, n, golden_max, target_max):
     """A, D and E of n finite elements with every ``|delta| <= VERY_CLOSE``: a third of the work, one short exponential each."""
     a_sum = d_sum = e_sum = 0.0
     for i in range(n):
-        u = np.float64(load(g, i)) - golden_max
-        delta = plain_subtract(u, np.float64(load(t, i)) - target_max)
+        u = np.float64(load_value(g, i)) - golden_max
+        delta = plain_subtract(u, np.float64(load_value(t, i)) - target_max)
         p = weight(u)
         pd = p * delta
         # The series of (e^-delta - 1 + delta) / delta^2.
@@ -153,8 +153,8 @@ def close_softmax_sums(g, t, n, golden_max, target_max):
     """`very_close_softmax_sums` for every ``|delta| <= CLOSE``: the same with more terms."""
     a_sum = d_sum = e_sum = 0.0
     for i in range(n):
-        u = np.float64(load(g, i)) - golden_max
-        delta = plain_subtract(u, np.float64(load(t, i)) - target_max)
+        u = np.float64(load_value(g, i)) - golden_max
+        delta = plain_subtract(u, np.float64(load_value(t, i)) - target_max)
         p = weight(u)
         pd = p * delta
         series = 1 / 39916800 - delta * (1 / 479001600)
@@ -178,7 +178,7 @@ def softmax_sum(g, n, golden_max):
     """A of n finite elements, as the two functions above find it."""
     a_sum = 0.0
     for i in range(n):
-        a_sum += weight(np.float64(load(g, i)) - golden_max)
+        a_sum += weight(np.float64(load_value(g, i)) - golden_max)
     return a_sum
 
 

@@ -21,14 +21,18 @@ from fastcmp.kernels.blocks import block_stats, first_position, rounding_squared
 from fastcmp.kernels.prepare import DIFFERENCE, GOLDEN, PLAIN_GOLDEN, PLAIN_TARGET, PRODUCT, RATIO, TARGET, prepare
 from fastcmp.kernels.rows import add_row_part, add_runs, settle_open_row
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, slot
-from fastcmp.kernels.vector import advance, load, pointer
-from fastcmp.kernels.widen_block import same_bytes, widened
+from fastcmp.kernels.vector import advance, load, pointer, reinterpret
+from fastcmp.kernels.widen_block import BFLOAT16, FLOAT16, NATIVE, same_bytes, widened
 
 from numba import njit  # isort: skip
 
 # From this row length on a block never crosses a row, so its sums are the row's; shorter rows take a second pass
 # over the block while it is in L1. A pass costs a quarter of the block, the end of a block about 150 elements.
 ROW_BLOCKS = 512
+# What `load_value` knows float16 and bfloat16 by.
+HALF, BRAIN = np.uint16(0), np.int16(0)
+# As many and of the same types as `block_stats` returns.
+NO_STATS = (0.0,) * 14 + (0,) * 4 + (False,)
 
 # What `fold_many` is told about a piece. Positions in the payloads are in bytes; a table is the number of a row of the tables.
 GOLDEN_AT, TARGET_AT, COUNT, GROUP, GOLDEN_STORED, TARGET_STORED, GOLDEN_BYTES, TARGET_BYTES = range(8)
@@ -217,11 +221,30 @@ def settle_open_rows(f, c, group):
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
+def stats_where_they_lie(g, t, golden_stored, target_stored, tag, n, floor):
+    """`block_stats` of elements that it can read as they are stored: (True, stats), else (False, anything)."""
+    if golden_stored == NATIVE and target_stored == NATIVE:
+        return True, block_stats(reinterpret(g, tag), reinterpret(t, tag), n, floor)
+    if golden_stored == NATIVE and target_stored == FLOAT16:
+        return True, block_stats(reinterpret(g, tag), reinterpret(t, HALF), n, floor)
+    if golden_stored == NATIVE and target_stored == BFLOAT16:
+        return True, block_stats(reinterpret(g, tag), reinterpret(t, BRAIN), n, floor)
+    if golden_stored == FLOAT16 and target_stored == FLOAT16:
+        return True, block_stats(reinterpret(g, HALF), reinterpret(t, HALF), n, floor)
+    if golden_stored == BFLOAT16 and target_stored == BFLOAT16:
+        return True, block_stats(reinterpret(g, BRAIN), reinterpret(t, BRAIN), n, floor)
+    return False, NO_STATS
+
+
+@njit(cache=True, error_model="numpy", fastmath=False)
 def fold_floats(f, c, golden, target, tag, job, numbers, tables, scratch, index, rooms):
     """Fold one piece of `fold_many`, block by block, the fast way wherever a block is finite."""
     n, group, floor = job[COUNT], job[GROUP], numbers[FLOOR]
-    rounding = (numbers[GRID], numbers[SMALLEST], numbers[LARGEST])
+    golden_stored, target_stored = job[GOLDEN_STORED], job[TARGET_STORED]
+    golden_table, target_table = tables[job[GOLDEN_TABLE]], tables[job[TARGET_TABLE]]
     golden_room, target_room = pointer(rooms[0], tag), pointer(rooms[1], tag)
+    rounding = (numbers[GRID], numbers[SMALLEST], numbers[LARGEST])
+    takes_passes = c[HAS_KL] != 0 or c[HAS_ROUNDING] != 0 or group < ROW_BLOCKS
     position = 0
     while position < n:
         begin = c[START] + position
@@ -229,12 +252,17 @@ def fold_floats(f, c, golden, target, tag, job, numbers, tables, scratch, index,
         count = end - position
         g_raw = advance(golden, job[GOLDEN_AT] + position * job[GOLDEN_BYTES])
         t_raw = advance(target, job[TARGET_AT] + position * job[TARGET_BYTES])
-        g = widened(g_raw, job[GOLDEN_STORED], tables[job[GOLDEN_TABLE]], numbers[GOLDEN_FACTOR], golden_room, tag, count)
-        if job[MAY_BE_SAME] != 0 and same_bytes(g_raw, t_raw, count * job[GOLDEN_BYTES]):
-            t = g
+        g, t = golden_room, target_room
+        is_same = job[MAY_BE_SAME] != 0 and same_bytes(g_raw, t_raw, count * job[GOLDEN_BYTES])
+        is_known, stats = False, NO_STATS
+        if not is_same:
+            is_known, stats = stats_where_they_lie(g_raw, t_raw, golden_stored, target_stored, tag, count, floor)
+        if not is_known or takes_passes or stats[18] or stats[12] > f[MAX_ABSOLUTE] or job[IS_CAREFUL] != 0:
+            g = widened(g_raw, golden_stored, golden_table, numbers[GOLDEN_FACTOR], golden_room, tag, count)
+            t = g if is_same else widened(t_raw, target_stored, target_table, numbers[TARGET_FACTOR], target_room, tag, count)
+        if is_same:
             stats = same_stats(g, count, floor)
-        else:
-            t = widened(t_raw, job[TARGET_STORED], tables[job[TARGET_TABLE]], numbers[TARGET_FACTOR], target_room, tag, count)
+        elif not is_known:
             stats = block_stats(g, t, count, floor)
         if stats[18] or job[IS_CAREFUL] != 0:
             fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratch, index)

@@ -61,27 +61,25 @@ def load(typingctx, base, index):
 
 
 @intrinsic
-def load_float16(typingctx, base, index):
-    """One float16, exactly, as float32. ``base`` is a pointer to uint16: numba has no float16 on CPUs."""
+def load_value(typingctx, base, index):
+    """One element as a float, exactly: float64 of float64, float32 of the others.
+
+    numba has no float16 on CPUs: it is read through a pointer to uint16, and bfloat16 through one to int16.
+    """
+    stored = base.dtype
+    result = types.float64 if stored == types.float64 else types.float32
 
     def codegen(context, builder, signature, args):
         raw = builder.load(builder.gep(args[0], [args[1]]), align=1)
-        # Becomes vcvtph2ps where the CPU has F16C.
-        return builder.fpext(builder.bitcast(raw, ir.HalfType()), ir.FloatType())
+        if stored == types.uint16:
+            # Becomes vcvtph2ps where the CPU has F16C.
+            return builder.fpext(builder.bitcast(raw, ir.HalfType()), ir.FloatType())
+        if stored == types.int16:
+            wide = builder.shl(builder.zext(raw, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
+            return builder.bitcast(wide, ir.FloatType())
+        return raw
 
-    return types.float32(base, types.int64), codegen
-
-
-@intrinsic
-def load_bfloat16(typingctx, base, index):
-    """One bfloat16, exactly, as float32. ``base`` is a pointer to uint16."""
-
-    def codegen(context, builder, signature, args):
-        raw = builder.load(builder.gep(args[0], [args[1]]), align=1)
-        wide = builder.shl(builder.zext(raw, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
-        return builder.bitcast(wide, ir.FloatType())
-
-    return types.float32(base, types.int64), codegen
+    return result(base, types.int64), codegen
 
 
 @intrinsic

@@ -2,7 +2,8 @@
 
 One compiled kernel serves every storage dtype whose values fit the wide type: which one it meets is a number that it is
 given, not a type that it is compiled for. The buffer costs a store and a load for each element; widened where it is used,
-an element would be widened again by every pass over the block.
+an element would be widened again by every pass over the block. Only the first pass over the commonest dtypes does that
+(`block_stats`): a block that is widened before anything is computed leaves the memory idle while it is.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -13,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from fastcmp.kernels.vector import advance, load, load_bfloat16, load_float16, reinterpret, store
+from fastcmp.kernels.vector import advance, load, load_value, reinterpret, store
 
 from numba import njit  # isort: skip
 
@@ -42,22 +43,15 @@ def widen_bytes(room, raw, table, n):
 
 
 @njit(cache=True, error_model="numpy")
-def widen_float16(room, raw, n):
-    """float16, whose bits are given as uint16."""
+def widen_floats(room, raw, n):
+    """Floats that `load_value` knows."""
     for i in range(n):
-        store(room, i, load_float16(raw, i))
+        store(room, i, load_value(raw, i))
 
 
 @njit(cache=True, error_model="numpy")
-def widen_bfloat16(room, raw, n):
-    """bfloat16, whose bits are given as uint16."""
-    for i in range(n):
-        store(room, i, load_bfloat16(raw, i))
-
-
-@njit(cache=True, error_model="numpy")
-def widen_numbers(room, raw, factor, n):
-    """Numbers that the machine knows, times a factor: of integers ``--scale`` or 1."""
+def widen_integers(room, raw, factor, n):
+    """Integers, times a factor: ``--scale`` or 1."""
     for i in range(n):
         store(room, i, np.float64(load(raw, i)) * factor)
 
@@ -85,23 +79,23 @@ def widened(raw, stored, table, factor, room, tag, n):
     if stored == BYTE:
         widen_bytes(room, raw, table, n)
     elif stored == FLOAT16:
-        widen_float16(room, reinterpret(raw, np.uint16(0)), n)
+        widen_floats(room, reinterpret(raw, np.uint16(0)), n)
     elif stored == BFLOAT16:
-        widen_bfloat16(room, reinterpret(raw, np.uint16(0)), n)
+        widen_floats(room, reinterpret(raw, np.int16(0)), n)
     elif stored == FLOAT32:
-        widen_numbers(room, reinterpret(raw, np.float32(0)), factor, n)
+        widen_floats(room, reinterpret(raw, np.float32(0)), n)
     elif stored == INT16:
-        widen_numbers(room, reinterpret(raw, np.int16(0)), factor, n)
+        widen_integers(room, reinterpret(raw, np.int16(0)), factor, n)
     elif stored == UINT16:
-        widen_numbers(room, reinterpret(raw, np.uint16(0)), factor, n)
+        widen_integers(room, reinterpret(raw, np.uint16(0)), factor, n)
     elif stored == INT32:
-        widen_numbers(room, reinterpret(raw, np.int32(0)), factor, n)
+        widen_integers(room, reinterpret(raw, np.int32(0)), factor, n)
     elif stored == UINT32:
-        widen_numbers(room, reinterpret(raw, np.uint32(0)), factor, n)
+        widen_integers(room, reinterpret(raw, np.uint32(0)), factor, n)
     elif stored == INT64:
-        widen_numbers(room, reinterpret(raw, np.int64(0)), factor, n)
+        widen_integers(room, reinterpret(raw, np.int64(0)), factor, n)
     else:
-        widen_numbers(room, reinterpret(raw, np.uint64(0)), factor, n)
+        widen_integers(room, reinterpret(raw, np.uint64(0)), factor, n)
     return room
 
 
