@@ -287,24 +287,27 @@ void Process::ended(const Job& job, Outcome outcome) noexcept {
     if (outcome == Outcome::saved) {
         counters.add(job.size == 0 ? Count::description_only : Count::saved);
         counters.add(Count::tensor_bytes, job.size);
-        if (!job.registered.empty()) {
+    } else {
+        counters.add(count_of(outcome));
+    }
+    try {
+        if (outcome != Outcome::saved) {
+            free_name(job);
+            explain(count_of(outcome), job.root + "/" + job.relative, sentence_of(job, outcome));
+        } else if (!job.registered.empty()) {
             registry.mark_saved(job.registered);
         }
-        return;
-    }
-    {
-        // Its name is free again.
-        const std::lock_guard lock{mutex_};
-        if (const auto found = saved_paths_.find(job.key); found != saved_paths_.end() && found->second == 1) {
-            saved_paths_.erase(found);
+    } catch (...) {
+        if (outcome == Outcome::saved) {
+            counters.add(Count::internal_error);  // its line will be told as one without a tensor
         }
     }
-    const auto count = count_of(outcome);
-    counters.add(count);
-    try {
-        explain(count, job.root + "/" + job.relative, sentence_of(job, outcome));
-    } catch (...) {
-        return;  // no memory for the words
+}
+
+void Process::free_name(const Job& job) {
+    const std::lock_guard lock{mutex_};
+    if (const auto found = saved_paths_.find(job.key); found != saved_paths_.end() && found->second == 1) {
+        saved_paths_.erase(found);
     }
 }
 

@@ -65,6 +65,7 @@ private:
     friend struct ForkHandlers;
     Writer* make_writer();
     void ended(const Job& job, Outcome outcome) noexcept;
+    void free_name(const Job& job);  // of a tensor that was not written
     void explain(Count count, std::string_view where, std::string_view what) noexcept;
     void write_heartbeat(bool is_ended) noexcept;
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from preload_expected import bin_bytes, offers
-from preload_host import EVERYTHING, LOSSES, HostRun, Hosts, saved_files, temporaries
+from preload_host import EVERYTHING, LOSSES, HostRun, Hosts, saved_files, temporaries, write_list
 
 import fastcmp
 
@@ -227,6 +227,26 @@ def test_memory_that_is_not_to_be_had_costs_tensors_and_not_the_host(on: bool, s
         kept.append(len(files))
     assert kept[0] < len(OFFERS) or not on
     assert kept[-1] >= len(OFFERS) - 1 or on
+
+
+def test_memory_that_is_not_to_be_had_once_a_registered_tensor_is_saved_costs_only_its_mark(
+    shim: Path, hosts: Hosts, tmp_path: Path
+) -> None:
+    """A pattern is looked for by copies of the path's parts; a copy that cannot be made ended the host."""
+    patterns = {tail.replace("/0_StandinLayer", "/*_StandinLayer") for tail in OFFERS}
+    listed = write_list(tmp_path / "list" / "paths.txt", *patterns)
+    variables = {"FASTCMP_ALLOWLIST": str(listed), "LD_PRELOAD": f"{hosts.library}:{shim}"}
+    unmarked = 0
+    for at in range(300, 900, 12):  # after those of the first heartbeat
+        place = tmp_path / str(at)
+        place.mkdir()
+        run = hosts.run(place, *ARGUMENTS, **variables, FAULT_MALLOC_AT=str(at))
+        assert run.status == 0, at
+        for heartbeat in run.heartbeats():
+            is_unmarked = heartbeat["ended"] and heartbeat["registered_saved"] < len(run.files())
+            assert not is_unmarked or heartbeat["counters"]["internal_error"] > 0, (at, heartbeat)
+            unmarked += is_unmarked
+    assert unmarked > 0
 
 
 # --- a host that closes what it does not know ----------------------------------------------------------------------------------------------
