@@ -36,8 +36,10 @@ _MOST_READ: Final = 4 * 1024 * 1024
 _MOST_JOURNAL: Final = 1024 * 1024
 _MOST_MATCHES: Final = 10_000
 _MOST_PROCESSES: Final = 64
+_MOST_COPIES: Final = 1000
 # A file system may tell the time in whole seconds, and its clock may lag behind.
 _CLOCK_S: Final = 2.0
+_COPY = re.compile("_[0-9]+")
 _SPELLING = re.compile(r"(?<=/)(in|out)T(?=ensor[^/]*\Z)")
 
 
@@ -134,8 +136,23 @@ def without_file(one: RegisteredList, lines: Sequence[str], environment: Mapping
 def _run_directories(one: RegisteredList, environment: Mapping[str, str], children: Sequence[int]) -> list[str]:
     base = os.path.dirname(one.directory)
     homes = [base, *filter(None, [environment.get("ACLTRANSFORMER_HOME_PATH")]), *_homes_of_journals(one, base)]
-    pids = [one.pid, *children[:_MOST_PROCESSES]]
-    return list(dict.fromkeys(os.path.realpath(low_level_run_directory(home, pid)) for home in homes for pid in pids))
+    forked = children[:_MOST_PROCESSES]
+    return list(dict.fromkeys(os.path.realpath(place) for home in homes for place in _run_directories_in(home, one.pid, forked)))
+
+
+def _run_directories_in(home: str, pid: int, forked: Sequence[int]) -> Iterator[str]:
+    own = _with_copies(home, pid)
+    yield from own
+    for child in forked:
+        yield from _with_copies(home, child)
+        yield from (f"{copy}_{child}" for copy in own[1:])  # of a run directory that does not end in its parent's pid
+
+
+def _with_copies(home: str, pid: int) -> list[str]:
+    """The plain run directory, and the copies that are there: `dump_data` makes one where an earlier process had the plain name."""
+    plain = low_level_run_directory(home, pid)
+    copies = islice(glob.iglob(f"{glob.escape(plain)}_[0-9]*"), _MOST_COPIES)
+    return [plain, *(place for place in copies if _COPY.fullmatch(place, len(plain)))]
 
 
 def _homes_of_journals(one: RegisteredList, base: str) -> Iterator[str]:

@@ -79,6 +79,19 @@ def test_files_are_looked_for_where_the_library_would_put_them(tmp_path: Path) -
     assert without_file(one, lines, environment, [72]) == ["4/x.bin"]
 
 
+def test_run_directories_with_a_number_behind_the_pid_count_as_well(tmp_path: Path) -> None:
+    """A process whose plain run directory an earlier one has used, as in containers, has made `thread_{pid}_{n}`."""
+    runs = ("thread_71", "thread_71_1", "thread_71_12", "thread_72_1", "thread_71_1_72", "thread_71_1x", "thread_711")
+    lines = [f"{token}/x.bin" for token in range(len(runs))]
+    write_list(tmp_path, 71, *lines)
+    for token, run in enumerate(runs):
+        (tmp_path / "tensors" / run / str(token)).mkdir(parents=True)
+        (tmp_path / "tensors" / run / str(token) / "x.bin").touch()
+    (one,) = find_lists([str(tmp_path)]).found
+    assert without_file(one, lines, {}) == lines[3:]
+    assert without_file(one, lines, {}, [72]) == lines[5:]
+
+
 def test_files_of_an_earlier_process_with_this_pid_do_not_count(tmp_path: Path) -> None:
     write_list(tmp_path, 71, "0/x.bin", "1/x.bin", started=time.time() - 50, saved=("0/x.bin", "1/x.bin"))
     os.utime(tmp_path / "tensors/thread_71/0/x.bin", (1000, 1000))
