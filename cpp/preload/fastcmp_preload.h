@@ -23,7 +23,8 @@ int fastcmp_preload_drain(double seconds);
 /* What was saved, skipped and why, as JSON: the text of the heartbeat file. Cut to `size` bytes with its NUL; returns its whole length. */
 size_t fastcmp_preload_status(char *buffer, size_t size);
 
-/* What the environment as it is now selects, as JSON, and what is wrong with it. Saves nothing; otherwise as above. */
+/* What the environment as it is now selects, as JSON, what is wrong with it, and the version of the library. Follows no list and saves
+ * nothing; otherwise as above. */
 size_t fastcmp_preload_environment(char *buffer, size_t size);
 
 #ifdef __cplusplus

@@ -13,10 +13,6 @@
 #include "paths.hpp"
 #include "text.hpp"
 
-#ifndef FASTCMP_VERSION
-#define FASTCMP_VERSION "unknown"
-#endif
-
 namespace fastcmp::preload {
 namespace {
 

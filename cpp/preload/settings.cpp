@@ -318,7 +318,7 @@ std::string describe(const Settings& settings) {
     }
     const auto flag = [](bool value) { return value ? "true" : "false"; };
     const bool selects = settings.environment_counts() && settings.environment.selects_anything();
-    return std::string{"{\"dump\": "} + flag(settings.is_on) + ", \"select\": " + json_string(name_of(settings.select)) +
+    return "{\"version\": " + json_string(FASTCMP_VERSION) + ", \"dump\": " + flag(settings.is_on) + ", \"select\": " + json_string(name_of(settings.select)) +
            ", \"era\": " + json_string(kEras[static_cast<std::size_t>(settings.environment.era)]) + ", \"selects\": " + flag(selects) +
            ", \"reasons\": [" + reasons + "], \"allow_list\": " +
            json_string(settings.allow_list.empty() ? settings.legacy_allow_list : settings.allow_list) +

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,9 +51,8 @@ def examine_preload(environment: Mapping[str, str]) -> tuple[Section, Preload]:
         return section, preload
     preload.offered = preload.hooks.all
     try:
-        # The first question that is put to it is what loads it.
-        preload.environment = _asked(path, "fastcmp_preload_environment")
-        version = str(_asked(path, "fastcmp_preload_status").get("version", "unknown"))
+        preload.environment = _asked(path)
+        version = str(preload.environment.get("version", "unknown"))
     except (OSError, AttributeError, ValueError) as error:
         section.find("preload-not-loadable", f"{path}: {error}")
         version = ""
@@ -97,16 +94,15 @@ def _examine_entries(section: Section, preload: Preload, library: str, entries: 
         preload.offered = frozenset(offered)
 
 
-def _asked(path: str, function_name: str) -> dict[str, Any]:
-    """The JSON object that a function of the library writes.
+def _asked(path: str) -> dict[str, Any]:
+    """What the library says of itself and of the environment. It reads both afresh: no list is followed, nothing is printed.
 
     Raises
     ------
     OSError, AttributeError, ValueError
         If the library cannot be loaded, lacks the function, or writes something else.
     """
-    with _without("FASTCMP_ALLOWLIST"):  # loaded with it, the library would begin to follow the list, and leave a heartbeat of ours
-        function = getattr(ctypes.CDLL(path), function_name)
+    function = ctypes.CDLL(path).fastcmp_preload_environment
     function.argtypes, function.restype = (ctypes.c_char_p, ctypes.c_size_t), ctypes.c_size_t
     size = 1 << 16
     while True:
@@ -115,16 +111,6 @@ def _asked(path: str, function_name: str) -> dict[str, Any]:
         if length < size:
             answer = json.loads(buffer.raw[:length])
             if not isinstance(answer, dict):
-                raise ValueError(f"{function_name}: found {type(answer).__name__}, expected an object")
+                raise ValueError(f"fastcmp_preload_environment: found {type(answer).__name__}, expected an object")
             return answer
         size = length + 1
-
-
-@contextlib.contextmanager
-def _without(name: str) -> Iterator[None]:
-    value = os.environ.pop(name, None)
-    try:
-        yield
-    finally:
-        if value is not None:
-            os.environ[name] = value

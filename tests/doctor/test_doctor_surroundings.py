@@ -67,20 +67,20 @@ def test_the_first_comparison_is_said_to_compile(tmp_path: Path, monkeypatch: py
 
 def test_the_library_of_the_installation_is_loaded_and_asked() -> None:
     section, preload = examine_preload({})
-    assert section.findings == [] and section.facts["path"] == library_path() and section.facts["version"]
+    assert section.findings == [] and section.facts["path"] == library_path() and section.facts["version"] == fastcmp.__version__
     assert preload.environment is not None and preload.environment["dump"] is True
     assert preload.offered == preload.hooks.all and preload.hooks.abi0 and preload.hooks.abi1 and preload.hooks.plain
     assert "LD_PRELOAD is not set here (`fastcmp run` sets it)" in section.lines
 
 
-def test_asking_the_library_leaves_no_heartbeat(tmp_path: Path) -> None:
+def test_asking_the_library_leaves_no_heartbeat_and_prints_nothing(tmp_path: Path) -> None:
     allow_list = tmp_path / "paths.txt"
     allow_list.write_text("0/x.bin\n")
     allow_list.chmod(0o600)
     code = "from fastcmp.doctor.preload import examine_preload\nassert examine_preload({})[1].environment['allow_list']\n"
-    environment = {**os.environ, "FASTCMP_ALLOWLIST": str(allow_list), "FASTCMP_DUMP_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
-    assert os.listdir(tmp_path) == ["paths.txt"]
+    environment = {**os.environ, "FASTCMP_ALLOWLIST": str(allow_list), "FASTCMP_DUMP_DIR": str(tmp_path), "FASTCMP_SELECT": "malformed"}
+    done = subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60, capture_output=True, text=True)
+    assert done.stdout + done.stderr == "" and os.listdir(tmp_path) == ["paths.txt"]
 
 
 def install(directory: Path, content: bytes | None, monkeypatch: pytest.MonkeyPatch) -> str:

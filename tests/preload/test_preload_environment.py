@@ -12,6 +12,8 @@ import pytest
 from preload_expected import MODEL, Offer, bin_bytes, is_selected, offers
 from preload_host import EVERYTHING, EVERYTHING_OF_2023, HostRun, Hosts, write_list
 
+import fastcmp
+
 SIZE = {"threads": 2, "tokens": 4, "layers": 2, "nbytes": 16}
 ARGUMENTS = ("--threads", 2, "--tokens", 4, "--layers", 2, "--bytes", 16)
 OFFERS = list(offers(**SIZE))
@@ -296,7 +298,7 @@ def test_the_environment_is_told_as_it_is_read(hosts: Hosts, tmp_path: Path) -> 
         {**EVERYTHING, "FASTCMP_DUMP": "0"},
     )
     assert plain == {
-        "dump": True, "select": "auto", "era": "none", "selects": False,
+        "version": fastcmp.__version__, "dump": True, "select": "auto", "era": "none", "selects": False,
         "reasons": ["neither ATB_SAVE_TENSOR nor ACLTRANSFORMER_SAVE_TENSOR is set"],
         "allow_list": "", "output": f"{tmp_path}/msit_dump/tensors", "min_free": 0,
     }  # fmt: skip
