@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -33,6 +34,10 @@ std::string absolute_path(const std::string& path) {
 }
 
 const pid_t loading_process = ::getpid();
+std::atomic<bool> is_fork_noted{false};
+
+// Since the library was loaded. The process number tells also where no handler is called (clone); a grandchild may have it again.
+bool is_forked() { return is_fork_noted || ::getpid() != loading_process; }
 
 // The dynamic section of one loaded object, as pointers into its memory.
 struct Dynamic {
@@ -256,6 +261,12 @@ std::vector<std::string> mapped_files() {
     return files;
 }
 
+// As the kernel sees it.
+bool is_library_mapped(const std::vector<std::string>& more) {
+    const auto files = mapped_files();
+    return std::any_of(files.begin(), files.end(), [&](const std::string& path) { return has_known_name(path, more); });
+}
+
 }  // namespace
 
 std::mutex& loaded_libraries_lock() {
@@ -278,21 +289,22 @@ std::vector<LoadedLibrary> loaded_libraries(const std::vector<std::string>& more
     return std::move(search.found);
 }
 
-bool is_library_mapped(const std::vector<std::string>& more) {
-    const auto files = mapped_files();
-    return std::any_of(files.begin(), files.end(), [&](const std::string& path) { return has_known_name(path, more); });
+bool has_library(const std::vector<std::string>& more) {
+    return is_forked() ? is_library_mapped(more) : !loaded_libraries(more, true).empty();
 }
+
+void note_fork() noexcept { is_fork_noted = true; }
 
 void* find_function(const char* name) {
     if (void* found = ::dlsym(RTLD_DEFAULT, name); found != nullptr) {
         return found;
     }
     std::vector<std::string> paths;
-    if (::getpid() == loading_process) {
+    if (is_forked()) {
+        paths = mapped_files();  // see note_fork
+    } else {
         const std::lock_guard lock{loaded_libraries_lock()};
         ::dl_iterate_phdr(collect_path, &paths);  // by the names that the loader knows them by, so that it opens none of them anew
-    } else {
-        paths = mapped_files();  // the loader's lock may be held for ever, see is_library_mapped
     }
     for (const auto& path : paths) {
         void* handle = ::dlopen(path.c_str(), RTLD_LAZY | RTLD_NOLOAD);

@@ -20,9 +20,12 @@ struct LoadedLibrary {
 // of `more` are looked at, which is quick in a process of a thousand libraries.
 std::vector<LoadedLibrary> loaded_libraries(const std::vector<std::string>& more, bool names_only);
 
-// True if an object of such a name is loaded, as the kernel sees it. In the child of a fork the loader's lock may be held, for ever, by a
-// thread that is not there; this asks for none.
-bool is_library_mapped(const std::vector<std::string>& more);
+// True if an object of such a name is loaded. Asks for the loader's lock only where it is sure to be free again, see note_fork.
+bool has_library(const std::vector<std::string>& more);
+
+// In the child of a fork the loader's lock may be held, for ever, by a thread that is not there: from now on nothing here waits for it, but
+// for loaded_libraries.
+void note_fork() noexcept;
 
 // Held while the loader's list is walked. A fork waits for it: in the child the loader's own lock would stay locked.
 std::mutex& loaded_libraries_lock();

@@ -11,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-
 namespace fastcmp::preload {
 
 // A path or a pattern, taken apart at its runs of digits and its stars.

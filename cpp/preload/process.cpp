@@ -1,10 +1,11 @@
 #include "process.hpp"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
+#include <ctime>
 #include <new>
 #include <system_error>
 
@@ -95,17 +96,11 @@ std::string sentence_of(const Job& job, Outcome outcome) {
 
 thread_local bool CallGuard::is_inside_ __attribute__((tls_model("initial-exec"))) = false;
 
-std::atomic<bool> is_forked{false};  // since the library was loaded
-
-bool has_library(const std::vector<std::string>& more) {
-    return is_forked ? is_library_mapped(more) : !loaded_libraries(more, true).empty();
-}
-
 // Guards the making of the process's state; a fork waits for it.
 std::mutex making;
 
 // What another thread may hold while this one forks is held by this one then, so that it is whole in the child.
-// Of these locks no thread ever takes one while it holds another.
+// Of these locks no thread ever takes one while it holds another, but for `making`, which is taken first.
 struct ForkHandlers {
     // False where the thread that forks is inside a hook itself, by a signal handler: it may hold one.
     __attribute__((visibility("hidden"))) static thread_local bool is_held;
@@ -134,7 +129,7 @@ struct ForkHandlers {
         }
     }
     static void child() {
-        is_forked = true;
+        note_fork();
         if (!is_held) {
             renew();
         }

@@ -3,13 +3,11 @@
 
 #include <pthread.h>
 #include <sys/types.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <ctime>
-#include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -39,7 +37,6 @@ public:
     bool admit(Job& job);
     void save(std::unique_ptr<Job> job, const Source& source);
 
-    bool is_environment_asked() const { return settings.select == Select::environment; }
     // The lists decide, and the environment does not.
     bool is_list_asked();
 
