@@ -6,6 +6,7 @@ it was. They never change an input or an output, and raise nothing into the forw
 
 from __future__ import annotations
 
+import abc
 import fnmatch
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -249,7 +250,7 @@ class _State:
                 is_first = False
 
 
-class _Hook:
+class _Hook(abc.ABC):
     """A hook of torch; `run` is its work, done where torch computes and not where it traces."""
 
     def __init__(self, state: _State, name: str) -> None:
@@ -268,8 +269,8 @@ class _Hook:
         except Exception as error:
             _failed(self._name, error)
 
-    def run(self, state: _State, *arguments: Any) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def run(self, state: _State, *arguments: Any) -> None: ...
 
     def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
         # A copy of the model, or one that was pickled, dumps nothing.
