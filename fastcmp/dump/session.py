@@ -16,6 +16,7 @@ from fastcmp.dump.allow_list import AllowList
 from fastcmp.dump.counters import Counters, log_info, log_warning
 from fastcmp.dump.directory import DumpDirectory, claim
 from fastcmp.dump.limit import ByteLimit
+from fastcmp.dump.not_saved import NotSaved, shown
 from fastcmp.dump.preload import PreloadLibrary, claim_run_directory
 from fastcmp.dump.settings import read_settings
 from fastcmp.dump.stall import Stalled, StallGuard, Ticket
@@ -35,14 +36,6 @@ from fastcmp.errors import DumpError
 if TYPE_CHECKING:
     from fastcmp.dump.side import Side
     from fastcmp.dump.values import Storable
-
-
-class _NotSaved(Exception):
-    """One call saved nothing: the counter to add to, a key that tells causes apart, and the sentence."""
-
-    def __init__(self, counter: str, cause: str, text: str) -> None:
-        super().__init__(counter, cause, text)
-        self.counter, self.cause, self.text = counter, cause, text
 
 
 def dump_data(data_src: str, data_id: object, data_val: object = None, tensor_path: str | None = None, token_id: object = 0) -> None:
@@ -79,14 +72,14 @@ def dump_data(data_src: str, data_id: object, data_val: object = None, tensor_pa
         return
     try:
         session.dump(data_src, data_id, data_val, tensor_path, token_id)
-    except _NotSaved as problem:
+    except NotSaved as problem:
         session.counters.add(problem.counter)
         if session.settings.is_strict:
             raise DumpError(f"dump_data: {problem.text}") from problem.__cause__
         session.counters.warn_once(problem.cause, f"dump_data: {problem.text}; counted from now on")
     except Exception as error:  # the promise to the host: whatever it is, its forward pass goes on
         session.counters.add("write_failed")
-        text = _shown(error)
+        text = shown(error)
         if session.settings.is_strict:
             raise DumpError(f"dump_data: {text}") from error
         session.counters.warn_once(f"unexpected {type(error).__name__}", f"dump_data: {text}; counted from now on")
@@ -136,9 +129,9 @@ class Session:
                 importlib.import_module("fastcmp.dump.side")
 
     def dump(self, data_src: object, data_id: object, value: object, tensor_path: object, token_id: object) -> None:
-        """One `dump_data` call; raises `_NotSaved` where nothing was saved."""
+        """One `dump_data` call; raises `NotSaved` where nothing was saved."""
         data_name, token_name = id_text(data_id), id_text(token_id)
-        where = f"data_id {_shown(data_name)}, token_id {_shown(token_name)}"
+        where = f"data_id {shown(data_name)}, token_id {shown(token_name)}"
         if token_name == ANY_TOKEN and value is not None:
             text = "is a token of that name; a star stands for every token only where there is a tensor_path and no data_val"
             self.counters.warn_once("star token", f"dump_data: {where}: {text}")
@@ -154,16 +147,16 @@ class Session:
                 raise
         except Stalled as error:
             text = f"{where}: {error}; skipped, see FASTCMP_MAX_STALL_S"
-            raise _NotSaved("stalled", "stalled", text) from error
+            raise NotSaved("stalled", "stalled", text) from error
         except OSError as error:
-            raise _NotSaved("write_failed", f"OSError {error.errno}", f"{where}: {error} in {self.base or 'the dump directory'}") from error
+            raise NotSaved("write_failed", f"OSError {error.errno}", f"{where}: {error} in {self.base or 'the dump directory'}") from error
         if refusal:
-            raise _NotSaved("list_refused", "list refused", refusal)
+            raise NotSaved("list_refused", "list refused", refusal)
 
     def _dump(self, data_src: object, data_id: str, token_id: str, value: object, tensor_path: object, where: str) -> None:
         if not isinstance(data_src, str) or data_src not in ROLE_OF_SOURCE:
             expected = " or ".join(map(repr, ROLE_OF_SOURCE))
-            raise _NotSaved("unknown_source", "unknown source", f"data_src: found {_shown(data_src)}, expected {expected}")
+            raise NotSaved("unknown_source", "unknown source", f"data_src: found {shown(data_src)}, expected {expected}")
         if not self.settings.tokens.admits(token_id) and (token_id != ANY_TOKEN or value is not None):
             self.counters.add("skipped")
         elif value is not None:
@@ -173,7 +166,7 @@ class Session:
         elif tensor_path is not None:
             self._dump_path(data_src, data_id, token_id, tensor_path, where)
         else:
-            raise _NotSaved("unsupported_value", "no value", f"{where}: found neither data_val nor tensor_path, expected one of them")
+            raise NotSaved("unsupported_value", "no value", f"{where}: found neither data_val nor tensor_path, expected one of them")
 
     def _dump_value(self, data_src: str, data_id: str, token_id: str, value: object, where: str) -> None:
         from fastcmp.dump.values import storable
@@ -185,7 +178,7 @@ class Session:
             tensor = storable(value)
         except Exception as error:
             cause = f"value {type(value).__module__}.{type(value).__qualname__} {type(error).__name__}"
-            raise _NotSaved("unsupported_value", cause, f"{where}: {error}") from error
+            raise NotSaved("unsupported_value", cause, f"{where}: {error}") from error
         nbytes = tensor.array.nbytes
         if not self._limit.take(nbytes):
             # Not an error, and nothing to raise under FASTCMP_STRICT: the user asked for it.
@@ -221,7 +214,7 @@ class Session:
     def _dump_path(self, data_src: str, data_id: str, token_id: str, tensor_path: object, where: str) -> None:
         path = _checked_tensor_path(tensor_path, where)
         if "{" in path or "}" in path:
-            text = f"{where}: tensor_path: found a brace in {_shown(path)}; was the f of f'...' forgotten? It is taken as it stands"
+            text = f"{where}: tensor_path: found a brace in {shown(path)}; was the f of f'...' forgotten? It is taken as it stands"
             self.counters.warn_once("brace", f"dump_data: {text}; '*' would stand for every layer")
         self._guard.run(lambda ticket: self._store_path(data_src, data_id, token_id, path, ticket), 0)
 
@@ -305,7 +298,7 @@ class Session:
     def _replaced(self, data_id: str, token_id: str) -> None:
         # Without the lock: a log handler may dump as well, or wait for a thread that does.
         self.counters.add("replaced")
-        where = f"data_id {_shown(data_id)}, token_id {_shown(token_id)}"
+        where = f"data_id {shown(data_id)}, token_id {shown(token_id)}"
         text = f"dump_data: {where} was dumped again and replaces the earlier tensor; is token_id passed?"
         self.counters.warn_once("replaced", text)
 
@@ -445,13 +438,10 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
-_MAX_SHOWN_TEXT: Final = 160
-
-
 def _checked_tensor_path(tensor_path: Any, where: str) -> str:
     def refuse(expected: str) -> NoReturn:
-        text = f"{where}: tensor_path: found {_shown(tensor_path)}, expected {expected}"
-        raise _NotSaved("bad_tensor_path", f"tensor_path {expected}", text)
+        text = f"{where}: tensor_path: found {shown(tensor_path)}, expected {expected}"
+        raise NotSaved("bad_tensor_path", f"tensor_path {expected}", text)
 
     if not isinstance(tensor_path, (str, os.PathLike)):
         refuse("text")
@@ -490,13 +480,3 @@ def _working_directory() -> str:
         return os.getcwd()
     except OSError:
         return ""
-
-
-def _shown(value: object) -> str:
-    try:
-        if isinstance(value, str) and len(value) > _MAX_SHOWN_TEXT:
-            return f"{value[:_MAX_SHOWN_TEXT]!r}..."
-        text = repr(value)
-    except Exception:  # somebody else's __repr__
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 200 else f"{text[:200]}..."
