@@ -9,15 +9,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
-from fastcmp.dump.allow_list import AllowList
 from fastcmp.dump.counters import Counters, log_info, log_warning
 from fastcmp.dump.directory import DumpDirectory, claim
 from fastcmp.dump.limit import ByteLimit
+from fastcmp.dump.low_level import HandOver, LowLevel, checked_tensor_path
 from fastcmp.dump.not_saved import NotSaved, shown
-from fastcmp.dump.preload import PreloadLibrary, claim_run_directory
 from fastcmp.dump.settings import read_settings
 from fastcmp.dump.stall import Stalled, StallGuard, Ticket
 from fastcmp.dump_layout import (
@@ -25,11 +23,8 @@ from fastcmp.dump_layout import (
     ROLE_OF_SOURCE,
     JournalEntry,
     JournalHeader,
-    allow_list_line,
     id_text,
-    low_level_run_directory,
     source_directory_name,
-    written_low_level_path,
 )
 from fastcmp.errors import DumpError
 
@@ -118,8 +113,7 @@ class Session:
         self._lock = threading.RLock()
         self._directory: DumpDirectory | None = None
         self._sides: dict[str, Side] = {}
-        self._allow_list: AllowList | None = None
-        self._run_directory = ""  # as metadata.json has it, once the preload library writes there
+        self._low_level = LowLevel(self.pid)
         for problem in self.settings.problems:
             self.counters.warn_once(problem, problem)
         if self.settings.is_on:
@@ -137,7 +131,7 @@ class Session:
             self.counters.warn_once("star token", f"dump_data: {where}: {text}")
         try:
             # Before anything can refuse the call: without a list the library would save whatever its environment selects.
-            refusal = self._hand_over(where) if value is None and tensor_path is not None and self._allow_list is None else ""
+            refusal = self._hand_over(where) if value is None and tensor_path is not None and not self._low_level.is_open else ""
             try:
                 self._dump(data_src, data_name, token_name, value, tensor_path, where)
             except Exception:
@@ -212,7 +206,7 @@ class Session:
             self._replaced(data_id, token_id)
 
     def _dump_path(self, data_src: str, data_id: str, token_id: str, tensor_path: object, where: str) -> None:
-        path = _checked_tensor_path(tensor_path, where)
+        path = checked_tensor_path(tensor_path, where)
         if "{" in path or "}" in path:
             text = f"{where}: tensor_path: found a brace in {shown(path)}; was the f of f'...' forgotten? It is taken as it stands"
             self.counters.warn_once("brace", f"dump_data: {text}; '*' would stand for every layer")
@@ -223,68 +217,29 @@ class Session:
             return
         side = self._side(data_src)
         with self._held():
-            assert self._allow_list is not None
-            run_directory = self._run_directory or low_level_run_directory(_low_level_home(self.base), self.pid)
             # The library may look right after this call, so its list comes first.
-            self.counters.add("bookkeeping_bytes", self._allow_list.append(allow_list_line(token_id, path)))
-            is_new = self._register(side, JournalEntry(data_id, token_id, written_low_level_path(run_directory, token_id, path)))
+            nbytes, written_path = self._low_level.append(token_id, path)
+            self.counters.add("bookkeeping_bytes", nbytes)
+            is_new = self._register(side, JournalEntry(data_id, token_id, written_path))
         self.counters.add("registered")
         if not is_new:
             self._replaced(data_id, token_id)
 
     def _hand_over(self, where: str) -> str:
-        """Make the list, and let the preload library, if there is one, save what it names where metadata.json says.
-
-        Returns
-        -------
-        str
-            Why the library will not, or "".
-        """
-        opened: list[tuple[int | None, str, str]] = []
+        """Make the list, and let the preload library, if there is one, save what it names; why it will not, or ""."""
+        opened: list[HandOver] = []
         self._guard.run(lambda ticket: opened.extend(self._open_list(ticket)), 0)
-        if not opened or opened[0][0] == 0:
-            return ""
-        ((status, allow_list, run_directory),) = opened
-        unset = "" if os.environ.get("ACLTRANSFORMER_HOME_PATH") else ", as ACLTRANSFORMER_HOME_PATH is not set"
-        if status is None:
-            missing = "the preload library is not in this process: start it by `fastcmp run -- ...`"
-            until = "until then only what the acceleration library dumps by its own variables will be there"
-            self.counters.warn_once("no library", f"dump_data: {where}: {missing}; {until}, in {run_directory}{unset}")
-            return ""
-        refusal = f"{allow_list}: the preload library does not follow it: {os.strerror(status)}; low-level tensors are not saved"
-        return f"{refusal}; any others are expected in {run_directory}{unset}" if unset else refusal
+        if not opened:
+            return ""  # another thread was first
+        if opened[0].status is None:
+            self.counters.warn_once("no library", f"dump_data: {where}: {opened[0].warning()}")
+        return opened[0].refusal()
 
-    def _open_list(self, ticket: Ticket | None) -> list[tuple[int | None, str, str]]:
-        """What `follow` returned, the list and the run directory that it was told; empty where another thread was first."""
+    def _open_list(self, ticket: Ticket | None) -> list[HandOver]:
         if ticket is not None and not ticket.commit():
             return []
         with self._held():
-            if self._allow_list is not None:
-                return []
-            allow_list = AllowList(self._claimed())
-            home = _low_level_home(self.base)
-            status = None
-            try:
-                library = PreloadLibrary()
-            except LookupError:
-                written = low_level_run_directory(home, self.pid)
-            else:
-                written = claim_run_directory(self.base, home, self.pid)
-                status = library.follow(allow_list.path, self._absolute(written))
-                if status == 0:
-                    # From now on the files go there, whatever becomes of ACLTRANSFORMER_HOME_PATH.
-                    self._run_directory = written
-                else:
-                    self._remove_if_empty(written)
-            self._allow_list = allow_list
-            return [(status, allow_list.path, self._absolute(written))]
-
-    def _absolute(self, run_directory: str) -> str:
-        return os.path.normpath(os.path.join(self.base, run_directory))
-
-    def _remove_if_empty(self, run_directory: str) -> None:
-        with contextlib.suppress(OSError):
-            os.rmdir(self._absolute(run_directory))
+            return [] if self._low_level.is_open else [self._low_level.open(self._claimed())]
 
     def _register(self, side: Side, entry: JournalEntry) -> bool:
         """Enter a tensor; True if its key is new."""
@@ -359,15 +314,14 @@ class Session:
             self._metadata_failed(error)
         except Stalled:
             pass  # the journal has all entries
-        if self._run_directory:
-            self._remove_if_empty(self._run_directory)  # the library makes it again if it still has something to write
+        self._low_level.finish()
         summary = self.counters.summary()
         if summary:
             log_warning(summary)
 
     def close_descriptors(self) -> None:
         """Close what a forked child inherited; the locks stay with the parent."""
-        descriptors: list[int] = [self._allow_list.descriptor] if self._allow_list is not None else []
+        descriptors = self._low_level.descriptors
         if self._directory is not None:
             descriptors += [self._directory.descriptor, self._directory.lock]
         for side in self._sides.values():
@@ -436,43 +390,6 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
-
-
-def _checked_tensor_path(tensor_path: Any, where: str) -> str:
-    def refuse(expected: str) -> NoReturn:
-        text = f"{where}: tensor_path: found {shown(tensor_path)}, expected {expected}"
-        raise NotSaved("bad_tensor_path", f"tensor_path {expected}", text)
-
-    if not isinstance(tensor_path, (str, os.PathLike)):
-        refuse("text")
-    path = os.fsdecode(tensor_path)
-    parts = [part for part in path.split("/") if part not in ("", os.curdir)]
-    if path.startswith("/") or os.pardir in parts:
-        refuse("a path below the token's directory")
-    if not parts:
-        refuse("a path that is not empty")
-    if any(char < " " or char == "\x7f" for char in path):
-        refuse("no control characters")
-    return "/".join(parts)
-
-
-def _low_level_home(base: str) -> str:
-    """The directory that holds the ``tensors`` of the acceleration library, as metadata.json has it; ``.`` where nobody says.
-
-    In the dump directory, or below it, it is relative to that: the dump may be moved or copied as a whole.
-    """
-    home = os.environ.get("ACLTRANSFORMER_HOME_PATH", "")
-    return _written_home(os.path.abspath(home), base) if home else os.curdir
-
-
-@lru_cache(maxsize=16)
-def _written_home(home: str, base: str) -> str:
-    for place, root in ((home, base), (os.path.realpath(home), os.path.realpath(base))):
-        if place == root:
-            return os.curdir
-        if root != "/" and place.startswith(f"{root}/"):  # nobody moves a dump in / as a whole
-            return f"./{place[len(root) + 1 :]}"
-    return home
 
 
 def _working_directory() -> str:

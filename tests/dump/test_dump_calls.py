@@ -381,11 +381,12 @@ def test_a_program_that_closed_the_list_writes_into_no_other_file(own_dump: Path
     dump_data("acl", 0, tensor_path=TENSOR_PATH)
     from fastcmp.dump import session
 
-    assert session._session is not None and session._session._allow_list is not None
+    assert session._session is not None
+    (descriptor,) = session._session._low_level.descriptors
     victim = own_dump / "victim"
     victim.write_text("mine")
     other = os.open(victim, os.O_RDWR | os.O_APPEND)
-    os.dup2(other, session._session._allow_list.descriptor)
+    os.dup2(other, descriptor)
     dump_data("acl", 1, tensor_path=TENSOR_PATH)
     assert victim.read_text() == "mine" and dump_counters()["write_failed"] == 1
     os.close(other)
