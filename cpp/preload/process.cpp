@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <ctime>
-#include <new>
 #include <system_error>
 
 #include "bounded.hpp"
+#include "fork.hpp"
 #include "libraries.hpp"
 #include "paths.hpp"
 #include "text.hpp"
@@ -96,77 +96,7 @@ std::string sentence_of(const Job& job, Outcome outcome) {
 
 thread_local bool CallGuard::is_inside_ __attribute__((tls_model("initial-exec"))) = false;
 
-// Guards the making of the process's state; a fork waits for it.
-std::mutex making;
-
-// What another thread may hold while this one forks is held by this one then, so that it is whole in the child.
-// Of these locks no thread ever takes one while it holds another, but for `making`, which is taken first.
-struct ForkHandlers {
-    // False where the thread that forks is inside a hook itself, by a signal handler: it may hold one.
-    __attribute__((visibility("hidden"))) static thread_local bool is_held;
-
-    static void prepare() {
-        is_held = !CallGuard::is_inside();
-        if (!is_held) {
-            return;
-        }
-        making.lock();
-        loaded_libraries_lock().lock();
-        if (auto* process = Process::existing(); process != nullptr) {
-            process->mutex_.lock();
-            process->registry.mutex().lock();
-            process->writer->mutex().lock();
-            process->teller.mutex().lock();
-        }
-    }
-    static void parent() {
-        auto* process = Process::existing();
-        if (is_held && process != nullptr) {
-            process->registry.mutex().unlock();
-            release(&process->writer->mutex());
-        } else if (is_held) {
-            release(nullptr);
-        }
-    }
-    static void child() {
-        note_fork();
-        if (!is_held) {
-            renew();
-        }
-        if (auto* process = Process::existing(); process != nullptr) {
-            auto* writing = &process->writer->mutex();
-            process->forked();
-            // Not unlocked: it knows its holder by a thread number, and in a child that is another.
-            new (&process->registry.mutex()) SharedLock;
-            if (is_held) {
-                release(writing);
-            }
-        } else if (is_held) {
-            release(nullptr);
-        }
-    }
-    // The lock of the writer that was there when they were taken: in a child there is another by now.
-    static void release(std::mutex* writing) {
-        if (auto* process = Process::existing(); process != nullptr && writing != nullptr) {
-            process->teller.mutex().unlock();
-            writing->unlock();
-            process->mutex_.unlock();
-        }
-        loaded_libraries_lock().unlock();
-        making.unlock();
-    }
-    // In the child of a thread that may hold them itself.
-    static void renew() {
-        new (&making) std::mutex;
-        new (&loaded_libraries_lock()) std::mutex;
-        if (auto* process = Process::existing(); process != nullptr) {
-            new (&process->teller.mutex()) std::mutex;
-            new (&process->mutex_) std::mutex;
-        }
-    }
-};
-
-thread_local bool ForkHandlers::is_held __attribute__((tls_model("initial-exec"))) = false;
+std::mutex Process::making_;
 
 void note_loading() noexcept { loaded_at = seconds_now(); }
 
@@ -191,7 +121,7 @@ Process::Process()
 Process& Process::get() {
     auto* process = existing();
     if (process == nullptr) {
-        const std::lock_guard lock{making};
+        const std::lock_guard lock{making_};
         process = existing();
         if (process == nullptr) {
             process = new Process;  // never freed
@@ -420,9 +350,8 @@ std::vector<std::string> further_libraries() {
 // As early as can be: of the handlers that are called before a fork those registered first come last, so that a lock which the host's
 // handler waits for is never held by a thread that waits for ours.
 __attribute__((constructor)) void fastcmp_preload_begin() noexcept {
-    using fastcmp::preload::ForkHandlers;
     fastcmp::preload::note_loading();
-    ::pthread_atfork(ForkHandlers::prepare, ForkHandlers::parent, ForkHandlers::child);
+    fastcmp::preload::handle_forks();
 }
 
 // A process that ends without having called in still says so where it had an acceleration library: that is what the doctor looks for.

@@ -66,6 +66,9 @@ private:
     void explain(Count count, std::string_view where, std::string_view what) noexcept;
     void write_heartbeat(bool is_ended) noexcept;
 
+    // Guards the making of the one of this process; a fork waits for it.
+    static std::mutex making_;
+
     mutable std::mutex mutex_;
     std::string last_refusal_;
     std::unordered_map<std::uint64_t, std::uint32_t> saved_paths_;  // hashes of root and path: how often each was accepted
@@ -96,7 +99,8 @@ public:
     static bool is_inside() { return is_inside_; }
 
 private:
-    __attribute__((visibility("hidden"))) static thread_local bool is_inside_;
+    // Named here as well: every file that reads it is to do so without a call that may allocate.
+    __attribute__((visibility("hidden"), tls_model("initial-exec"))) static thread_local bool is_inside_;
     bool is_outermost_;
     int errno_;
     int cancel_state_ = 0;
