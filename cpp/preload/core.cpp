@@ -10,6 +10,7 @@
 #include "libraries.hpp"
 #include "paths.hpp"
 #include "process.hpp"
+#include "status.hpp"
 #include "text.hpp"
 
 namespace fastcmp::preload {
@@ -405,7 +406,7 @@ __attribute__((visibility("default"))) int fastcmp_preload_drain(double seconds)
 }
 
 __attribute__((visibility("default"))) size_t fastcmp_preload_status(char* buffer, size_t size) {
-    return guarded(size_t{0}, [&](Process& process) { return copy_out(process.status(false, true), buffer, size); });
+    return guarded(size_t{0}, [&](Process& process) { return copy_out(status_text(process, false, true), buffer, size); });
 }
 
 __attribute__((visibility("default"))) size_t fastcmp_preload_environment(char* buffer, size_t size) {

@@ -12,6 +12,7 @@
 #include "fork.hpp"
 #include "libraries.hpp"
 #include "paths.hpp"
+#include "status.hpp"
 #include "text.hpp"
 
 namespace fastcmp::preload {
@@ -21,57 +22,7 @@ constexpr double kHeartbeatSeconds = 5;
 
 std::atomic<Process*> the_process{nullptr};
 
-double seconds_now() {
-    timespec now{};
-    ::clock_gettime(CLOCK_REALTIME, &now);
-    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
-}
-
 double loaded_at = 0;
-
-// To the millisecond, whatever the host's locale.
-std::string time_text(double seconds) {
-    const auto milliseconds = static_cast<std::int64_t>(seconds * 1000);
-    const auto fraction = std::to_string(1000 + milliseconds % 1000);
-    return std::to_string(milliseconds / 1000) + "." + fraction.substr(1);
-}
-
-std::string program_path() {
-    std::string path(kMaxPath, '\0');
-    const auto size = ::readlink("/proc/self/exe", path.data(), path.size());
-    path.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
-    return path;
-}
-
-std::string member(std::string_view name, std::uint64_t value) { return json_string(name) + ": " + std::to_string(value); }
-
-std::string joined(std::string_view separator, const auto& parts) {
-    std::string result;
-    for (const auto& part : parts) {
-        result += (result.empty() ? std::string_view{} : separator);
-        result += part;
-    }
-    return result;
-}
-
-template <typename Names, typename Values>
-std::string object(const Names& names, const Values& values) {
-    std::vector<std::string> members;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-        members.push_back(member(names[i], values[i].load(std::memory_order_relaxed)));
-    }
-    return "{" + joined(", ", members) + "}";
-}
-
-std::string libraries_text(const Settings& settings, bool names_only) {
-    std::vector<std::string> texts;
-    for (const auto& library : loaded_libraries(settings.libraries, names_only)) {
-        texts.push_back("{\"path\": " + json_string(library.path) + ", " + member("defines", library.defines) + ", " +
-                        member("bound_here", library.bound_here) + ", " + member("bound_to_itself", library.bound_to_itself) + ", " +
-                        member("unbound", library.unbound) + "}");
-    }
-    return "[" + joined(", ", texts) + "]";
-}
 
 Count count_of(Outcome outcome) {
     switch (outcome) {
@@ -93,6 +44,12 @@ std::string sentence_of(const Job& job, Outcome outcome) {
 }
 
 }  // namespace
+
+double seconds_now() {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
 
 thread_local bool CallGuard::is_inside_ __attribute__((tls_model("initial-exec"))) = false;
 
@@ -232,27 +189,9 @@ void Process::free_name(const Job& job) {
     }
 }
 
-std::string Process::status(bool is_ended, bool is_thorough) const {
-    const bool has_environment = settings.is_on && settings.environment_counts() && settings.environment.selects_anything();
-    const bool has_list = settings.is_on && settings.select != Select::environment && registry.has_lists();
-    std::string last;
-    {
-        const std::lock_guard lock{mutex_};
-        last = last_refusal_;
-    }
-    std::vector<std::string> asked;
-    for (const auto& path : unregistered.kept()) {
-        asked.push_back(json_string(path));
-    }
-    return "{\"fastcmp_preload\": 1, \"version\": " + json_string(FASTCMP_VERSION) + ", " + member("pid", static_cast<std::uint64_t>(pid)) +
-           ", \"program\": " + json_string(program_path()) + ", " + "\"started\": " + time_text(started) +
-           ", \"written\": " + time_text(seconds_now()) + ", \"ended\": " + (is_ended ? "true" : "false") +
-           ", \"calls\": " + object(kCallNames, counters.calls) + ", \"select\": " + json_string(name_of(settings.select)) + ", \"selected_by\": " +
-           json_string(has_list ? "registered" : has_environment ? "environment" : "nothing") + ", " +
-           member("registered_lines", registry.line_count()) + ", " + member("registered_saved", registry.saved_count()) +
-           ", \"counters\": " + object(kCountNames, counters.counts) + ", " + member("queued", writer->queued()) +
-           ", \"last_refusal\": " + json_string(printable(last, 500)) + ", \"asked\": [" + joined(", ", asked) +
-           "], \"libraries\": " + libraries_text(settings, !is_thorough) + "}\n";
+std::string Process::last_refusal() const {
+    const std::lock_guard lock{mutex_};
+    return last_refusal_;
 }
 
 void Process::show_heartbeat(bool is_ended) {
@@ -266,7 +205,7 @@ void Process::write_heartbeat(bool is_ended) noexcept {
         return;
     }
     try {
-        const auto text = status(is_ended, is_ended);
+        const auto text = status_text(*this, is_ended, is_ended);
         TensorFile file;
         if (!file.create(settings.heartbeat_directory, ".fastcmp_probe." + std::to_string(pid), 0, 0, text.size()) &&
             !file.append(text, nullptr, 0)) {

@@ -22,6 +22,8 @@
 
 namespace fastcmp::preload {
 
+double seconds_now();  // since 1970
+
 class Process {
 public:
     Process();
@@ -42,8 +44,7 @@ public:
 
     // On the host's time: a stalled disk holds it up for a moment only.
     void show_heartbeat(bool is_ended);
-    // Thorough: every loaded object is looked at, which takes milliseconds where torch is one of them.
-    std::string status(bool is_ended, bool is_thorough) const;
+    std::string last_refusal() const;
     void end();
     void forked();
 

@@ -63,6 +63,15 @@ std::vector<std::string> split(std::string_view text, char separator) {
     return parts;
 }
 
+std::string joined(std::string_view separator, const std::vector<std::string>& parts) {
+    std::string result;
+    for (const auto& part : parts) {
+        result += (result.empty() ? std::string_view{} : separator);
+        result += part;
+    }
+    return result;
+}
+
 std::string printable(std::string_view text, std::size_t limit) {
     std::string result;
     for (const char c : text.substr(0, limit)) {

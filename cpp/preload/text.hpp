@@ -30,6 +30,9 @@ std::string lowered(std::string_view text);
 // The parts between separators, trimmed, empty ones left out.
 std::vector<std::string> split(std::string_view text, char separator);
 
+// The parts with a separator between them.
+std::string joined(std::string_view separator, const std::vector<std::string>& parts);
+
 // Cut to `limit` bytes, bytes outside printable ASCII as \xNN: for a line on a terminal.
 std::string printable(std::string_view text, std::size_t limit = 200);
 
