@@ -1,4 +1,4 @@
-// The preload library's parts, and all of it from many threads. Plain checks that count; exit status 1 if any failed.
+// The preload library's parts, and all of it from many threads. Exit status 1 if any check failed.
 
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cctype>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -20,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "check.hpp"
 #include "core.hpp"
 #include "fastcmp_preload.h"
 #include "list_file.hpp"
@@ -37,17 +37,8 @@ bool save_by_old_abi(const char* path, const void* data, unsigned long size, con
 namespace {
 
 using namespace fastcmp::preload;
+using namespace fastcmp::tests;
 namespace fs = std::filesystem;
-
-int passed = 0;
-int failed = 0;
-
-void check(bool holds, const std::string& claim) {
-    ++(holds ? passed : failed);
-    if (!holds) {
-        std::printf("FAILED: %s\n", claim.c_str());
-    }
-}
 
 std::string contents(const fs::path& path) {
     std::ifstream file{path, std::ios::binary};
@@ -486,8 +477,7 @@ int run_all(const fs::path& folder) {
     test_threads(folder);
     test_bad_calls(folder);
     test_forks(folder);
-    std::printf("%d passed, %d failed\n", passed, failed);
-    return failed == 0 ? 0 : 1;
+    return summed_up();
 }
 
 }  // namespace

@@ -1,33 +1,24 @@
-// The reader without Python. Plain checks that count; exit status 1 if any failed.
+// The reader without Python. Exit status 1 if any check failed.
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "check.hpp"
 #include "fastcmp/scan.hpp"
 
 namespace {
 
 using namespace fastcmp;
+using namespace fastcmp::tests;
 namespace fs = std::filesystem;
-
-int passed = 0;
-int failed = 0;
-
-void check(bool holds, const std::string& claim) {
-    ++(holds ? passed : failed);
-    if (!holds) {
-        std::printf("FAILED: %s\n", claim.c_str());
-    }
-}
 
 std::string header(const std::string& length, const std::string& dtype, const std::string& dims, const std::string& objects) {
     const auto count = objects.find("$Object") == std::string::npos ? "0" : "1";
@@ -185,6 +176,5 @@ int main() {
     test_opening(folder);
     test_changes(folder);
     test_totality_over_prefixes_and_flips();
-    std::printf("%d passed, %d failed\n", passed, failed);
-    return failed == 0 ? 0 : 1;
+    return summed_up();
 }
