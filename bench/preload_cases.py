@@ -33,10 +33,19 @@ SAVES = (
     *((nbytes, 1, KEPT) for nbytes in (8192, MiB, 16 * MiB, 64 * MiB)),
     *((nbytes, 4, KEPT) for nbytes in (8192, MiB, 16 * MiB)),
 )
+TO_COME = "job/rank0/71_cmp_dump_data/allow_list/paths.txt"
 LAYERS = 8
-LISTED, WILDCARDS = 990, 10
-# name, options of the host, what is listed; both ask before they offer, the older one less
-OFFERS = (("1000 lines", (), True), ("1000 lines, older libatb", ("--older",), True), ("environment", (), False))
+LISTED, WILDCARDS, PATTERNS = 990, 10, 10_000
+# name, options of the host, the list that is followed; both ask before they offer, the older one less. As long as a list is to come the
+# environment selects, so that each question looks for it.
+OFFERS = (
+    ("1000 lines", (), "lines"),
+    ("1000 lines, older libatb", ("--older",), "lines"),
+    ("10000 patterns", (), "patterns"),
+    ("10000 patterns, older libatb", ("--older",), "patterns"),
+    ("a list to come", (), "missing"),
+    ("environment", (), ""),
+)
 
 
 def preload_cases(size: Size, directory: Path) -> list[Case]:
@@ -47,8 +56,9 @@ def preload_cases(size: Size, directory: Path) -> list[Case]:
     directory.mkdir(parents=True)
     directory.chmod(0o700)  # a list that others could replace is refused
     saves = [save_case(size, directory, *row) for row in SAVES]
-    allow_list = write_allow_list(directory)
-    offers = [offer_case(size, allow_list, *row, threads) for row in OFFERS for threads in (1, 4)]
+    (directory / TO_COME).parent.mkdir(parents=True)
+    lists = {"lines": write_lines(directory), "patterns": write_patterns(directory), "missing": directory / TO_COME}
+    offers = [offer_case(size, directory, name, options, lists.get(kind), threads) for name, options, kind in OFFERS for threads in (1, 4)]
     # Not earlier: ext4 looks at each inode that was freed in the last minutes before it makes a directory.
     shutil.rmtree(directory)
     return [*saves, *offers]
@@ -111,16 +121,18 @@ def check_saved(path: Path, *, first: int, nbytes: int) -> None:
         raise WrongAnswer(f"{path}: element {int(np.argmax(values != expected))} is not what was saved")
 
 
-def offer_case(size: Size, allow_list: Path, name: str, options: tuple[str, ...], is_listed: bool, threads: int) -> Case:
+def offer_case(size: Size, directory: Path, name: str, options: tuple[str, ...], followed: Path | None, threads: int) -> Case:
     """What one offer costs, the library's questions included; the yardstick is the same without the preload library."""
     case = Case(f"not selected: {name}{', 4 threads' if threads > 1 else ''}", "offers/s", "not preloaded", NOT_SELECTED)
     environment = {"ATB_SAVE_TENSOR": "1", "ATB_SAVE_TENSOR_RANGE": "all", "ATB_SAVE_TENSOR_RUNNER": "saved,other"}
-    settings = {"FASTCMP_ALLOWLIST": str(allow_list)} if is_listed else environment
+    is_there = followed is not None and followed.exists()
+    settings = ({} if is_there else environment) | ({"FASTCMP_ALLOWLIST": str(followed)} if followed else {})
+    lines = len(followed.read_bytes().splitlines()) if followed and is_there else 0
     command = ("--not-selected", str(size.offers), "--threads", str(threads), *options)
     for number in range(size.rounds + 1):
-        timing = run_host(*command, directory=allow_list.parent, preload=True, settings=settings)
-        floor = run_host(*command, directory=allow_list.parent, preload=False, settings={})
-        check_offers(case.name, timing, LISTED + WILDCARDS if is_listed else 0)
+        timing = run_host(*command, directory=directory, preload=True, settings=settings)
+        floor = run_host(*command, directory=directory, preload=False, settings={})
+        check_offers(case.name, timing, lines)
         if number == 0:
             continue  # warms up
         case.seconds.append(processor_seconds(timing))
@@ -142,12 +154,23 @@ def check_offers(name: str, timing: dict[str, Any], lines: int) -> None:
         raise WrongAnswer(f"{name}: {calls} calls for {offers} offers, {status['registered_lines']} lines, counted {counters}")
 
 
-def write_allow_list(directory: Path) -> Path:
+def write_lines(directory: Path) -> Path:
     """Paths of the token that is offered, a few of them with a star; none is what is offered."""
     lines = [f"0/0_TimedTorch/{number}_TimedLayer/{number % 64}_OtherRunner/after/outtensor0.bin" for number in range(LISTED)]
     lines += [f"0/0_TimedTorch/*_TimedLayer/{number}_WildRunner/after/outtensor0.bin" for number in range(WILDCARDS)]
-    path = directory / "paths.txt"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return write_allow_list(directory / "lines.txt", lines)
+
+
+def write_patterns(directory: Path) -> Path:
+    """Patterns of the token that is offered, with the names of what is offered; none fits, since they have other numbers."""
+    numbers = range(1000, 1000 + PATTERNS)
+    lines = [f"0/*_TimedTorch/0_TimedLayer/{number}_NotSelectedRunner/after/outtensor0.bin" for number in numbers]
+    return write_allow_list(directory / "patterns.txt", lines)
+
+
+def write_allow_list(path: Path, lines: list[str]) -> Path:
+    """A private list, or it would be refused."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     path.chmod(0o600)
     return path
 
