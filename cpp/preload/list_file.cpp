@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
 #include <system_error>
 #include <vector>
 
@@ -86,11 +87,28 @@ int ListFile::open(const Refuse& refuse) {
     return 0;
 }
 
-bool ListFile::has_news() const {
-    struct stat status {};
-    if (!file_.is_open()) {
-        return !is_refused_ && ::lstat(path_.c_str(), &status) == 0;
+// True until it is opened.
+bool ListFile::has_appeared() const {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);  // 10 ns; lags behind by a few milliseconds
+    const auto now_ms = std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+    const std::atomic_ref missed_ms{missed_ms_};
+    if (now_ms - missed_ms.load(std::memory_order_relaxed) < kLookEveryMs) {
+        return false;
     }
+    struct stat status {};
+    if (::lstat(path_.c_str(), &status) == 0) {
+        return true;
+    }
+    missed_ms.store(now_ms, std::memory_order_relaxed);
+    return false;
+}
+
+bool ListFile::has_news() const {
+    if (!file_.is_open()) {
+        return !is_refused_ && has_appeared();
+    }
+    struct stat status {};
     return !file_.is_ours(status) || status.st_nlink == 0 || status.st_size != seen_;
 }
 

@@ -78,22 +78,13 @@ bool Registry::has_readable_list() {
     return is_one_readable() || (has_lists() && ask(is_one_readable));
 }
 
-bool Registry::refresh() {
-    {
-        const std::shared_lock lock{mutex_};
-        if (!has_any_news()) {
-            return false;
-        }
-    }
-    read_all_news();
-    return true;
-}
+void Registry::refresh() { read_all_news(true); }
 
-void Registry::read_all_news() {
+void Registry::read_all_news(bool is_thorough) {
     {
         const std::unique_lock lock{mutex_};
         for (std::size_t number = 0; number < lists_.size(); ++number) {
-            if (lists_[number].file.has_news()) {
+            if (is_thorough || lists_[number].file.has_news()) {
                 read_news(number);
             }
         }

@@ -57,8 +57,8 @@ public:
     bool has_after();
 
     void mark_saved(std::string_view tail);
-    // Reads what the lists have grown by, also where nobody asks; true if there was anything.
-    bool refresh();
+    // Reads what the lists have grown by, also where nobody asks, and looks for those that are not there.
+    void refresh();
     std::uint64_t line_count() const;
     std::uint64_t saved_count() const;
 
@@ -82,7 +82,7 @@ private:
     void refused(std::string_view where, std::string_view why);
     void tell_refusals();
     bool has_any_news() const;
-    void read_all_news();
+    void read_all_news(bool is_thorough = false);
     void count_readable();
     void read_news(std::size_t number);
     void add_line(std::string_view line, std::size_t number);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cctype>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -201,6 +202,9 @@ void test_patterns(const fs::path& folder) {
           "patterns that are alike but for a number, and the directories above them");
 }
 
+// A list that was not there is looked for again every 10 ms, by a clock that moves every few.
+constexpr std::chrono::milliseconds kLookedForAgain{25};
+
 void test_registry(const fs::path& folder) {
     int refusals = 0;
     Registry registry{[&](std::string_view, std::string_view) { ++refusals; }};
@@ -208,6 +212,7 @@ void test_registry(const fs::path& folder) {
     check(registry.follow(list.string(), "/run", false) == ENOENT, "a list that must be there");
     check(registry.follow(list.string(), "/run", true) == 0 && !registry.has_readable_list(), "a list that may come later");
     append(list, "0/0_M/1_L/after/x.bin\n0/0_M/2_L/after/x.b");
+    std::this_thread::sleep_for(kLookedForAgain);
     check(registry.find("0/0_M/1_L/after/x.bin")->run_directory == "/run" && !registry.find("0/0_M/2_L/after/x.b"), "whole lines only");
     append(list, "in\n3/*_L/before/x.bin\n../x\n" + std::string(5000, 'x') + "\n");
     check(registry.find("0/0_M/2_L/after/x.bin").has_value() && registry.find("3/17_L/before/x.bin").has_value(), "what was appended counts");
@@ -264,6 +269,30 @@ void test_list_file(const fs::path& folder) {
     append(path, "0/c.bin\n");
     file.read_news(refuse, take);
     check(lines == "0/a.bin;0/b.bin;0/c.bin;" && !file.has_news(), "it is read anew from its beginning");
+}
+
+void test_missing_list(const fs::path& folder) {
+    const auto path = folder / "missing.txt";
+    const auto nothing = [](auto&&...) {};
+    ListFile file{path.string()};
+    check(!file.has_news(), "a list that is not there is no news");
+    append(path, "0/a.bin\n");
+    std::this_thread::sleep_for(kLookedForAgain);
+    check(file.has_news() && file.has_news(), "one that has appeared is, until it is opened");
+    file.read_news(nothing, nothing);
+    append(path, "0/b.bin\n");
+    check(file.has_news(), "and each line of it at once from then on");
+
+    Registry registry{nothing};
+    const auto followed = folder / "missing too.txt";
+    check(registry.follow(followed.string(), "", true) == 0 && !registry.find("0/a.bin"), "a question looks for a list in vain");
+    append(followed, "0/a.bin\n");
+    check(registry.follow(followed.string(), "/run", false) == 0 && registry.find("0/a.bin").has_value(), "it is there at once for who follows it");
+    const auto last = folder / "last.txt";
+    check(registry.follow(last.string(), "", true) == 0 && !registry.find("0/b.bin"), "another question looks for another one in vain");
+    append(last, "0/b.bin\n");
+    registry.refresh();
+    check(registry.line_count() == 2, "at the end of a process it is looked for whenever that was");
 }
 
 constexpr int kThreads = 16;
@@ -472,6 +501,7 @@ int run_all(const fs::path& folder) {
     test_settings();
     test_registry(folder);
     test_list_file(folder);
+    test_missing_list(folder);
     test_patterns(folder);
     test_writer(folder);
     test_threads(folder);

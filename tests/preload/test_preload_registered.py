@@ -115,8 +115,29 @@ def test_a_list_that_is_made_while_the_host_runs_is_found(flow: str, hosts: Host
     one = next(one for one in OFFERS if one.token == 2)
     (tmp_path / "list").mkdir(mode=0o700)
     path = tmp_path / "list" / "paths.txt"
-    run = hosts.run(tmp_path, *ARGUMENTS, *PROBE_FLOWS[flow], "--register", f"{path}:{one.tail()}", FASTCMP_ALLOWLIST=str(path))
+    arguments = (*ARGUMENTS, *PROBE_FLOWS[flow], "--register", f"{path}:{one.tail()}", "--sleep-ms", 25)  # looked for every 10 ms
+    run = hosts.run(tmp_path, *arguments, FASTCMP_ALLOWLIST=str(path))
     assert saved(run) == contents([one])
+
+
+def test_a_list_that_was_not_there_counts_at_once_for_who_follows_it(hosts: Hosts, tmp_path: Path) -> None:
+    """As `dump_data` does. Nobody waits until it is looked for again."""
+    code = """
+import os, sys
+from standin_model import *
+model = Model()
+model.add(0, 0)
+for token, path in enumerate(sys.argv[2:]):
+    model.execute(0, 0, token, b"abcd", dims="1")
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        file.write(f"{token}/0_Model/0_Layer/0_Norm/after/outtensor0.bin\\n")
+    assert follow(path, sys.argv[1]) == 0
+    model.execute(0, 0, token, b"abcd", dims="1")
+"""
+    (tmp_path / "list").mkdir(mode=0o700)
+    lists = [tmp_path / "list" / f"{number}.txt" for number in range(5)]
+    hosts.run_python(tmp_path, code, tmp_path / "tensors" / "thread_1", *lists, FASTCMP_ALLOWLIST=str(lists[0]))
+    assert [tail.split("/")[0] for tail in saved_files(tmp_path)] == ["0", "1", "2", "3", "4"]
 
 
 def test_a_last_line_without_its_end_registers_nothing_until_it_has_it(hosts: Hosts, tmp_path: Path) -> None:
