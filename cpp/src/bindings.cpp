@@ -2,6 +2,8 @@
 // Paths come as str and go through the file system encoding, so that any bytes survive (surrogateescape).
 
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 
 #include <utility>
@@ -58,11 +60,24 @@ nb::object to_python(const ReadError& error) {
 
 nb::object to_python(const BinTensor& tensor) {
     return nb::make_tuple(tensor.dtype_code, tensor.format, to_tuple(tensor.dims), tensor.data_offset, tensor.nbytes, tensor.packed,
-                          to_tuple(tensor.warnings), to_python(tensor.identity));
+                          to_tuple(tensor.warnings), to_python(tensor.identity), tensor.kept_at);
 }
 
 nb::object to_python(const fastcmp::Head& head) {
-    return nb::make_tuple(nb::bytes(head.bytes.data(), head.bytes.size()), to_python(head.identity));
+    return nb::make_tuple(nb::bytes(head.bytes.data(), head.bytes.size()), to_python(head.identity), head.kept_at);
+}
+
+/// Memory of the caller's for small files; none means that no file is kept.
+using Memory = std::optional<nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>>;
+
+fastcmp::Room to_room(const Memory& memory, std::size_t used, std::size_t largest) {
+    if (!memory) {
+        return {{}, 0, 0};
+    }
+    if (used > memory->size()) {
+        throw nb::value_error("used: expected at most the size of the memory");
+    }
+    return {{reinterpret_cast<std::byte*>(memory->data()), memory->size()}, used, largest};
 }
 
 /// Runs `work` over a batch without the GIL: a slow disk must not stop the other threads. `work` touches nothing of Python.
@@ -81,16 +96,20 @@ nb::list over_batch(const nb::list& paths, const nb::list& roots, Work work) {
     return out;
 }
 
-nb::list scan_bin(const nb::list& paths, const std::string& multi_record, const nb::list& roots) {
+nb::list scan_bin(const nb::list& paths, const std::string& multi_record, const nb::list& roots, const Memory& memory, std::size_t used,
+                  std::size_t largest) {
     const auto policy = fastcmp::parse_multi_record(multi_record);
     if (!policy) {
         throw nb::value_error("multi_record: expected error, first or last");
     }
-    return over_batch(paths, roots, [&](const auto& names, const auto& allowed) { return fastcmp::scan_files(names, *policy, allowed); });
+    auto room = to_room(memory, used, largest);
+    return over_batch(paths, roots, [&](const auto& names, const auto& allowed) { return fastcmp::scan_files(names, *policy, allowed, &room); });
 }
 
-nb::list read_heads(const nb::list& paths, std::size_t limit, const nb::list& roots) {
-    return over_batch(paths, roots, [&](const auto& names, const auto& allowed) { return fastcmp::read_heads(names, limit, allowed); });
+nb::list read_heads(const nb::list& paths, std::size_t limit, const nb::list& roots, const Memory& memory, std::size_t used,
+                    std::size_t largest) {
+    auto room = to_room(memory, used, largest);
+    return over_batch(paths, roots, [&](const auto& names, const auto& allowed) { return fastcmp::read_heads(names, limit, allowed, &room); });
 }
 
 /// Runs `work` without the GIL; its ReadError becomes an ordinary (code, offset, reason).
@@ -142,9 +161,9 @@ nb::object read_range(const nb::str& path, const nb::tuple& identity, std::uint6
 
 NB_MODULE(_native, module) {
     module.doc() = "Headers of .bin tensor files, and the opening of files that nobody vouches for.";
-    module.def("scan_bin", &scan_bin, "paths"_a, "multi_record"_a, "roots"_a);
+    module.def("scan_bin", &scan_bin, "paths"_a, "multi_record"_a, "roots"_a, "memory"_a.none(), "used"_a, "largest"_a);
     module.def("open_regular", &open_regular, "path"_a, "roots"_a);
-    module.def("read_heads", &read_heads, "paths"_a, "limit"_a, "roots"_a);
+    module.def("read_heads", &read_heads, "paths"_a, "limit"_a, "roots"_a, "memory"_a.none(), "used"_a, "largest"_a);
     module.def("read_range", &read_range, "path"_a, "identity"_a, "offset"_a, "count"_a);
     module.def("check_unchanged", &check_unchanged, "descriptor"_a, "identity"_a);
     module.def("dtype_codes", [] {

@@ -166,7 +166,7 @@ File File::open(const std::string& path, const Roots& roots) {
     return file;
 }
 
-File::File(File&& other) noexcept : descriptor_{other.release()}, identity_{other.identity_} {}
+File::File(File&& other) noexcept : descriptor_{other.release()}, identity_{other.identity_}, content_{other.content_} {}
 
 File::~File() {
     if (descriptor_ != -1) {
@@ -177,6 +177,12 @@ File::~File() {
 int File::release() noexcept { return std::exchange(descriptor_, -1); }
 
 std::size_t File::read_at(std::uint64_t offset, std::span<std::byte> into) const {
+    if (!content_.empty()) {
+        const auto rest = content_.subspan(std::min<std::size_t>(offset, content_.size()));
+        const auto count = std::min(rest.size(), into.size());
+        std::copy_n(rest.begin(), count, into.begin());
+        return count;
+    }
     std::size_t done = 0;
     while (done < into.size()) {
         const auto got = retry([&] {
@@ -202,6 +208,20 @@ void File::read_exactly(std::uint64_t offset, std::span<std::byte> into) const {
     }
 }
 
+std::int64_t Room::keep(File& file) {
+    const auto size = file.size();
+    if (size == 0 || size > largest_ || size > memory_.size() - used_) {
+        return kNotKept;
+    }
+    const auto at = used_;
+    const auto content = memory_.subspan(at, static_cast<std::size_t>(size));
+    file.read_exactly(0, content);
+    file.expect(file.identity());
+    file.serve_from(content);
+    used_ += content.size();
+    return static_cast<std::int64_t>(at);
+}
+
 void expect_unchanged(int descriptor, const FileIdentity& expected) {
     const auto now = identity_of(status_of(descriptor));
     if (now == expected) {
@@ -217,18 +237,19 @@ void expect_unchanged(int descriptor, const FileIdentity& expected) {
                               : "another file stands where the header was read");
 }
 
-Head read_head(const std::string& path, std::size_t limit, const Roots& roots) {
-    const auto file = File::open(path, roots);
+Head read_head(const std::string& path, std::size_t limit, const Roots& roots, Room* room) {
+    auto file = File::open(path, roots);
     if (file.size() == 0) {
         throw ReadError("E_EMPTY_FILE", 0, "the file is empty, expected a header");
     }
-    Head head{std::vector<std::byte>(static_cast<std::size_t>(std::min<std::uint64_t>(limit, file.size()))), file.identity()};
+    const auto kept_at = room == nullptr ? Room::kNotKept : room->keep(file);
+    Head head{std::vector<std::byte>(static_cast<std::size_t>(std::min<std::uint64_t>(limit, file.size()))), file.identity(), kept_at};
     file.read_exactly(0, head.bytes);
     return head;
 }
 
-std::vector<HeadResult> read_heads(std::span<const std::string> paths, std::size_t limit, const Roots& roots) {
-    return for_each_file<Head>(paths, [&](const std::string& path) { return read_head(path, limit, roots); });
+std::vector<HeadResult> read_heads(std::span<const std::string> paths, std::size_t limit, const Roots& roots, Room* room) {
+    return for_each_file<Head>(paths, [&](const std::string& path) { return read_head(path, limit, roots, room); });
 }
 
 void read_range(const std::string& path, const FileIdentity& expected, std::uint64_t offset, std::span<std::byte> into) {

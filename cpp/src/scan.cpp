@@ -108,11 +108,12 @@ std::optional<MultiRecord> parse_multi_record(std::string_view word) noexcept {
     return std::nullopt;
 }
 
-BinTensor scan_file(const std::string& path, MultiRecord policy, const Roots& roots) {
-    const auto file = File::open(path, roots);
+BinTensor scan_file(const std::string& path, MultiRecord policy, const Roots& roots, Room* room) {
+    auto file = File::open(path, roots);
     if (file.size() == 0) {
         throw ReadError("E_EMPTY_FILE", 0, "the file is empty, expected a header");
     }
+    const auto kept_at = room == nullptr ? Room::kNotKept : room->keep(file);
     RecordReader reader{file};
     Record record{reader.read(0), 0};
     if (record.end() < file.size()) {
@@ -131,11 +132,12 @@ BinTensor scan_file(const std::string& path, MultiRecord policy, const Roots& ro
             header.nbytes,
             header.packed,
             std::move(header.warnings),
-            file.identity()};
+            file.identity(),
+            kept_at};
 }
 
-std::vector<ScanResult> scan_files(std::span<const std::string> paths, MultiRecord policy, const Roots& roots) {
-    return for_each_file<BinTensor>(paths, [&](const std::string& path) { return scan_file(path, policy, roots); });
+std::vector<ScanResult> scan_files(std::span<const std::string> paths, MultiRecord policy, const Roots& roots, Room* room) {
+    return for_each_file<BinTensor>(paths, [&](const std::string& path) { return scan_file(path, policy, roots, room); });
 }
 
 }  // namespace fastcmp

@@ -5,6 +5,7 @@ Nothing that is wrong with one pair leaves this module as an exception: it becom
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
 from itertools import pairwise
@@ -17,7 +18,7 @@ from fastcmp.engine.beacon import NO_ROW, Beacon, present_beacon
 from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
 from fastcmp.engine.pieces import edges_of, merge_pieces, row_length, stack
 from fastcmp.errors import NoDataError
-from fastcmp.formats import scan_batch
+from fastcmp.formats import KeptFiles, scan_batch
 from fastcmp.formats.layout import reconcile
 from fastcmp.formats.payload import Payload, open_payload
 from fastcmp.formats.tensor_info import TensorInfo
@@ -36,6 +37,18 @@ class _Opening(NamedTuple):
 
     def of(self, info: TensorInfo) -> Payload:
         return open_payload(info, mapped=self.mapped, roots=self.roots)
+
+
+class _Entry:
+    """One item on its way to its entry in the result."""
+
+    __slots__ = ("failure", "golden", "item", "notes", "sums", "target")
+
+    def __init__(self, item: WorkItem, golden: TensorInfo | Exception, target: TensorInfo | Exception) -> None:
+        self.item, self.golden, self.target = item, golden, target
+        self.notes: tuple[str, ...] = ()
+        self.sums: list[np.ndarray] = []
+        self.failure: ItemError | None = None
 
 
 def prepare(dtype_pairs: Iterable[tuple[str, str]]) -> None:
@@ -64,24 +77,44 @@ def run_task(task: Task, *, mapped: bool = True, beacon: Beacon | None = None) -
     began = time.perf_counter()
     beacon = beacon if beacon is not None else present_beacon()
     result = TaskResult(task.index)
-    records: list[np.ndarray] = []
-    scanned = _scan(task)
+    kept = _kept_files()
+    scanned = _scan(task, kept)
+    entries = [_Entry(item, scanned[2 * number], scanned[2 * number + 1]) for number, item in enumerate(task.items)]
     opening = _Opening(mapped, task.scan.roots, task.scan.format_policy)
-    for number, item in enumerate(task.items):
-        beacon.on_row(item.row)
-        records += _compare_item(item, scanned[2 * number], scanned[2 * number + 1], opening, beacon, result)
+    jobs: list[tuple[_Entry, fold.Job]] = []
+    for entry in entries:
+        beacon.on_row(entry.item.row)
+        job = _compare(entry, kept, opening, beacon, result)
+        if job is not None:
+            jobs.append((entry, job))
     beacon.on_row(NO_ROW)
-    result.sums = stack(records)
+    _fold_kept(jobs, kept, beacon, result)
+    for entry in entries:
+        _append(entry, result)
+    result.sums = stack([record for entry in entries for record in entry.sums])
     result.busy_s = time.perf_counter() - began
     return result
 
 
-def _scan(task: Task) -> list[TensorInfo | Exception]:
+_local = threading.local()
+
+
+def _kept_files() -> KeptFiles:
+    """Empty memory for small files, the same one for every task of a thread."""
+    kept: KeptFiles | None = getattr(_local, "kept", None)
+    if kept is None:
+        kept = _local.kept = KeptFiles()
+    kept.clear()
+    return kept
+
+
+def _scan(task: Task, kept: KeptFiles) -> list[TensorInfo | Exception]:
     """Headers of golden, target, golden, ...; one call for the batch, for crossing into the reader costs more than a header."""
     paths = [path for item in task.items for path in (item.golden_path, item.target_path)]
     try:
-        return list(scan_batch(paths, task.scan))
+        return list(scan_batch(paths, task.scan, kept))
     except Exception:
+        kept.clear()
         return [_scan_alone(path, task.scan) for path in paths]
 
 
@@ -92,37 +125,64 @@ def _scan_alone(path: str, options: ScanOptions) -> TensorInfo | Exception:
         return error
 
 
-def _compare_item(
-    item: WorkItem, golden: TensorInfo | Exception, target: TensorInfo | Exception, opening: _Opening, beacon: Beacon, result: TaskResult
-) -> list[np.ndarray]:
-    """Append one item's entry to every column of ``result``; returns its sums, none for an error row."""
-    code = side = detail = ""
-    notes: tuple[str, ...] = ()
-    sums: list[np.ndarray] = []
+def _compare(entry: _Entry, kept: KeptFiles, opening: _Opening, beacon: Beacon, result: TaskResult) -> fold.Job | None:
+    """Compare one item, or say how to, where both its files are kept; what is wrong with it becomes its failure."""
+    item = entry.item
     try:
-        if isinstance(golden, Exception) or isinstance(target, Exception):
-            raise _scan_failure(item, golden, target)
-        golden, target, format_notes = _comparable(golden, target, opening.format_policy)
-        notes = (*golden.warnings, *target.warnings, *format_notes)
-        edges = edges_of(golden, target)
-        first, stop = _piece_range(item, golden, target, len(edges) - 1)
-        sums = _fold_pieces(item, golden, target, edges[first : stop + 1], opening, beacon)
-        result.bytes_compared += sum(_bytes_between(info, edges[first], edges[stop]) for info in (golden, target))
-        if item.first_piece is None:
-            sums = [merge_pieces(sums)]
+        if isinstance(entry.golden, Exception) or isinstance(entry.target, Exception):
+            raise _scan_failure(item, entry.golden, entry.target)
+        golden, target, format_notes = _comparable(entry.golden, entry.target, opening.format_policy)
+        entry.golden, entry.target = golden, target
+        entry.notes = (*golden.warnings, *target.warnings, *format_notes)
+        places = kept.payload_place(golden), kept.payload_place(target)
+        if item.first_piece is None and min(places) >= 0 and golden.is_direct and target.is_direct:
+            return _job(item, golden, places[0], target, places[1])
+        _compare_pieces(entry, golden, target, opening, beacon, result)
     except Exception as error:
-        failure = as_item_error(error, item)
-        code, side, detail = failure.code, failure.side, failure.detail
-        sums = []
-    result.rows.append(item.row)
-    result.golden.append(_facts(golden, item.golden_dtype))
-    result.target.append(_facts(target, item.target_dtype))
-    result.error_codes.append(code)
-    result.error_sides.append(side)
-    result.error_details.append(detail)
-    result.notes.append(notes)
-    result.sums_counts.append(len(sums))
-    return sums
+        entry.failure, entry.sums = as_item_error(error, item), []
+    return None
+
+
+def _job(item: WorkItem, golden: TensorInfo, golden_at: int, target: TensorInfo, target_at: int) -> fold.Job:
+    """A small pair as one piece, as `edges_of` would have it."""
+    count = golden.element_count
+    return fold.Job(
+        golden_at, golden.dtype, target_at, target.dtype, 0, count, count, row_length(golden), item.fold, _rounding(item, golden, target)
+    )
+
+
+def _fold_kept(jobs: list[tuple[_Entry, fold.Job]], kept: KeptFiles, beacon: Beacon, result: TaskResult) -> None:
+    """All pairs of kept files in one call."""
+    sums = fold.fold_arena(kept.memory, [job for _, job in jobs])
+    done = 0
+    for number, (entry, _) in enumerate(jobs):
+        entry.sums = [sums[number : number + 1]]
+        assert not isinstance(entry.golden, Exception) and not isinstance(entry.target, Exception)
+        done += entry.golden.nbytes + entry.target.nbytes
+    result.bytes_compared += done
+    beacon.on_bytes(done)
+
+
+def _compare_pieces(entry: _Entry, golden: TensorInfo, target: TensorInfo, opening: _Opening, beacon: Beacon, result: TaskResult) -> None:
+    item = entry.item
+    edges = edges_of(golden, target)
+    first, stop = _piece_range(item, golden, target, len(edges) - 1)
+    sums = _fold_pieces(item, golden, target, edges[first : stop + 1], opening, beacon)
+    result.bytes_compared += sum(_bytes_between(info, edges[first], edges[stop]) for info in (golden, target))
+    entry.sums = [merge_pieces(sums)] if item.first_piece is None else sums
+
+
+def _append(entry: _Entry, result: TaskResult) -> None:
+    """Append one item's entry to every column but ``sums``."""
+    failure = entry.failure
+    result.rows.append(entry.item.row)
+    result.golden.append(_facts(entry.golden, entry.item.golden_dtype))
+    result.target.append(_facts(entry.target, entry.item.target_dtype))
+    result.error_codes.append(failure.code if failure else "")
+    result.error_sides.append(failure.side if failure else "")
+    result.error_details.append(failure.detail if failure else "")
+    result.notes.append(entry.notes)
+    result.sums_counts.append(len(entry.sums))
 
 
 def _facts(info: TensorInfo | Exception, true_dtype: str) -> TensorFacts:
@@ -161,7 +221,7 @@ def _fold_pieces(
 ) -> list[np.ndarray]:
     """Sums of each piece between neighbouring ``edges``."""
     records: list[np.ndarray] = []
-    rounding = fold.rounding_dtype(_true_dtype(golden, item.golden_dtype), _true_dtype(target, item.target_dtype))
+    rounding = _rounding(item, golden, target)
     count, row = golden.element_count, row_length(golden)
     with opening.of(golden) as golden_payload, opening.of(target) as target_payload:
         for start, stop in pairwise(edges):
@@ -179,6 +239,10 @@ def _fold_pieces(
             records.append(record.reshape(1))
             beacon.on_bytes(_bytes_between(golden, start, stop) + _bytes_between(target, start, stop))
     return records
+
+
+def _rounding(item: WorkItem, golden: TensorInfo, target: TensorInfo) -> str:
+    return fold.rounding_dtype(_true_dtype(golden, item.golden_dtype), _true_dtype(target, item.target_dtype))
 
 
 def _bytes_between(info: TensorInfo, start: int, stop: int) -> int:

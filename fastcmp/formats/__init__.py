@@ -9,18 +9,19 @@ from typing import Final, NamedTuple
 from fastcmp.errors import TensorError
 from fastcmp.formats import bin as bin_reader
 from fastcmp.formats import npy as npy_reader
+from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.open_file import read_heads, unencodable
 from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
 
-__all__ = ["FileIdentity", "TensorInfo", "scan", "scan_batch"]
+__all__ = ["FileIdentity", "KeptFiles", "TensorInfo", "scan", "scan_batch"]
 
 
 class _Reader(NamedTuple):
     suffixes: tuple[str, ...]
     magics: tuple[bytes, ...]
-    scan_batch: Callable[[Sequence[str], ScanOptions], list[TensorInfo | TensorError]]
+    scan_batch: Callable[[Sequence[str], ScanOptions, KeptFiles | None], list[TensorInfo | TensorError]]
 
 
 _READERS: Final = (
@@ -44,10 +45,10 @@ def scan(path: str, options: ScanOptions) -> TensorInfo:
     return found
 
 
-def scan_batch(paths: Sequence[str], options: ScanOptions) -> list[TensorInfo | TensorError]:
+def scan_batch(paths: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
     """What each header says, or why the file cannot be used, in the order of ``paths``.
 
-    Many paths at once are cheaper than one at a time. Never raises for a file.
+    Many paths at once are cheaper than one at a time. Never raises for a file. Small files are kept, if there is a place for them.
     """
     found: list[TensorInfo | TensorError | None] = [None] * len(paths)
     groups: dict[_Reader, list[int]] = {}
@@ -58,7 +59,7 @@ def scan_batch(paths: Sequence[str], options: ScanOptions) -> list[TensorInfo | 
         else:
             groups.setdefault(reader, []).append(index)
     for reader, indices in groups.items():
-        for index, entry in zip(indices, reader.scan_batch([paths[index] for index in indices], options), strict=True):
+        for index, entry in zip(indices, reader.scan_batch([paths[index] for index in indices], options, kept), strict=True):
             found[index] = entry
     return [entry for entry in found if entry is not None]
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from fastcmp import _native
 from fastcmp.dtypes import BY_ACL_CODE
 from fastcmp.errors import NoDataError, TensorError
+from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.layout import ND, Layout, place
-from fastcmp.formats.open_file import real_roots, tensor_error
+from fastcmp.formats.open_file import scan_bin, tensor_error
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
 
@@ -22,10 +22,10 @@ MAGICS = (b"$Version=", b"dtype=")
 _STATISTIC: Final = re.compile(r"(max|min|mean)=(-?[0-9]{1,40}(?:\.[0-9]{1,20})?|-?nan|-?inf)")
 
 
-def scan_batch(paths: Sequence[str], options: ScanOptions) -> list[TensorInfo | TensorError]:
+def scan_batch(paths: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
     """What each header says, or why it cannot be used; one C++ call for all of them, without the GIL."""
     policy = options.format_policy
-    found = _native.scan_bin(list(paths), options.multi_record, real_roots(options.roots))
+    found = scan_bin(paths, options.multi_record, options.roots, kept)
     return [_to_info(path, entry, policy) for path, entry in zip(paths, found, strict=True)]
 
 
@@ -34,7 +34,7 @@ def _to_info(path: str, entry: tuple[Any, ...], policy: Literal["strict", "flat"
         return tensor_error(path, (entry[0], entry[1], entry[2]))
     if len(entry) == 6:
         return _described(tensor_error(path, (entry[0], entry[1], entry[2])), *entry[3:])
-    code, format_code, dims, data_offset, nbytes, packed, warnings, identity = entry
+    code, format_code, dims, data_offset, nbytes, packed, warnings, identity, _ = entry
     dtype = BY_ACL_CODE[code]
     layout = Layout(dims, "plain", 0)
     if format_code != ND:

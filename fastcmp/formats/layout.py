@@ -13,7 +13,6 @@ list of dims and no word on which shape it is, so this is assumed:
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 from typing import Final, Literal, NamedTuple
 
@@ -121,7 +120,7 @@ def _cropped(info: TensorInfo, shape: tuple[int, ...]) -> TensorInfo:
     padded = (_round_up(shape[-2], FRACTAL_ROWS), _round_up(shape[-1], info.c0))
     if info.shape[-2:] != padded or prod(info.shape[:-2]) != prod(shape[:-2]):
         return info
-    return replace(info, shape=shape)
+    return info._replace(shape=shape)
 
 
 def _round_up(value: int, multiple: int) -> int:

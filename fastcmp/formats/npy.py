@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import TensorError
+from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.open_file import read_heads
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
@@ -51,20 +52,20 @@ _KNOWN_LIMIT: Final = 4096
 _known: dict[bytes, _Header] = {}
 
 
-def scan_batch(paths: Sequence[str], options: ScanOptions) -> list[TensorInfo | TensorError]:
+def scan_batch(paths: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
     """What each header says, or why it cannot be used."""
-    heads = read_heads(paths, _FIRST_READ, options.roots)
+    heads = read_heads(paths, _FIRST_READ, options.roots, kept)
     return [
-        head if isinstance(head, TensorError) else _describe(path, head[0], head[1], options.roots)
+        head if isinstance(head, TensorError) else _describe(path, head[0], head[1], options.roots, kept)
         for path, head in zip(paths, heads, strict=True)
     ]
 
 
-def _describe(path: str, head: bytes, identity: FileIdentity, roots: tuple[str, ...]) -> TensorInfo | TensorError:
+def _describe(path: str, head: bytes, identity: FileIdentity, roots: tuple[str, ...], kept: KeptFiles | None) -> TensorInfo | TensorError:
     try:
         end = _header_end(head)
         if end > len(head):  # a long header, or one that is cut
-            opened = read_heads((path,), end, roots)[0]
+            opened = read_heads((path,), end, roots, kept)[0]
             if isinstance(opened, TensorError):
                 return opened
             head, identity = opened

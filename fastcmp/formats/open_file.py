@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
+
+import numpy as np
 
 from fastcmp import _native
 from fastcmp.errors import TensorError
+from fastcmp.formats.kept_files import SMALL_BYTES, KeptFiles
 from fastcmp.formats.tensor_info import FileIdentity
 
 Failure = tuple[str, int, str]
@@ -50,12 +54,34 @@ def unencodable(path: str) -> TensorError | None:
     return None
 
 
-def read_heads(paths: Sequence[str], limit: int, roots: tuple[str, ...]) -> list[tuple[bytes, FileIdentity] | TensorError]:
+def read_heads(
+    paths: Sequence[str], limit: int, roots: tuple[str, ...], kept: KeptFiles | None = None
+) -> list[tuple[bytes, FileIdentity] | TensorError]:
     """The first bytes of each file, at most ``limit``, and which file it was; or why it cannot be opened (E_MISSING ... E_EMPTY_FILE)."""
-    return [
-        tensor_error(path, result) if len(result) == 3 else (result[0], FileIdentity._make(result[1]))
-        for path, result in zip(paths, _native.read_heads(list(paths), limit, real_roots(roots)), strict=True)
-    ]
+    heads: list[tuple[bytes, FileIdentity] | TensorError] = []
+    for path, result in zip(paths, _native.read_heads(list(paths), limit, real_roots(roots), *_memory_of(kept)), strict=True):
+        if isinstance(result[0], str):
+            heads.append(tensor_error(path, result))
+            continue
+        head, identity, place = result
+        heads.append((head, FileIdentity._make(identity)))
+        if kept is not None:
+            kept.note(path, place, identity[2])
+    return heads
+
+
+def scan_bin(paths: Sequence[str], multi_record: str, roots: tuple[str, ...], kept: KeptFiles | None = None) -> list[Any]:
+    """What the headers of `.bin` files say, as the C++ reader has it (see ``_native.pyi``)."""
+    found: list[Any] = list(_native.scan_bin(list(paths), multi_record, real_roots(roots), *_memory_of(kept)))
+    if kept is not None:
+        for path, entry in zip(paths, found, strict=True):
+            if len(entry) == 9:
+                kept.note(path, place=entry[8], size=entry[7][2])
+    return found
+
+
+def _memory_of(kept: KeptFiles | None) -> tuple[np.ndarray | None, int, int]:
+    return (None, 0, 0) if kept is None else (kept.memory, kept.used, SMALL_BYTES)
 
 
 def open_unchanged(path: str, identity: FileIdentity, roots: tuple[str, ...] = ()) -> int:

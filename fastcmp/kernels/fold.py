@@ -13,7 +13,7 @@ import numpy as np
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.kernels.cache_dir import cache_lock
-from fastcmp.kernels.pairs import IS_CAREFUL, fold_many, fold_prepared
+from fastcmp.kernels.pairs import IS_CAREFUL, MAY_BE_SAME, fold_many, fold_prepared
 from fastcmp.kernels.prepare import SCRATCH_ROWS
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, SUMS_DTYPE, as_record, empty_words, merge, row_group, slot
 from fastcmp.kernels.widen import float_table, integer_table, largest_finite, widen
@@ -152,7 +152,7 @@ class _Room(NamedTuple):
     """Room for one block: one prepared, and both sides widened."""
 
     scratch: np.ndarray
-    index: np.ndarray
+    positions: np.ndarray
     rooms: np.ndarray
 
 
@@ -218,94 +218,99 @@ def fold_piece(
         raise ValueError(f"golden has {golden.size} elements but target has {target.size}")
     scale = _scale_of(golden_dtype, target_dtype, options)
     route = _route(golden_dtype, target_dtype, scale is not None)
-    stand = Stand(start, golden.size, element_count, max(row_length, 1), options.kl, rounding_dtype)
+    job = Job(0, golden_dtype, 0, target_dtype, start, golden.size, element_count, row_length, options, rounding_dtype)
     if not route.is_floats:
-        return _fold_widened(route, golden, golden_dtype, target, target_dtype, stand, options)
-    job = Job(0, golden_dtype, 0, target_dtype, stand)
-    return _fold_floats(_as_bytes(golden), _as_bytes(target), [job], options)
-
-
-class Stand(NamedTuple):
-    """Where a run of elements stands in its tensor, and what is wanted of it.
-
-    Attributes
-    ----------
-    start, count : int
-        Its first element, and how many.
-    element_count, row_length : int
-        Of the whole tensor.
-    kl : bool
-    rounding_dtype : str
-        See `fold_piece`.
-    """
-
-    start: int
-    count: int
-    element_count: int
-    row_length: int
-    kl: bool
-    rounding_dtype: str
+        return _fold_widened(route, golden, target, job)
+    return _fold_floats(_as_bytes(golden), _as_bytes(target), [job])
 
 
 class Job(NamedTuple):
-    """One piece of a pair for `fold_arena`: at which bytes of the arena its sides begin, and as what they are stored."""
+    """One piece of a pair for `fold_arena`.
+
+    Attributes
+    ----------
+    golden_at, target_at : int
+        The bytes of the arena at which its sides begin.
+    golden_dtype, target_dtype : str
+        As what they are stored.
+    start, length : int
+        Its first element, and how many.
+    element_count, row_length : int
+        Of the whole tensor.
+    options : FoldOptions
+    rounding_dtype : str
+        See `fold_piece`.
+    """
 
     golden_at: int
     golden_dtype: str
     target_at: int
     target_dtype: str
-    stand: Stand
+    start: int
+    length: int
+    element_count: int
+    row_length: int
+    options: FoldOptions
+    rounding_dtype: str = ""
 
 
-def fold_arena(arena: np.ndarray, jobs: Sequence[Job], options: FoldOptions) -> np.ndarray:
+def fold_arena(arena: np.ndarray, jobs: Sequence[Job]) -> np.ndarray:
     """Sums of many pieces whose payloads lie in one array, in one call where the dtypes allow it.
 
     Parameters
     ----------
     arena : ndarray of uint8, one-dimensional
     jobs : sequence of Job
-        `Stand.kl` counts, not that of the options.
-    options : FoldOptions
 
     Returns
     -------
     ndarray of SUMS_DTYPE, shape (len(jobs),)
         What `fold_piece` gives for each of them, bit for bit.
+
+    Raises
+    ------
+    ValueError
+        If a piece does not lie in the arena.
     """
     arena = _as_bytes(arena)
     by_width: dict[str, list[int]] = {}
     sums = np.empty(len(jobs), SUMS_DTYPE)
     for number, job in enumerate(jobs):
-        scale = _scale_of(job.golden_dtype, job.target_dtype, options)
+        scale = _scale_of(job.golden_dtype, job.target_dtype, job.options)
         route = _route(job.golden_dtype, job.target_dtype, scale is not None)
+        golden = _elements_of(arena, job.golden_at, job.length, job.golden_dtype)
+        target = _elements_of(arena, job.target_at, job.length, job.target_dtype)
         if route.is_floats:
             by_width.setdefault(route.golden, []).append(number)
-            continue
-        golden, target = (
-            arena[at : at + job.stand.count * np.dtype(DTYPES[dtype].view).itemsize].view(DTYPES[dtype].view)
-            for at, dtype in ((job.golden_at, job.golden_dtype), (job.target_at, job.target_dtype))
-        )
-        sums[number] = _fold_widened(route, golden, job.golden_dtype, target, job.target_dtype, job.stand, options)[0]
+        else:
+            sums[number] = _fold_widened(route, golden, target, job)[0]
     for numbers in by_width.values():
-        sums[numbers] = _fold_floats(arena, arena, [jobs[number] for number in numbers], options)
+        sums[numbers] = _fold_floats(arena, arena, [jobs[number] for number in numbers])
     return sums
 
 
-def _fold_floats(
-    golden: np.ndarray, target: np.ndarray, jobs: Sequence[Job], options: FoldOptions, *, is_careful: bool = False
-) -> np.ndarray:
+def _elements_of(arena: np.ndarray, at: int, count: int, dtype: str) -> np.ndarray:
+    view = np.dtype(DTYPES[dtype].view)
+    stop = at + count * view.itemsize
+    if not 0 <= at <= stop <= arena.size:
+        raise ValueError(f"bytes [{at}, {stop}) do not lie in an arena of {arena.size}")
+    return arena[at:stop].view(view)
+
+
+def _fold_floats(golden: np.ndarray, target: np.ndarray, jobs: Sequence[Job], *, is_careful: bool = False) -> np.ndarray:
     """Records of pieces of one width ("f4" or "f8"), all in one call; careful means element by element."""
-    words, wide, job_words, job_numbers = empty_words(len(jobs)), "", [], []
+    words, wide = empty_words(len(jobs)), ""
+    places, job_words, job_numbers = [], [], []
     for job in jobs:
-        scale = _scale_of(job.golden_dtype, job.target_dtype, options)
-        wide = _route(job.golden_dtype, job.target_dtype, scale is not None).golden
-        g, t = _stored(job.golden_dtype, wide, scale), _stored(job.target_dtype, wide, scale)
-        places = (job.golden_at, job.target_at, job.stand.count, row_group(job.stand.row_length))
-        may_be_same = job.golden_dtype == job.target_dtype and not is_careful
-        job_words.append((*places, g.stored, t.stored, g.nbytes, t.nbytes, g.table, t.table, may_be_same, is_careful))
-        job_numbers.append((options.relative_floor, *_rounding_parameters(job.stand.rounding_dtype), g.factor, t.factor))
-    _place(words, jobs)
+        fixed = _fixed_part(job.golden_dtype, job.target_dtype, job.row_length, job.options, job.rounding_dtype)
+        wide = fixed.wide
+        places.append((job.start, job.start + job.length, job.element_count, *fixed.place))
+        job_words.append((job.golden_at, job.target_at, job.length, *fixed.words, is_careful))
+        job_numbers.append(fixed.numbers)
+    _place(words, places)
     call = _Call(golden, target, wide, np.array(job_words, np.int64), np.array(job_numbers, np.float64))
+    if is_careful:
+        call.job_words[:, MAY_BE_SAME] = 0
     call.run(words)
     if wide == "f8":
         for number, record in enumerate(as_record(words)):
@@ -313,11 +318,36 @@ def _fold_floats(
             if exponents != (0, 0):
                 again = slice(number, number + 1)
                 words[again] = empty_words(1)
-                _place(words[again], jobs[again])
+                _place(words[again], places[again])
                 words[number, [_GOLDEN_EXPONENT, _TARGET_EXPONENT]] = exponents
-                call.job_words[number, IS_CAREFUL] = 1
+                call.job_words[number, [IS_CAREFUL, MAY_BE_SAME]] = 1, 0
                 call.run(words, again)
     return as_record(words)
+
+
+class _FixedPart(NamedTuple):
+    """What thousands of small pairs have in common."""
+
+    wide: str
+    place: tuple[int, ...]
+    words: tuple[int, ...]
+    numbers: tuple[float, ...]
+
+
+@functools.lru_cache(maxsize=1024)
+def _fixed_part(golden: str, target: str, row_length: int, options: FoldOptions, rounding_dtype: str) -> _FixedPart:
+    scale = _scale_of(golden, target, options)
+    route = _route(golden, target, scale is not None)
+    g, t = _stored(golden, route.golden, scale), _stored(target, route.golden, scale)
+    length = max(row_length, 1)
+    place = (length, int(options.kl and route.takes_kl), int(rounding_dtype != ""))
+    words = (row_group(length), g.stored, t.stored, g.nbytes, t.nbytes, g.table, t.table, int(golden == target))
+    return _FixedPart(route.golden, place, words, (options.relative_floor, *_rounding_parameters(rounding_dtype), g.factor, t.factor))
+
+
+def _place(words: np.ndarray, places: Sequence[tuple[int, ...]]) -> None:
+    """Write into empty records where their pieces stand, and what is wanted of them."""
+    words[:, [_START, _STOP, _ELEMENT_COUNT, _ROW_LENGTH, _HAS_KL, _HAS_ROUNDING]] = places
 
 
 class _Call(NamedTuple):
@@ -334,20 +364,16 @@ class _Call(NamedTuple):
         counts, tag, tables = words[rows], _TAGS[self.wide], _table_array
         with _made_once(fold_many, self.wide, self.wide):
             fold_many(
-                counts.view(np.float64), counts, self.golden, self.target, tag, self.job_words[rows], self.job_numbers[rows], tables, *_room()
+                counts.view(np.float64),
+                counts,
+                self.golden,
+                self.target,
+                tag,
+                self.job_words[rows],
+                self.job_numbers[rows],
+                tables,
+                *_room(),
             )
-
-
-def _place(words: np.ndarray, jobs: Sequence[Job]) -> None:
-    """Write into empty records where their pieces stand."""
-    rows = []
-    for job in jobs:
-        stand = job.stand
-        takes_kl = stand.kl and DTYPES[job.golden_dtype].kind == DTYPES[job.target_dtype].kind == "float"
-        rows.append(
-            (stand.start, stand.start + stand.count, stand.element_count, stand.row_length, takes_kl, stand.rounding_dtype != "")
-        )
-    words[:, [_START, _STOP, _ELEMENT_COUNT, _ROW_LENGTH, _HAS_KL, _HAS_ROUNDING]] = rows
 
 
 _made: set[tuple[object, str, str]] = set()
@@ -382,42 +408,41 @@ def _side_exponent(sums: np.void, side: str) -> int | None:
     return 1000 if math.isinf(largest) else max(-1000, min(1000, math.frexp(largest)[1]))
 
 
-def _fold_widened(
-    route: _Route, golden: np.ndarray, golden_dtype: str, target: np.ndarray, target_dtype: str, stand: Stand, options: FoldOptions
-) -> np.ndarray:
+def _fold_widened(route: _Route, golden: np.ndarray, target: np.ndarray, job: Job) -> np.ndarray:
     """64-bit integers and complex numbers: widened by numpy, a bounded buffer at a time."""
     sums: np.ndarray | None = None
+    scale = _scale_of(job.golden_dtype, job.target_dtype, job.options)
     length = min(golden.size, WIDEN_ELEMENTS)
     golden_buffer, target_buffer = np.empty(length, route.golden), np.empty(length, route.target)
     for first in range(0, max(golden.size, 1), WIDEN_ELEMENTS):
         stop = min(golden.size, first + WIDEN_ELEMENTS)
         g, t = golden_buffer[: stop - first], target_buffer[: stop - first]
-        widen(golden[first:stop], golden_dtype, g)
-        widen(target[first:stop], target_dtype, t)
-        folded = _fold_prepared(route, g, t, stand._replace(start=stand.start + first, count=stop - first, kl=False), options)
+        widen(golden[first:stop], job.golden_dtype, g)
+        widen(target[first:stop], job.target_dtype, t)
+        if scale is not None:  # an integer beside a complex number
+            integer_side = g if DTYPES[job.golden_dtype].kind == "int" else t
+            with np.errstate(over="ignore", invalid="ignore"):
+                integer_side *= scale
+        folded = _fold_prepared(route, g, t, job._replace(start=job.start + first, length=stop - first))
         sums = folded if sums is None else merge(sums, folded)
     assert sums is not None
     return sums
 
 
-def _fold_prepared(route: _Route, golden: np.ndarray, target: np.ndarray, stand: Stand, options: FoldOptions) -> np.ndarray:
-    sums = _run_prepared(route, golden, target, stand, options, (0, 0))
+def _fold_prepared(route: _Route, golden: np.ndarray, target: np.ndarray, job: Job) -> np.ndarray:
+    sums = _run_prepared(route, golden, target, job, (0, 0))
     if route.golden == "c16" and golden.size:
         exponents = _exponents(sums[0])
         if exponents != (0, 0):
-            sums = _run_prepared(route, golden, target, stand, options, exponents)
+            sums = _run_prepared(route, golden, target, job, exponents)
     return sums
 
 
-def _run_prepared(
-    route: _Route, golden: np.ndarray, target: np.ndarray, stand: Stand, options: FoldOptions, exponents: tuple[int, int]
-) -> np.ndarray:
-    words = empty_words(1)
+def _run_prepared(route: _Route, golden: np.ndarray, target: np.ndarray, job: Job, exponents: tuple[int, int]) -> np.ndarray:
+    words, length = empty_words(1), max(job.row_length, 1)
+    _place(words, [(job.start, job.start + job.length, job.element_count, length, 0, int(job.rounding_dtype != ""))])
     counts = words[0]
-    counts[_START], counts[_STOP] = stand.start, stand.start + stand.count
-    counts[_ELEMENT_COUNT], counts[_ROW_LENGTH] = stand.element_count, stand.row_length
-    counts[_HAS_ROUNDING] = stand.rounding_dtype != ""
-    counts[_GOLDEN_EXPONENT], counts[_TARGET_EXPONENT] = exponents
+    counts[[_GOLDEN_EXPONENT, _TARGET_EXPONENT]] = exponents
     room = _room()
     with _made_once(fold_prepared, route.golden, route.target):
         fold_prepared(
@@ -427,12 +452,12 @@ def _run_prepared(
             _as_bytes(target),
             _TAGS[route.golden],
             _TAGS[route.target],
-            stand.count,
-            row_group(stand.row_length),
-            float(options.relative_floor),
-            _rounding_parameters(stand.rounding_dtype),
+            job.length,
+            row_group(length),
+            float(job.options.relative_floor),
+            _rounding_parameters(job.rounding_dtype),
             room.scratch,
-            room.index,
+            room.positions,
         )
     return as_record(words)
 
@@ -449,4 +474,4 @@ def warm(dtype_pairs: Iterable[tuple[str, str]], kl: bool = False) -> None:
         fold_piece(g, golden, t, target, start=0, element_count=1, row_length=1, options=options)
 
 
-__all__ = ["SUMS_DTYPE", "Job", "Stand", "fold_arena", "fold_piece", "rounding_dtype", "warm"]
+__all__ = ["SUMS_DTYPE", "Job", "fold_arena", "fold_piece", "rounding_dtype", "warm"]

@@ -116,7 +116,7 @@ def same_bytes(g, t, n):
     first = min(words, 32)
     if not (same_words(g_words, t_words, first) and same_words(advance(g_words, first), advance(t_words, first), words - first)):
         return False
+    different = 0
     for i in range(8 * words, n):
-        if load(g, i) != load(t, i):
-            return False
-    return True
+        different |= load(g, i) ^ load(t, i)
+    return different == 0

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fastcmp import _native
@@ -47,7 +48,24 @@ def test_each_suffix_has_one_reader() -> None:
 
 def test_an_unknown_policy_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="multi_record: expected error, first or last"):
-        _native.scan_bin([], "all", [])
+        _native.scan_bin([], "all", [], None, 0, 0)
+
+
+def test_small_files_are_kept_one_behind_the_other_until_the_memory_is_full(tmp_path: Path) -> None:
+    contents = {"a": b"x" * 10, "b": b"y" * 21, "c": b"z" * 20, "d": b"w" * 5}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    memory = np.zeros(40, np.uint8)
+    heads = _native.read_heads([str(tmp_path / name) for name in contents], 4, [], memory, 3, 20)
+    assert [head[2] for head in heads] == [3, -1, 13, 33]  # b is above the limit of 20
+    assert memory.tobytes() == bytes(3) + contents["a"] + contents["c"] + contents["d"] + bytes(2)
+    assert [head[0] for head in heads] == [content[:4] for content in contents.values()]
+    assert _native.read_heads([str(tmp_path / "a")], 4, [], memory, 38, 20)[0][2] == -1  # it would not fit
+
+
+def test_more_bytes_used_than_there_are_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="used: expected at most the size of the memory"):
+        _native.read_heads([], 4, [], np.zeros(3, np.uint8), 4, 20)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import numpy as np
 import pool_functions
 import pytest
 
-from fastcmp.engine import calls
+from fastcmp.engine import calls, compare_items
 from fastcmp.engine.compare_items import run_task
 from fastcmp.engine.delivery import join_ranges, join_results
 from fastcmp.engine.executors import open_executor
@@ -25,6 +25,7 @@ from fastcmp.engine.local_pool import LocalPool
 from fastcmp.engine.measure import measure
 from fastcmp.engine.run import compare_pairs, run
 from fastcmp.errors import UsageError
+from fastcmp.formats import kept_files, open_file
 from fastcmp.options import CompareOptions
 from fastcmp.outcome import TaskResult
 from fastcmp.pairing import Pair
@@ -232,3 +233,22 @@ def test_joined_results_hold_what_each_held(dump: list[Pair]) -> None:
     run(planned, dataclasses.replace(OPTIONS, executor="serial"), results.append)
     assert len(results) > 1
     assert engine_dumps.by_row([join_results(results)]) == engine_dumps.by_row(results)
+
+
+@pytest.mark.parametrize(("name", "value"), [("SMALL_BYTES", 0), ("SMALL_BYTES", 900), ("CAPACITY", 3000)])
+def test_pairs_that_are_kept_and_pairs_that_are_opened_again_have_the_same_rows(
+    name: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files above the limit, or behind the end of the memory, take the long way."""
+    pairs = engine_dumps.small_pairs(tmp_path, 12)
+    np.save(tmp_path / "g3.npy", np.asfortranarray(np.load(tmp_path / "g3.npy")))
+    np.save(tmp_path / "t5.npy", np.load(tmp_path / "t5.npy").astype(">f4"))
+    (tmp_path / "t7.npy").write_bytes(b"no tensor")
+    (tmp_path / "t9.npy").unlink()
+    (task,) = plan(pairs, measure(pairs, OPTIONS.scan), OPTIONS).tasks
+    kept = engine_dumps.by_row([run_task(task)])
+    monkeypatch.setattr(open_file if name == "SMALL_BYTES" else kept_files, name, value)
+    monkeypatch.setattr(compare_items._local, "kept", None, raising=False)
+    opened = engine_dumps.by_row([run_task(task)])
+    monkeypatch.setattr(compare_items._local, "kept", None, raising=False)
+    assert kept == opened and len(kept) == 12

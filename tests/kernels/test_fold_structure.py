@@ -3,10 +3,11 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import re
 import subprocess
 import sys
 from functools import reduce
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastcmp.dtypes import DTYPES
 from fastcmp.kernels import cache_dir, pairs, prepare
-from fastcmp.kernels.fold import Job, Stand, _fold_floats, fold_arena, fold_piece, warm
+from fastcmp.kernels.fold import Job, _fold_floats, fold_arena, fold_piece, rounding_dtype, warm
 from fastcmp.kernels.pairs import fold_many, fold_prepared
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, SUMS_DTYPE, empty, merge
 from fastcmp.metrics import finish
@@ -115,10 +117,60 @@ def test_pieces_of_very_different_magnitude_merge(left: float, right: float) -> 
 def test_the_fast_paths_equal_the_careful_path(dtype: str, length: int, is_same: bool) -> None:
     golden, target = (array.view(np.uint8) for array in noisy(20000, dtype, 5))
     target = golden.copy() if is_same else target
-    stand = Stand(0, 20000, 20000, length, True, "bfloat16" if dtype in ("float32", "float64") else "")
-    jobs = [Job(0, dtype, 0, dtype, stand)]
-    fast, careful = (_fold_floats(golden, target, jobs, OPTIONS, is_careful=is_careful) for is_careful in (False, True))
+    rounding = "bfloat16" if dtype in ("float32", "float64") else ""
+    jobs = [Job(0, dtype, 0, dtype, 0, 20000, 20000, length, OPTIONS, rounding)]
+    fast, careful = (_fold_floats(golden, target, jobs, is_careful=is_careful) for is_careful in (False, True))
     assert_same(fast, careful, dtype, (20000 // length, length))
+
+
+@pytest.mark.parametrize("dtype", FUSED)
+@pytest.mark.parametrize("count", [1, 7, 4096])
+def test_the_sums_of_a_tensor_beside_itself_are_those_of_any_pair(dtype: str, count: int) -> None:
+    """To the last bit but for the order of additions, so that no report shows which path a block took."""
+    golden, _ = noisy(count, dtype, 3)
+    same = fold(golden, golden.copy(), dtype, 0, count, count)
+    nearly = golden.copy()
+    nearly[-1] = 0
+    pair = fold(golden, nearly, dtype, 0, count, count)
+    for name in ("sum_golden", "sum_golden_squared", "golden_max", "golden_min", "near_zero_golden_count"):
+        assert same[name][0] == pytest.approx(pair[name][0], rel=1e-15, abs=1e-12)
+    assert same["sum_target"] == same["sum_golden"] and same["sum_product"] == same["sum_golden_squared"] == same["sum_target_squared"]
+    assert same["max_absolute"] == same["max_relative"] == same["sum_difference_squared"] == same["mismatch_count"] == 0
+    assert same["within_one_thousandth_count"] == same["within_five_thousandths_count"] == count
+    assert same["max_absolute_index"] == 0 and same["max_absolute_golden"] == same["max_absolute_target"]
+    assert same["kl_total_divergence"] == 0 and same["kl_total_lse"] == pytest.approx(pair["kl_total_lse"][0], abs=1)
+
+
+def test_many_pairs_in_one_array_have_the_sums_of_each_alone() -> None:
+    """Bit for bit, whatever they are stored as; also with a scale, and where squares leave the range."""
+    rng = np.random.default_rng(11)
+    arena = rng.integers(0, 256, 1 << 16).astype(np.uint8)
+    arena[-16:] = np.array([1e300, 3.0]).view(np.uint8)
+    options = FoldOptions(kl=True), FoldOptions(scale=0.25)
+    jobs, expected = [], []
+    for number, (golden, target) in enumerate(product(DTYPES, DTYPES)):
+        count, at, other = 1 + number % 50, int(rng.integers(0, 5000)), int(rng.integers(0, 5000))
+        jobs.append(Job(at, golden, other, target, 0, count, count, 7, options[number % 2], rounding_dtype(golden, target)))
+    jobs.append(Job(arena.size - 16, "float64", arena.size - 16, "float64", 0, 2, 2, 2, options[0]))
+    for job in jobs:
+        sides = [
+            arena[at : at + job.length * np.dtype(DTYPES[dtype].view).itemsize].view(DTYPES[dtype].view)
+            for at, dtype in ((job.golden_at, job.golden_dtype), (job.target_at, job.target_dtype))
+        ]
+        expected.append(
+            fold_piece(
+                sides[0], job.golden_dtype, sides[1], job.target_dtype, start=0, element_count=job.length, row_length=job.row_length,
+                options=job.options, rounding_dtype=job.rounding_dtype,
+            )
+        )  # fmt: skip
+    found = fold_arena(arena, jobs)
+    different = [job[1:4:2] for job, one, other in zip(jobs, found, expected, strict=True) if one.tobytes() != other.tobytes()]
+    assert not different and len(jobs) == len(DTYPES) ** 2 + 1
+
+
+def test_a_piece_outside_of_its_array_is_refused() -> None:
+    with pytest.raises(ValueError, match=re.escape("bytes [8, 16) do not lie in an arena of 12")):
+        fold_arena(np.zeros(12, np.uint8), [Job(8, "float32", 0, "float32", 0, 2, 2, 2, OPTIONS)])
 
 
 @pytest.mark.parametrize("dtype", FUSED)

@@ -206,6 +206,17 @@ def test_divergence_keeps_its_digits_at_any_noise(noise: float, dtype: str, shif
         check(golden, dtype, target, dtype, shape, kl=True)
 
 
+@pytest.mark.parametrize("jump", [0.01, 0.03, 0.1, 0.24, 0.26])
+def test_divergence_of_a_flat_row_whose_largest_element_alone_jumps(jump: float) -> None:
+    """Every delta is as large as the jump then, though nearly all elements agree."""
+    rng = np.random.default_rng(12)
+    golden = rng.standard_normal(3000) * 1e-3
+    golden[1234] = 5e-3
+    target = golden + rng.standard_normal(3000) * 1e-6
+    target[1234] += jump
+    check(golden, "float64", target, "float64", (3000,), kl=True)
+
+
 @pytest.mark.parametrize("spread", [30.0, 300.0, 1e5])
 def test_divergence_of_unrelated_tensors(spread: float) -> None:
     rng = np.random.default_rng(10)

@@ -29,14 +29,15 @@ struct BinTensor {
     bool packed = false;
     std::vector<std::string> warnings;
     FileIdentity identity;
+    std::int64_t kept_at = Room::kNotKept;
 };
 
 using ScanResult = std::variant<BinTensor, ReadError>;
 
 /// Throws ReadError.
-BinTensor scan_file(const std::string& path, MultiRecord policy, const Roots& roots);
+BinTensor scan_file(const std::string& path, MultiRecord policy, const Roots& roots, Room* room = nullptr);
 
 /// One result per path, in order. A fault of one file is its own result and never an exception.
-std::vector<ScanResult> scan_files(std::span<const std::string> paths, MultiRecord policy, const Roots& roots);
+std::vector<ScanResult> scan_files(std::span<const std::string> paths, MultiRecord policy, const Roots& roots, Room* room = nullptr);
 
 }  // namespace fastcmp
