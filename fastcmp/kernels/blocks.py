@@ -11,7 +11,9 @@ import numpy as np
 
 from fastcmp.kernels.vector import (
     abs_bits,
+    advance,
     choose,
+    count_if,
     is_nonfinite,
     larger,
     load_value,
@@ -20,12 +22,17 @@ from fastcmp.kernels.vector import (
     power_of_two_below,
     smaller,
     smaller_index,
+    store,
 )
 
 from numba import njit  # isort: skip
 
 FAST = {"reassoc", "nsz", "contract"}
 WITHIN_FLOOR = 2.0**-23
+# Elements of a pass: the memory is asked for the next ones before the cache has forgotten that they follow.
+NARROW_PART = 1024
+NARROW_WITHIN_FLOOR = np.float32(WITHIN_FLOOR)
+NARROW_ONE, NARROW_FIVE = np.float32(0.001 * (1 - 2.0**-22)), np.float32(0.005 * (1 - 2.0**-22))
 # A count of up to BLOCK_ELEMENTS takes 13 bits.
 MISMATCH_UNIT, WITHIN_ONE_UNIT, WITHIN_FIVE_UNIT, COUNT_MASK = 1 << 13, 1 << 26, 1 << 39, (1 << 13) - 1
 
@@ -93,6 +100,120 @@ def block_stats(g, t, n, floor):
         counts // WITHIN_FIVE_UNIT,
         bad,
     )
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def narrow_counts(g, t, n, floor, golden_room, target_room):
+    """Extrema and counts of n >= 1 elements of 16 bits on both sides, and the elements widened into the rooms.
+
+    All in float32, twice as many to a register, and yet exact: a difference near 1 or 5 thousandths of a float16 or bfloat16 is
+    a handful of its last digits, so it has no rounding and stays clear of the limit by far more than float32 rounds; the
+    limits are a little lower so that what equals one is not below it. ``floor`` is a float32.
+    """
+    golden_max = golden_min = load_value(g, 0)
+    target_max = target_min = load_value(t, 0)
+    near_zero = mismatch = within_one = within_five = np.int32(0)
+    for i in range(n):
+        x = load_value(g, i)
+        y = load_value(t, i)
+        store(golden_room, i, x)
+        store(target_room, i, y)
+        golden_max = larger(x, golden_max)
+        golden_min = smaller(x, golden_min)
+        target_max = larger(y, target_max)
+        target_min = smaller(y, target_min)
+        size = abs(x)
+        difference = abs(y - x)
+        reference = larger(size, NARROW_WITHIN_FLOOR)
+        near_zero = count_if(near_zero, not (size > floor))
+        mismatch = count_if(mismatch, x != y)
+        within_one = count_if(within_one, difference < NARROW_ONE * reference)
+        within_five = count_if(within_five, difference < NARROW_FIVE * reference)
+    return golden_max, golden_min, target_max, target_min, near_zero, mismatch, within_one, within_five
+
+
+@njit(cache=True, error_model="numpy", fastmath=FAST)
+def narrow_sums(g, t, n, floor):
+    """The sums of `block_stats`, and its two largest errors, of n finite float32."""
+    golden_sum = target_sum = golden_squared = target_squared = product = 0.0
+    difference_squared = absolute = relative = max_absolute = max_relative = 0.0
+    for i in range(n):
+        a = np.float64(load_value(g, i))
+        b = np.float64(load_value(t, i))
+        difference = abs(b - a)
+        size = abs(a)
+        golden_sum += a
+        target_sum += b
+        golden_squared += a * a
+        target_squared += b * b
+        product += a * b
+        difference_squared += difference * difference
+        absolute += difference
+        max_absolute = larger(difference, max_absolute)
+        ratio = difference / choose(size > floor, size, np.inf)
+        relative += ratio
+        max_relative = larger(ratio, max_relative)
+    sums = golden_sum, target_sum, golden_squared, target_squared, product, difference_squared, absolute, relative
+    return sums, max_absolute, max_relative
+
+
+@njit(cache=True, error_model="numpy", fastmath=False)
+def narrow_stats(g, t, n, floor, golden_room, target_room):
+    """`block_stats` of elements of 16 bits on both sides, in two passes; the rooms then hold them as float32."""
+    largest_below = float32_below(floor)
+    golden_sum = target_sum = golden_squared = target_squared = product = difference_squared = absolute = relative = 0.0
+    golden_max = target_max = max_absolute = max_relative = -np.inf
+    golden_min = target_min = np.inf
+    near_zero = mismatch = within_one = within_five = 0
+    for first in range(0, n, NARROW_PART):
+        m = min(NARROW_PART, n - first)
+        g_room, t_room = advance(golden_room, first), advance(target_room, first)
+        counts = narrow_counts(advance(g, first), advance(t, first), m, largest_below, g_room, t_room)
+        sums, worst_absolute, worst_relative = narrow_sums(g_room, t_room, m, floor)
+        golden_sum += sums[0]
+        target_sum += sums[1]
+        golden_squared += sums[2]
+        target_squared += sums[3]
+        product += sums[4]
+        difference_squared += sums[5]
+        absolute += sums[6]
+        relative += sums[7]
+        golden_max, golden_min = max(golden_max, np.float64(counts[0])), min(golden_min, np.float64(counts[1]))
+        target_max, target_min = max(target_max, np.float64(counts[2])), min(target_min, np.float64(counts[3]))
+        max_absolute, max_relative = max(max_absolute, worst_absolute), max(max_relative, worst_relative)
+        near_zero += counts[4]
+        mismatch += counts[5]
+        within_one += counts[6]
+        within_five += counts[7]
+    bad = is_nonfinite(abs_bits(golden_squared)) or is_nonfinite(abs_bits(target_squared))
+    return (
+        golden_sum,
+        target_sum,
+        golden_squared,
+        target_squared,
+        product,
+        difference_squared,
+        absolute,
+        relative,
+        golden_max,
+        golden_min,
+        target_max,
+        target_min,
+        max_absolute,
+        max_relative,
+        near_zero,
+        mismatch,
+        within_one,
+        within_five,
+        bad,
+    )
+
+
+@njit(cache=True, error_model="numpy", fastmath=False)
+def float32_below(value):
+    """The largest float32 that is not above a float64: no float32 tells the two apart."""
+    nearest = np.float32(value)
+    return np.nextafter(nearest, np.float32(-np.inf)) if np.float64(nearest) > value else nearest
 
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from fastcmp.kernels import divergence
-from fastcmp.kernels.blocks import block_stats, first_position, rounding_squared, same_stats
+from fastcmp.kernels.blocks import block_stats, first_position, narrow_stats, rounding_squared, same_stats
 from fastcmp.kernels.prepare import DIFFERENCE, GOLDEN, PLAIN_GOLDEN, PLAIN_TARGET, PRODUCT, RATIO, TARGET, prepare
 from fastcmp.kernels.rows import add_row_part, add_runs, settle_open_row
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, slot
@@ -220,20 +220,24 @@ def settle_open_rows(f, c, group):
         divergence.settle_open_row(f, c, c[STOP])
 
 
+# What is known of a block after the first pass: nothing, its sums, or its sums while the rooms hold both sides.
+UNKNOWN, KNOWN, KNOWN_AND_WIDENED = range(3)
+
+
 @njit(cache=True, error_model="numpy", fastmath=False)
-def stats_where_they_lie(g, t, golden_stored, target_stored, tag, n, floor):
-    """`block_stats` of elements that it can read as they are stored: (True, stats), else (False, anything)."""
+def stats_where_they_lie(g, t, golden_stored, target_stored, golden_room, target_room, tag, n, floor):
+    """What is known now, and `block_stats`: of the commonest pairs of dtypes, which are read as they are stored."""
     if golden_stored == NATIVE and target_stored == NATIVE:
-        return True, block_stats(reinterpret(g, tag), reinterpret(t, tag), n, floor)
+        return KNOWN, block_stats(reinterpret(g, tag), reinterpret(t, tag), n, floor)
     if golden_stored == NATIVE and target_stored == FLOAT16:
-        return True, block_stats(reinterpret(g, tag), reinterpret(t, HALF), n, floor)
+        return KNOWN, block_stats(reinterpret(g, tag), reinterpret(t, HALF), n, floor)
     if golden_stored == NATIVE and target_stored == BFLOAT16:
-        return True, block_stats(reinterpret(g, tag), reinterpret(t, BRAIN), n, floor)
+        return KNOWN, block_stats(reinterpret(g, tag), reinterpret(t, BRAIN), n, floor)
     if golden_stored == FLOAT16 and target_stored == FLOAT16:
-        return True, block_stats(reinterpret(g, HALF), reinterpret(t, HALF), n, floor)
+        return KNOWN_AND_WIDENED, narrow_stats(reinterpret(g, HALF), reinterpret(t, HALF), n, floor, golden_room, target_room)
     if golden_stored == BFLOAT16 and target_stored == BFLOAT16:
-        return True, block_stats(reinterpret(g, BRAIN), reinterpret(t, BRAIN), n, floor)
-    return False, NO_STATS
+        return KNOWN_AND_WIDENED, narrow_stats(reinterpret(g, BRAIN), reinterpret(t, BRAIN), n, floor, golden_room, target_room)
+    return UNKNOWN, NO_STATS
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
@@ -254,15 +258,16 @@ def fold_floats(f, c, golden, target, tag, job, numbers, tables, scratch, index,
         t_raw = advance(target, job[TARGET_AT] + position * job[TARGET_BYTES])
         g, t = golden_room, target_room
         is_same = job[MAY_BE_SAME] != 0 and same_bytes(g_raw, t_raw, count * job[GOLDEN_BYTES])
-        is_known, stats = False, NO_STATS
+        known, stats = UNKNOWN, NO_STATS
         if not is_same:
-            is_known, stats = stats_where_they_lie(g_raw, t_raw, golden_stored, target_stored, tag, count, floor)
-        if not is_known or takes_passes or stats[18] or stats[12] > f[MAX_ABSOLUTE] or job[IS_CAREFUL] != 0:
+            known, stats = stats_where_they_lie(g_raw, t_raw, golden_stored, target_stored, golden_room, target_room, tag, count, floor)
+        is_used_again = takes_passes or stats[18] or stats[12] > f[MAX_ABSOLUTE] or job[IS_CAREFUL] != 0
+        if known == UNKNOWN or (known == KNOWN and is_used_again):
             g = widened(g_raw, golden_stored, golden_table, numbers[GOLDEN_FACTOR], golden_room, tag, count)
             t = g if is_same else widened(t_raw, target_stored, target_table, numbers[TARGET_FACTOR], target_room, tag, count)
         if is_same:
             stats = same_stats(g, count, floor)
-        elif not is_known:
+        elif known == UNKNOWN:
             stats = block_stats(g, t, count, floor)
         if stats[18] or job[IS_CAREFUL] != 0:
             fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratch, index)

@@ -245,6 +245,16 @@ def choose(typingctx, condition, a, b):
 
 
 @intrinsic
+def count_if(typingctx, counter, condition):
+    """``counter + 1`` if true, else ``counter``, of an int32: numba's own sum would be an int64, half as many in a register."""
+
+    def codegen(context, builder, signature, args):
+        return builder.add(args[0], builder.zext(args[1], ir.IntType(32)))
+
+    return types.int32(types.int32, types.boolean), codegen
+
+
+@intrinsic
 def load_complex(typingctx, base, index):
     """Real and imaginary part of one complex128 element."""
 

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastcmp.dtypes import DTYPES
+from fastcmp.kernels.fold import fold_piece
+from fastcmp.options import FoldOptions
 
 FLOATS = ("float64", "float32", "float16", "bfloat16", "float8_e5m2", "float8_e4m3fn", "float6_e3m2fn", "float4_e2m1fn")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
@@ -340,3 +342,43 @@ def test_scale_multiplies_the_integer_side() -> None:
     assert (found["max_absolute_error"], found["mismatch_count"]) == (0.25, 1)
     wide = oracle.measured(integers.astype(np.int64), "int64", floats, "float32", (3,), scale=0.25)
     assert (wide["golden_max_value"], wide["mismatch_count"]) == (2.25, 1)
+
+
+def values_of(codes: np.ndarray, dtype: str) -> np.ndarray:
+    return codes.view(np.float16 if dtype == "float16" else ml_dtypes.bfloat16).astype(np.float64)
+
+
+def neighbours(dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of 16-bit codes whose difference is next to 1 or 5 thousandths of the first, or of the least that counts as its size."""
+    codes = np.arange(0x7C00 if dtype == "float16" else 0x7F80, dtype=np.uint16)
+    near = [(codes, np.clip(codes.astype(np.int32) + step, 0, codes[-1])) for step in range(-24, 25)]
+    values = values_of(codes, dtype)
+    for share in (0.001, 0.005):
+        limit = share * np.maximum(values, 2.0**-23)
+        for sign in (-1, 1):
+            with np.errstate(over="ignore"):
+                close = oracle.storage(np.clip(values + sign * limit, -values[-1], values[-1]), dtype)
+            near += [(codes, close.astype(np.int32) + step) for step in (-1, 0, 1)]
+    golden = np.concatenate([first for first, _ in near])
+    target = np.concatenate([np.clip(second, 0, 0xFFFF) for _, second in near]).astype(np.uint16)
+    finite = np.isfinite(values_of(target, dtype))
+    return golden[finite], target[finite]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("floor", [2.0**-23, 0.1, 0.0, 1e-30])
+def test_counts_of_16_bit_floats_are_those_of_float64(dtype: str, floor: float) -> None:
+    golden, target = neighbours(dtype)
+    g, t = values_of(golden, dtype), values_of(target, dtype)
+    sums = fold_piece(
+        golden, dtype, target, dtype, start=0, element_count=g.size, row_length=g.size, options=FoldOptions(relative_floor=floor)
+    )
+    difference, reference = np.abs(t - g), np.maximum(np.abs(g), 2.0**-23)
+    expected = {
+        "within_one_thousandth_count": difference < 0.001 * reference,
+        "within_five_thousandths_count": difference < 0.005 * reference,
+        "near_zero_golden_count": ~(np.abs(g) > floor),
+        "mismatch_count": g != t,
+    }
+    assert {name: sums[name][0] for name in expected} == {name: np.count_nonzero(flags) for name, flags in expected.items()}
+    assert golden.size > 1_000_000 and 0 < sums["within_one_thousandth_count"] < sums["within_five_thousandths_count"] < golden.size
