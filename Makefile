@@ -22,7 +22,7 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cpp lint types format fuzz bench bench-short bench-large dev clean ci
+.PHONY: help demo test test-slow test-cpp lint types format fuzz bench bench-short bench-large bench-ab bench-ab-short dev clean ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -69,6 +69,12 @@ bench-short: $(VENV)/.installed build/standin/.built ## the same in a minute wit
 
 bench-large: $(VENV)/.installed build/standin/.built ## the same at 8 GB and 100 000 pairs; 10 GB in bench/data
 	@$(RUN) bench/run.py --size large
+
+bench-ab: $(VENV)/.installed ## this tree beside BASE=<revision> (the previous commit), call by call: fails where it takes LIMIT (1.15) times as long
+	@$(RUN) bench/ab.py $(if $(BASE),--base $(BASE)) $(if $(LIMIT),--limit $(LIMIT))
+
+bench-ab-short: $(VENV)/.installed ## the same in a minute with fewer cases and a limit of 1.5; nothing to compare with is no failure
+	@$(RUN) bench/ab.py --short --limit 1.5 $(if $(BASE),--base $(BASE))
 
 dev: $(VENV)/.installed ## .venv with the package (editable), tests, lint and build tools
 	@echo "ready: $(BIN)/fastcmp"
