@@ -44,7 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": PLANNING,
     "comparison": WORKING,
     "api": WORKING | {"comparison"},
-    "cli": WORKING | {"comparison", "api", "doctor"},
+    "benchmark": WORKING | {"comparison", "api"},
+    "cli": WORKING | {"comparison", "api", "doctor", "benchmark"},
     "__main__": {"cli"},
     # The package itself loads its public names on first use; type checkers may see where they live.
     "fastcmp": WORKING | {"comparison", "api"},

@@ -11,6 +11,7 @@ from typing import Final
 from cyclopts import App, CycloptsError
 from cyclopts.config import Env, Toml
 
+from fastcmp.cli.bench_command import bench
 from fastcmp.cli.compare_command import compare
 from fastcmp.cli.doctor_command import doctor
 from fastcmp.cli.endings import say
@@ -44,6 +45,7 @@ def build() -> App:
     app.command(run_program, name="run", usage="Usage: fastcmp run [OPTIONS] -- COMMAND [ARGUMENT...]")
     app.command(preload_path, name="preload-path")
     app.command(doctor, name="doctor", usage="Usage: fastcmp doctor [OPTIONS] [DIRECTORY]")
+    app.command(bench, name="bench", usage="Usage: fastcmp bench [OPTIONS]")
     return app
 
 

@@ -24,6 +24,7 @@ Commands:
   run -- CMD ...         run a program under the preload library
   preload-path           where that library is, for LD_PRELOAD
   doctor [DIR]           why is nothing dumped? what is installed?
+  bench                  how fast this machine is, and how near fastcmp comes
 
 Options of compare (all of them: fastcmp compare --help):
   -o, --output DIR       where the report goes (./fastcmp_report)
