@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import statistics
 import sys
 import time
@@ -107,7 +108,8 @@ def data_of(directory: Path) -> dict[str, object]:
     """The dump that both sides work on, made once."""
     dump = dumps.small(directory, DUMP)
     reports = SIDES / "reports"
-    reports.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir(parents=True)
     paths = {"golden": str(dump.golden), "target": str(dump.target), "reports": str(reports)}
     return {**paths, "files": dump.files(), "pairs": dump.pairs}
 

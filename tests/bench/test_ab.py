@@ -96,8 +96,10 @@ def test_a_clone_without_history_has_nothing_to_compare_with(monkeypatch: pytest
     assert ab.main() == 2
 
 
-def test_code_of_another_revision_is_noticed(tmp_path: Path) -> None:
-    import fastcmp
-
-    assert ab_server.strangers(str(Path(fastcmp.__file__).parents[1])) == []
-    assert ab_server.strangers(str(tmp_path))
+def test_code_of_another_revision_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, other = ModuleType("fastcmp"), ModuleType("fastcmp._native")
+    own.__file__, other.__file__ = "/base/fastcmp/__init__.py", "/installed/fastcmp/_native.so"
+    monkeypatch.setattr(sys, "modules", {"sys": sys, "fastcmp": own})
+    assert ab_server.strangers("/base") == []
+    sys.modules["fastcmp._native"] = other
+    assert ab_server.strangers("/base") == ["/installed/fastcmp/_native.so"]

@@ -19,11 +19,12 @@ from numba import njit
 from numba.core.registry import CPUDispatcher
 
 from fastcmp import kernels
+from fastcmp.dtypes import DTYPES
 from fastcmp.kernels import pairs
 from fastcmp.kernels.fold import _route
 from fastcmp.kernels.vector import larger, load, pointer
 
-CARRIERS = ("float32", "float16", "bfloat16", "float64")
+CARRIERS = tuple(dtype for dtype in DTYPES if _route(dtype, dtype, False).golden_buffer is None)
 MIXED = ("float32", "bfloat16")
 
 
