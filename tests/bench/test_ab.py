@@ -50,7 +50,7 @@ class StandIn:
 
 
 def compared(base: StandIn, head: StandIn) -> ab.Comparison:  # type: ignore[name-defined]
-    return ab.compare_case("task", base, head, 0.5)
+    return ab.compare_case("task", base, head, 0.5, 6)
 
 
 def drifting(turn: int) -> float:

@@ -13,22 +13,40 @@ from pathlib import Path
 
 import pytest
 
-from fastcmp.benchmark import data
-from fastcmp.benchmark.run import Row, measure
+from fastcmp.benchmark import data, run
+from fastcmp.benchmark.run import Row
 from fastcmp.cli.main import main
 from fastcmp.errors import OutputError, UsageError
 
 TINY = data.Size(large_pairs=3, large_bytes=2**20, repeats=2, small_pairs=20, kernel_bytes=2**20, rounds=1)
 
 
-def test_every_rate_stands_beside_its_floor(tmp_path: Path) -> None:
-    heard: list[str] = []
-    rows = list(measure(tmp_path, TINY, heard.append))
-    names = [row.name for row in rows]
+def test_every_rate_stands_beside_its_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(data, "Size", lambda: TINY)
+    assert main(["bench", "--json", "--dir", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)
+    names = [row["name"] for row in told["rows"]]
     kernels = [f"kernel {dtype}{kl}, 1 core" for dtype in data.LARGE_DTYPES for kl in ("", ", KL")]
     assert names[1:7] == kernels and names[0].startswith("scan of mapped files") and names[7].startswith("pairs of 8 KB")
-    assert names[8].startswith("compare") and len(heard) == 4
-    assert all(row.floor and row.rate > 0 and row.floor_rate > 0 and row.ratio > 0 for row in rows)
+    assert names[8].startswith("compare") and told["cores"] == len(os.sched_getaffinity(0))
+    for row in told["rows"]:
+        assert set(row) == {"name", "unit", "rate", "floor", "floor_rate", "ratio", "rounds"}
+        assert row["floor"] and row["rate"] > 0 and row["floor_rate"] > 0 and row["ratio"] > 0
+    assert f"go to {tmp_path}/fastcmp-bench-" in shown.err and list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_gets_plain_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [Row("scan", "GB/s", "one core", [(2.0, 1.0)]), Row("a longer name", "pairs/s", "none", [(12345.0, 54321.0)])]
+    monkeypatch.setattr(run, "measure", lambda directory, size, tell: iter(rows))
+    assert main(["bench", "--dir", str(tmp_path)]) == 0
+    machine, *lines = capsys.readouterr().out.splitlines()
+    assert "of its cores; fastcmp " in machine
+    assert lines == [
+        "measured                 rate  floor           its rate  ratio",
+        "scan                   2 GB/s  one core          1 GB/s   2.00",
+        "a longer name  12 300 pairs/s  none      54 300 pairs/s   0.23",
+    ]
 
 
 def test_the_ratio_is_that_of_neighbours() -> None:
@@ -41,26 +59,6 @@ def test_the_files_take_what_was_said(tmp_path: Path) -> None:
     data.small_dump(tmp_path / "small", TINY)
     taken = sum(path.stat().st_blocks * 512 for path in tmp_path.rglob("*") if path.is_file())
     assert TINY.disk_bytes / 8 < taken <= TINY.disk_bytes
-
-
-def test_bench_prints_a_table_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(data, "Size", lambda: TINY)
-    assert main(["bench", "--dir", str(tmp_path)]) == 0
-    shown = capsys.readouterr()
-    machine, headings, *rows = shown.out.splitlines()
-    assert "of its cores; fastcmp " in machine and headings.split() == ["measured", "rate", "floor", "its", "rate", "ratio"]
-    assert len(rows) >= 9 and len({len(line) for line in (headings, *rows)}) == 1
-    assert f"go to {tmp_path}/fastcmp-bench-" in shown.err and list(tmp_path.iterdir()) == []
-
-
-def test_bench_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(data, "Size", lambda: TINY)
-    assert main(["bench", "--json", "--dir", str(tmp_path)]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["cores"] == len(os.sched_getaffinity(0))
-    assert all(set(row) == {"name", "unit", "rate", "floor", "floor_rate", "ratio", "rounds"} for row in told["rows"])
 
 
 def test_a_table_for_a_terminal_has_the_same_cells() -> None:
