@@ -59,7 +59,7 @@ class Row:
 
 
 def measure(directory: Path, size: Size, tell: Callable[[str], None]) -> Iterator[Row]:
-    """The rows, as they are ready; ``tell`` hears what is done meanwhile."""
+    """The rows, as they are ready; ``tell`` hears what is done meanwhile. Files are mapped and warm, all of them were just written."""
     count = len(os.sched_getaffinity(0))
     with _pool(count) as pool:
         tell("compiling the kernels, where this machine has none yet, and writing the files")
@@ -99,7 +99,7 @@ def _span(pool: LocalPool, function: Callable[[Sequence[str]], tuple[float, floa
 
 
 def _scan_row(pool: LocalPool, large: Dump, size: Size) -> Row:
-    row = Row(f"scan of mapped files, {cores_text(pool.max_workers)}", "GB/s", "the same, 1 core")
+    row = Row(f"scan of files, {cores_text(pool.max_workers)}", "GB/s", "the same, 1 core")
     work_gb = large.nbytes / 1e9
     for number in range(size.rounds + 1):
         all_s = _span(pool, work.scan_mapped, large.files)
@@ -110,7 +110,7 @@ def _scan_row(pool: LocalPool, large: Dump, size: Size) -> Row:
 
 
 def _kernel_row(pool: LocalPool, dtype: str, kl: bool, size: Size) -> Row:
-    row = Row(f"kernel {dtype}{', KL' if kl else ''}, 1 core", "GB/s", "scan of the same memory")
+    row = Row(f"kernel {dtype}{', KL' if kl else ''}", "GB/s", "memory scan, 1 core")
     work_gb = 2 * size.kernel_bytes / 1e9
     seconds = pool.submit(work.fold_and_scan, dtype, kl, size.kernel_bytes, size.rounds).result()
     row.rounds = [(work_gb / fold_s, work_gb / scan_s) for fold_s, scan_s in seconds]
@@ -146,8 +146,8 @@ def _compare_rows(pool: LocalPool, large: Dump, directory: Path, size: Size) -> 
     once_gb = large.nbytes / 1e9
     more = repeated(large, size.repeats)
     more_gb = once_gb * size.repeats
-    floor = f"scan of mapped files, {cores_text(pool.max_workers)}"
-    whole = Row(f"compare {more_gb:.2g} GB, start included", "GB/s", floor)
+    floor = f"file scan, {cores_text(pool.max_workers)}"
+    whole = Row(f"start and compare {more_gb:.2g} GB", "GB/s", floor)
     further = Row("compare, each further GB", "GB/s", floor)
     for number in range(min(size.rounds, 3) + 1):
         once_s = _compare(large, len(large.pairs), directory)

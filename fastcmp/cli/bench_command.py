@@ -93,7 +93,8 @@ def _drawn(cells: Sequence[tuple[str, ...]]) -> str:
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table()
+    # Without lines, 80 columns are enough.
+    drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for at, heading in enumerate(_HEADINGS):
         drawn.add_column(heading, justify="right" if at in (1, 3, 4) else "left")
     for line in cells:
