@@ -41,6 +41,11 @@ class Loop:
         return max((widest(operands) for name, operands in self.instructions if name in self.packed), default=0)
 
     @property
+    def reach(self) -> int:
+        """Bytes of the widest vector register in it, whatever for."""
+        return max((widest(operands) for _, operands in self.instructions), default=0)
+
+    @property
     def work(self) -> int:
         """Bytes of results that one turn makes by floating-point or other vector instructions: what tells the main loop from its remainder."""
         return sum(8 if name in self.scalar else widest(operands) for name, operands in self.instructions)

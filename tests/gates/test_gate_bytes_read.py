@@ -15,15 +15,18 @@ import pytest
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.engine import compare_items
-from fastcmp.formats.payload import SMALL_BYTES, Payload
+from fastcmp.formats import scan_batch
+from fastcmp.formats.kept_files import SMALL_BYTES
+from fastcmp.formats.payload import Payload
 from fastcmp.kernels import fold
 from fastcmp.plan import Task
 
-FUSED = tuple(dtype for dtype in DTYPES if fold._route(dtype, dtype, False).golden_buffer is None)
+FUSED = tuple(dtype for dtype, row in DTYPES.items() if fold._route(dtype, dtype, False).is_floats and not row.is_sub_byte)
 SMALL = 4096
 LARGE = 4 * 2**20
-# The header of a .bin file is read as one block of this size, whatever the file holds: that, and nothing that grows with the payload.
+# The header of a large .bin file is read as one block of this size, whatever the file holds: that, and nothing that grows with it.
 HEADER_READ = 4096
+SMALL_HEADER = 160
 # Counters are read through a file, too; and so are module caches now and then.
 SLACK = 1024
 # Buffers that a comparison may have: blocks and records, never a piece.
@@ -78,6 +81,7 @@ def reading_of(task: Task, mapped: bool = True) -> Reading:
     found = Reading()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fold, "fold_piece", counting_pieces(fold.fold_piece, found))
+        patch.setattr(fold, "fold_arena", counting_jobs(fold.fold_arena, found))
         patch.setattr(Payload, "stored_bytes", counting_bytes(Payload.stored_bytes, found))
         tracemalloc.start()
         try:
@@ -99,6 +103,15 @@ def counting_pieces(original: Callable[..., np.ndarray], found: Reading) -> Call
     return fold_piece
 
 
+def counting_jobs(original: Callable[..., np.ndarray], found: Reading) -> Callable[..., np.ndarray]:
+    def fold_arena(arena: np.ndarray, jobs: list[fold.Job]) -> np.ndarray:
+        for job in jobs:
+            found.folded += job.length * sum(np.dtype(DTYPES[dtype].view).itemsize for dtype in (job.golden_dtype, job.target_dtype))
+        return original(arena, jobs)
+
+    return fold_arena
+
+
 def counting_bytes(original: Callable[..., np.ndarray], found: Reading) -> Callable[..., np.ndarray]:
     def stored_bytes(self: Payload, offset: int, count: int) -> np.ndarray:
         found.taken += count
@@ -112,12 +125,14 @@ def payload_bytes(dtype: str, count: int, pairs: int = 1) -> int:
 
 
 @needs_counters
-@pytest.mark.parametrize("dtype", [*FUSED, "int8", "int64"])
-def test_small_files_are_read_once(dtype: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("dtype", [*FUSED, "int64"])
+def test_small_files_are_read_once_and_never_copied(dtype: str, tmp_path: Path) -> None:
+    """Whole files with their headers, straight to where the kernels read them."""
     found = reading_of(gate_files.task_over([gate_files.bin_pair(tmp_path / str(number), dtype, SMALL) for number in range(8)]))
     wanted = payload_bytes(dtype, SMALL, 8)
-    assert found.taken == found.folded == wanted
-    assert wanted <= found.by_calls <= wanted + 16 * HEADER_READ + SLACK
+    assert found.taken == 0 and found.folded == wanted
+    assert wanted <= found.by_calls <= wanted + 16 * SMALL_HEADER + SLACK
+    assert found.allocated < BUFFERS
 
 
 @needs_counters
@@ -171,15 +186,11 @@ def test_a_second_look_at_the_payload_is_caught(tmp_path: Path, monkeypatch: pyt
 
 @needs_counters
 def test_a_second_read_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Payload.__enter__
-
-    def enter(self: Payload) -> Payload:
-        original(self)
-        return original(self)
-
-    monkeypatch.setattr(Payload, "__enter__", enter)
-    found = reading_of(gate_files.task_over([gate_files.bin_pair(tmp_path, "float32", SMALL * 16)]))
-    assert found.by_calls > payload_bytes("float32", SMALL * 16) + 2 * HEADER_READ + SLACK
+    """As it was when files were opened for their headers first, and for their payloads later."""
+    monkeypatch.setattr(compare_items, "scan_batch", lambda paths, options, kept: scan_batch(paths, options))
+    found = reading_of(gate_files.task_over([gate_files.bin_pair(tmp_path, "float32", SMALL)]))
+    assert found.taken == payload_bytes("float32", SMALL)
+    assert found.by_calls > payload_bytes("float32", SMALL) + 2 * SMALL_HEADER + SLACK
 
 
 @needs_counters

@@ -19,13 +19,17 @@ from numba import njit
 from numba.core.registry import CPUDispatcher
 
 from fastcmp import kernels
-from fastcmp.dtypes import DTYPES
-from fastcmp.kernels import pairs
-from fastcmp.kernels.fold import _route
-from fastcmp.kernels.vector import larger, load, pointer
+from fastcmp.kernels import blocks
+from fastcmp.kernels.vector import larger, load_value, pointer
+from fastcmp.kernels.widen_block import same_words, widen_floats, widen_integers
 
-CARRIERS = tuple(dtype for dtype in DTYPES if _route(dtype, dtype, False).golden_buffer is None)
+# What the loops read, and what they know it by.
+TAGS = {"float32": np.float32(0), "float16": np.uint16(0), "bfloat16": np.int16(0), "float64": np.float64(0)}
+CARRIERS = tuple(TAGS)
 MIXED = ("float32", "bfloat16")
+# Kernels that only see some of them; and an argument between n and the rooms that is no float64.
+ONLY = {"narrow_counts": ("float16", "bfloat16"), "narrow_sums": ("float32",)}
+FLOORS = {"narrow_counts": np.float32(1)}
 
 
 def why_not_here() -> str:
@@ -45,7 +49,7 @@ def loops_over_elements() -> Iterator[CPUDispatcher]:
         for name, kernel in sorted(vars(importlib.import_module(f"{kernels.__name__}.{module.name}")).items()):
             if isinstance(kernel, CPUDispatcher) and kernel.py_func.__module__.endswith(module.name) and name == kernel.py_func.__name__:
                 source = inspect.getsource(kernel.py_func)
-                if parameters(kernel)[0] == "g" and "in range(n)" in source and "load(" in source:
+                if parameters(kernel)[0] == "g" and "in range(n)" in source and "load_value(" in source:
                     yield kernel
 
 
@@ -63,19 +67,27 @@ def divides(kernel: CPUDispatcher) -> bool:
 
 def compiled_loop(kernel: CPUDispatcher, golden: str, target: str) -> assembly.Loop:
     """The hot loop of a kernel, compiled for payloads of two storage dtypes and arguments that are not known beforehand."""
-    tags = [_route(dtype, dtype, False).golden_tag for dtype in (golden, target)]
     names = parameters(kernel)
     payload = np.ones(64, np.uint8)
-    others = [1.0] * (len(names) - names.index("n") - 1)
-    call = over_both if names.index("n") == 2 else over_one
+    others = [FLOORS.get(kernel.py_func.__name__, 1.0) for name in names[names.index("n") + 1 :] if not name.endswith("_room")]
+    call = over_rooms if names[-1].endswith("_room") else over_both if names.index("n") == 2 else over_one
     compiled = njit(call(kernel))
-    compiled(payload, payload, *tags, 1, *others)
+    compiled(payload, payload, TAGS[golden], TAGS[target], 1, *others)
     return assembly.hot_loop(next(iter(compiled.inspect_asm().values())))
 
 
 def over_both(kernel: CPUDispatcher) -> Callable[..., Any]:
     def call(g, t, golden_tag, target_tag, n, *others):  # type: ignore[no-untyped-def]
         return kernel(pointer(g, golden_tag), pointer(t, target_tag), n, *others)
+
+    return call
+
+
+def over_rooms(kernel: CPUDispatcher) -> Callable[..., Any]:
+    def call(g, t, golden_tag, target_tag, n, other):  # type: ignore[no-untyped-def]
+        rooms = np.empty((2, 64), np.float32)
+        room = np.float32(0)
+        return kernel(pointer(g, golden_tag), pointer(t, target_tag), n, other, pointer(rooms[0], room), pointer(rooms[1], room))
 
     return call
 
@@ -108,20 +120,62 @@ def test_the_loops_are_found() -> None:
 
 
 @on_vector_cpu
-@pytest.mark.parametrize(("golden", "target"), [*((dtype, dtype) for dtype in CARRIERS), MIXED])
-@pytest.mark.parametrize("kernel", LOOPS, ids=lambda kernel: kernel.py_func.__name__)
+@pytest.mark.parametrize(
+    ("kernel", "golden", "target"),
+    [
+        pytest.param(kernel, golden, target, id=f"{kernel.py_func.__name__}-{golden}-{target}")
+        for kernel in LOOPS
+        for golden, target in [*((dtype, dtype) for dtype in CARRIERS), MIXED]
+        if {golden, target} <= set(ONLY.get(kernel.py_func.__name__, CARRIERS))
+    ],
+)
 def test_the_hot_loop_is_packed(kernel: CPUDispatcher, golden: str, target: str) -> None:
     assert not complaints(compiled_loop(kernel, golden, target), divides(kernel))
+
+
+@on_vector_cpu
+@pytest.mark.parametrize("stored", [np.uint16(0), np.int16(0)], ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("wide", [np.float32(0), np.float64(0)], ids=["float32", "float64"])
+def test_16_bit_floats_are_widened_by_whole_registers(stored: Any, wide: Any) -> None:
+    def widen(room, raw, room_tag, raw_tag, n):  # type: ignore[no-untyped-def]
+        widen_floats(pointer(room, room_tag), pointer(raw, raw_tag), n)
+
+    loop = loop_of(widen, wide, stored)
+    assert not loop.scalar and loop.reach >= 32
+
+
+@on_vector_cpu
+@pytest.mark.parametrize("stored", [np.int16(0), np.uint16(0), np.int32(0), np.uint32(0)], ids=lambda stored: stored.dtype.name)
+def test_integers_are_widened_by_whole_registers(stored: Any) -> None:
+    def widen(room, raw, room_tag, raw_tag, n):  # type: ignore[no-untyped-def]
+        widen_integers(pointer(room, room_tag), pointer(raw, raw_tag), 0.5, n)
+
+    assert not complaints(loop_of(widen, np.float64(0), stored), False)
+
+
+@on_vector_cpu
+def test_equal_bytes_are_compared_by_whole_registers() -> None:
+    def same(g, t, golden_tag, target_tag, n):  # type: ignore[no-untyped-def]
+        return same_words(pointer(g, golden_tag), pointer(t, target_tag), n)
+
+    loop = loop_of(same, np.uint64(0), np.uint64(0))
+    assert not loop.scalar and loop.reach >= 32
+
+
+def loop_of(call: Callable[..., Any], first: Any, second: Any) -> assembly.Loop:
+    compiled = njit(call)
+    compiled(np.ones(64, np.uint8), np.ones(64, np.uint8), first, second, 1)
+    return assembly.hot_loop(next(iter(compiled.inspect_asm().values())))
 
 
 # What the gate is there to catch, planted: each of these is an edit that somebody could make without a wrong number.
 
 
-@njit(error_model="numpy", fastmath=pairs.FAST)
+@njit(error_model="numpy", fastmath=blocks.FAST)
 def scalar_by_max(g, t, n):  # type: ignore[no-untyped-def]
     largest = total = 0.0
     for i in range(n):
-        difference = abs(np.float64(load(t, i)) - np.float64(load(g, i)))
+        difference = abs(np.float64(load_value(t, i)) - np.float64(load_value(g, i)))
         total += difference
         largest = max(largest, difference)
     return largest, total
@@ -131,41 +185,41 @@ def scalar_by_max(g, t, n):  # type: ignore[no-untyped-def]
 def scalar_by_strict_sums(g, t, n):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(n):
-        total += np.float64(load(t, i)) * np.float64(load(g, i))
+        total += np.float64(load_value(t, i)) * np.float64(load_value(g, i))
     return total
 
 
-@njit(error_model="python", fastmath=pairs.FAST)
+@njit(error_model="python", fastmath=blocks.FAST)
 def scalar_by_checked_division(g, t, n):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(n):
-        total += np.float64(load(t, i)) / np.float64(load(g, i))
+        total += np.float64(load_value(t, i)) / np.float64(load_value(g, i))
     return total
 
 
-@njit(error_model="numpy", fastmath=pairs.FAST)
+@njit(error_model="numpy", fastmath=blocks.FAST)
 def scalar_by_early_end(g, t, n):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(n):
-        if load(t, i) > load(g, i):
+        if load_value(t, i) > load_value(g, i):
             break
-        total += np.float64(load(t, i)) * np.float64(load(g, i))
+        total += np.float64(load_value(t, i)) * np.float64(load_value(g, i))
     return total
 
 
-@njit(error_model="numpy", fastmath=pairs.FAST)
+@njit(error_model="numpy", fastmath=blocks.FAST)
 def scalar_by_library_call(g, t, n):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(n):
-        total += np.exp(np.float64(load(t, i)) - np.float64(load(g, i)))
+        total += np.exp(np.float64(load_value(t, i)) - np.float64(load_value(g, i)))
     return total
 
 
-@njit(error_model="numpy", fastmath=pairs.FAST)
+@njit(error_model="numpy", fastmath=blocks.FAST)
 def packed_by_larger(g, t, n):  # type: ignore[no-untyped-def]
     largest = total = 0.0
     for i in range(n):
-        difference = abs(np.float64(load(t, i)) - np.float64(load(g, i)))
+        difference = abs(np.float64(load_value(t, i)) - np.float64(load_value(g, i)))
         total += difference
         largest = larger(largest, difference)
     return largest, total
@@ -185,9 +239,9 @@ def test_a_scalar_loop_is_caught(kernel: CPUDispatcher, dtype: str) -> None:
 @on_vector_cpu
 @pytest.mark.parametrize("dtype", CARRIERS)
 def test_one_plain_maximum_in_the_real_kernel_is_caught(dtype: str) -> None:
-    original = pairs.block_stats.py_func
+    original = blocks.block_stats.py_func
     edited = FunctionType(original.__code__, {**original.__globals__, "larger": max}, original.__name__)
-    kernel = njit(error_model="numpy", fastmath=pairs.FAST)(edited)
+    kernel = njit(error_model="numpy", fastmath=blocks.FAST)(edited)
     assert complaints(compiled_loop(kernel, dtype, dtype), must_divide=True)
 
 

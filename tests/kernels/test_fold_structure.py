@@ -218,48 +218,6 @@ def test_sums_are_compensated_between_blocks() -> None:
     assert total == 2.0**60 + 0.0 and sums["sum_golden_squared_lo"][0] == pytest.approx((golden.size - 1) * 2.0**-60, rel=1e-3)
 
 
-def _vector_register() -> str:
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    return "zmm" if "avx512f" in flags else "ymm" if "avx2" in flags else ""
-
-
-@pytest.mark.skipif(not _vector_register(), reason="an x86-64 CPU with AVX2 or AVX-512 shows vectorisation in its register names")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_loops_stay_vectorised(dtype: str, tmp_path: Path) -> None:
-    """Packed divisions, products and comparisons in the widest registers; one scalar reduction makes the whole loop scalar."""
-    program = f"""
-import numpy as np
-from numba import njit
-from fastcmp.kernels import blocks, divergence
-from fastcmp.kernels.vector import pointer
-tag = np.{dtype}(0)
-@njit
-def stats(g, t, tag, n):
-    return blocks.block_stats(pointer(g, tag), pointer(t, tag), n, 2.0**-23)
-@njit
-def rows(g, t, tag, n):
-    return blocks.row_sums(pointer(g, tag), pointer(t, tag), n)
-@njit
-def rounding(g, t, tag, n):
-    return blocks.rounding_squared(pointer(g, tag), n, 2.0**46, 2.0**-126, 2.0**127, 1.0)
-@njit
-def softmax(g, t, tag, n):
-    return divergence.softmax_sums(pointer(g, tag), pointer(t, tag), n, 0.0, 0.0)
-z = np.zeros(64, np.uint8)
-for kernel in (stats, rows, rounding, softmax):
-    kernel(z, z, tag, 1)
-    print("==", kernel.__name__)
-    print(next(iter(kernel.inspect_asm().values())))
-"""
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    parts = dict(part.split("\n", 1) for part in run.stdout.split("== ")[1:])
-    wanted = {"stats": ("div", "max", "min"), "rows": ("mul", "fm"), "rounding": ("add", "sub"), "softmax": ("mul", "fm")}
-    for kernel, operations in wanted.items():
-        lines = [line for line in parts[kernel].splitlines() if _vector_register() in line and "pd" in line.split()[0]]
-        assert any(operation in line.split()[0] for line in lines for operation in operations), kernel
-        assert len(lines) > 8, kernel
-
-
 def test_a_kernel_is_loaded_from_the_cache_by_the_next_process(tmp_path: Path) -> None:
     program = """
 import numpy as np
