@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from fastcmp.cli.endings import say
 from fastcmp.cli.shown import counted, one_line
-from fastcmp.doctor import Report, examine
 from fastcmp.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastcmp.doctor import Report
 
 
 def doctor(
@@ -38,6 +40,8 @@ def doctor(
         raise UsageError(f"{directory}: is no directory; name the one where a program was to dump")
     if lib is not None and ("\0" in lib or not os.path.lexists(lib)):
         raise UsageError(f"--lib {lib}: does not exist; name an acceleration library, such as libatb.so")
+    from fastcmp.doctor import examine  # no other command needs it, and it takes 40 ms
+
     report = examine(directory, lib)
     if json:
         from json import dumps

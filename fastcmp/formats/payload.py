@@ -16,6 +16,7 @@ from fastcmp.errors import TensorError
 from fastcmp.formats.gather import gather
 from fastcmp.formats.kept_files import SMALL_BYTES
 from fastcmp.formats.open_file import check_unchanged, open_unchanged, read_unchanged
+from fastcmp.formats.read_ahead import read_ahead
 from fastcmp.formats.tensor_info import TensorInfo
 
 
@@ -107,6 +108,7 @@ class Payload:
         return self._map(at, count) if self._mapped else self._read(at, count)
 
     def _map(self, at: int, count: int) -> NDArray[np.uint8]:
+        read_ahead(self._descriptor, at, count)
         inside = at % mmap.ALLOCATIONGRANULARITY
         try:
             pages = mmap.mmap(self._descriptor, inside + count, access=mmap.ACCESS_READ, offset=at - inside)
