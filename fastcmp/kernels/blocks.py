@@ -19,6 +19,7 @@ from fastcmp.kernels.vector import (
     load_value,
     plain_add,
     plain_subtract,
+    prefetch,
     power_of_two_below,
     smaller,
     smaller_index,
@@ -29,8 +30,9 @@ from numba import njit  # isort: skip
 
 FAST = {"reassoc", "nsz", "contract"}
 WITHIN_FLOOR = 2.0**-23
-# Elements of a pass: the memory is asked for the next ones before the cache has forgotten that they follow.
+# Elements of a pass. Those of the next one are asked for before it begins: while sums are formed, nothing else would (4 % of the time).
 NARROW_PART = 1024
+NARROW_PART_BYTES, CACHE_LINE = 2 * NARROW_PART, 64
 NARROW_WITHIN_FLOOR = np.float32(WITHIN_FLOOR)
 NARROW_ONE, NARROW_FIVE = np.float32(0.001 * (1 - 2.0**-22)), np.float32(0.005 * (1 - 2.0**-22))
 # A count of up to BLOCK_ELEMENTS takes 13 bits.
@@ -168,6 +170,9 @@ def narrow_stats(g, t, n, floor, golden_room, target_room):
     for first in range(0, n, NARROW_PART):
         m = min(NARROW_PART, n - first)
         g_room, t_room = advance(golden_room, first), advance(target_room, first)
+        for line in range(0, NARROW_PART_BYTES, CACHE_LINE):
+            prefetch(advance(g, first), NARROW_PART_BYTES + line)
+            prefetch(advance(t, first), NARROW_PART_BYTES + line)
         counts = narrow_counts(advance(g, first), advance(t, first), m, largest_below, g_room, t_room)
         sums, worst_absolute, worst_relative = narrow_sums(g_room, t_room, m, floor)
         golden_sum += sums[0]
