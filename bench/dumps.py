@@ -5,23 +5,25 @@ Golden lies as .npy, target as the acceleration library's .bin, whose payload st
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-from cases import LARGE_DTYPES, SMALL_ELEMENTS, SMALL_IDS_PER_TOKEN, Size
+from cases import LARGE_DTYPES, SMALL_ELEMENTS, SMALL_IDS_PER_TOKEN, MiB, Size
 
 # Part of the marker beside a dump: raise it when the same size should give other bytes.
-RECIPE = 2
+RECIPE = 3
 SEED = 20240101
 ACL_CODES = {"float32": 0, "float16": 1, "bfloat16": 27}
 # Well inside the default verdict of each dtype.
 NOISE = {"float32": 1e-6, "float16": 1e-4, "bfloat16": 1e-3}
 PLANTED_VALUE = 4096.0
+ONE_BLOCK_ELEMENTS = 16 * MiB
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ class BenchDump:
 
 def large(directory: Path, size: Size) -> BenchDump:
     """Pairs of large tensors, 4096 wide, in the dtypes of `LARGE_DTYPES` by turns; two have a planted difference."""
+    recipe = {"pairs": size.large_pairs, "bytes": size.large_tensor_bytes}
     planted = (Planted("layers.3", "0", 12_345), Planted(f"layers.{size.large_pairs - 1}", "0", 1_000_000))
     dump = BenchDump(directory / "golden/metadata.json", directory / "target/metadata.json", size.large_pairs, planted)
-    if not start_making(directory, asdict(size)):
+    if not start_making(directory, recipe):
         return dump
     bases = {dtype: base_values(size.large_tensor_bytes // itemsize(dtype), dtype) for dtype in set(LARGE_DTYPES)}
     writer = PairWriter(dump)
@@ -66,27 +69,95 @@ def large(directory: Path, size: Size) -> BenchDump:
         golden, target = (np.roll(values, 64 * number) for values in bases[dtype])
         writer.write(f"layers.{number}", "0", golden, target, dtype, (golden.size // 4096, 4096))
     writer.close()
-    finish_making(directory, asdict(size))
+    finish_making(directory, recipe)
     return dump
 
 
 def repeated(dump: BenchDump, times: int) -> BenchDump:
-    """The same files, each named under ``times`` tokens: more work, no more disk."""
-    sides = [path.with_name(f"metadata_{times}.json") for path in (dump.golden, dump.target)]
-    for path, repeated_path in zip((dump.golden, dump.target), sides, strict=True):
-        names = json.loads(path.read_text(encoding="utf-8"))
-        more = {data_id: {str(token): file for file in tokens.values() for token in range(times)} for data_id, tokens in names.items()}
-        repeated_path.write_text(json.dumps(more), encoding="utf-8")
-    planted = tuple(Planted(one.data_id, str(token), one.index) for one in dump.planted for token in range(times))
+    """The same files, each named under ``times`` tokens for each of its own: more work, no more disk."""
+    if times == 1:
+        return dump
+
+    def more(token: str) -> list[str]:
+        return [str(int(token) * times + turn) for turn in range(times)]
+
+    sides = renamed(dump, str(times), lambda _, tokens: {name: file for token, file in tokens.items() for name in more(token)})
+    planted = tuple(Planted(one.data_id, token, one.index) for one in dump.planted for token in more(one.token_id))
     return BenchDump(*sides, dump.pairs * times, planted)
+
+
+def part(dump: BenchDump, name: str, keep: Callable[[str, str], bool]) -> BenchDump:
+    """Those pairs of a dump whose data_id and token_id `keep` wants."""
+    sides = renamed(dump, name, lambda data_id, tokens: {token: file for token, file in tokens.items() if keep(data_id, token)})
+    pairs = sum(map(len, json.loads(sides[0].read_text(encoding="utf-8")).values()))
+    return BenchDump(*sides, pairs, tuple(one for one in dump.planted if keep(one.data_id, one.token_id)))
+
+
+def renamed(dump: BenchDump, name: str, change: Callable[[str, dict[str, str]], dict[str, str]]) -> list[Path]:
+    """metadata.json of both sides once more beside the first, with what `change` makes of each data_id's files."""
+    paths = []
+    for path in (dump.golden, dump.target):
+        changed = {data_id: change(data_id, tokens) for data_id, tokens in json.loads(path.read_text(encoding="utf-8")).items()}
+        paths.append(path.with_name(f"{path.stem}_{name}.json"))
+        paths[-1].write_text(json.dumps({data_id: tokens for data_id, tokens in changed.items() if tokens}), encoding="utf-8")
+    return paths
+
+
+def floats(dump: BenchDump) -> BenchDump:
+    """The float32 pairs of the large tensors."""
+    return part(dump, "float32", lambda data_id, _: LARGE_DTYPES[int(data_id.partition(".")[2]) % len(LARGE_DTYPES)] == "float32")
+
+
+def half(dump: BenchDump) -> BenchDump:
+    """The first half of the small pairs."""
+    return part(dump, "half", lambda _, token: int(token) < dump.pairs // SMALL_IDS_PER_TOKEN // 2)
+
+
+def one(directory: Path, size: Size) -> BenchDump:
+    """One pair of float32, as many bytes as all large tensors; one element of it has a planted difference."""
+    count = size.large_bytes // 2 // 4
+    recipe = {"elements": count}
+    dump = BenchDump(directory / "golden/metadata.json", directory / "target/metadata.json", 1, (Planted("cache", "0", count // 2 + 77),))
+    if not start_making(directory, recipe):
+        return dump
+    shape = (count // 4096, 4096)
+    golden, target = base_values(min(count, ONE_BLOCK_ELEMENTS), "float32")
+    names = "0/cache_tensor.npy", "0/cache/outtensor0.bin"
+    write_blocks(dump.golden.parent / names[0], npy_header(shape), golden, count)
+    target_path, header = dump.target.parent / names[1], bin_header(4 * count, "float32", shape)
+    write_blocks(target_path, header, target, count)
+    with target_path.open("r+b") as file:
+        file.seek(len(header) + 4 * dump.planted[0].index)
+        file.write(np.float32(PLANTED_VALUE).tobytes())
+    for path, name in zip((dump.golden, dump.target), names, strict=True):
+        path.write_text(json.dumps({"cache": {"0": name}}), encoding="utf-8")
+    finish_making(directory, recipe)
+    return dump
+
+
+def write_blocks(path: Path, header: bytes, block: np.ndarray, count: int) -> None:
+    """A file of ``count`` elements, the block again and again: it never is in memory as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(header)
+        for begin in range(0, count, block.size):
+            file.write(block[: count - begin].data)
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    """Of a float32 array."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return header.getvalue()
 
 
 def small(directory: Path, size: Size) -> BenchDump:
     """Pairs of 8 KB float16 tensors, 200 to a token, as decoding leaves them; three have a planted difference."""
+    recipe = {"pairs": size.small_pairs}
     last = size.small_pairs - 1
     planted = tuple(Planted(*small_key(number), index) for number, index in ((7, 0), (last // 2, 100), (last, SMALL_ELEMENTS - 1)))
     dump = BenchDump(directory / "golden/metadata.json", directory / "target/metadata.json", size.small_pairs, planted)
-    if not start_making(directory, asdict(size)):
+    if not start_making(directory, recipe):
         return dump
     golden_base, target_base = base_values(64 * SMALL_ELEMENTS, "float16")
     writer = PairWriter(dump)
@@ -95,7 +166,7 @@ def small(directory: Path, size: Size) -> BenchDump:
         piece = slice(begin, begin + SMALL_ELEMENTS)
         writer.write(*small_key(number), golden_base[piece], target_base[piece], "float16", (1, SMALL_ELEMENTS))
     writer.close()
-    finish_making(directory, asdict(size))
+    finish_making(directory, recipe)
     return dump
 
 
@@ -174,13 +245,16 @@ def write_npy(path: Path, values: np.ndarray, dtype: str, shape: tuple[int, ...]
 
 def write_bin(path: Path, values: np.ndarray, dtype: str, shape: tuple[int, ...]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    header = (
-        f"$Version=1.0\n$Object.Count=1\n$Object.Length={values.nbytes}\nformat=2\ndtype={ACL_CODES[dtype]}\n"
-        f"dims={','.join(map(str, shape))}\n$Object.data=0,{values.nbytes}\n$End=1\n"
-    )
     with path.open("wb") as file:
-        file.write(header.encode("ascii"))
+        file.write(bin_header(values.nbytes, dtype, shape))
         file.write(values.tobytes())
+
+
+def bin_header(nbytes: int, dtype: str, shape: tuple[int, ...]) -> bytes:
+    return (
+        f"$Version=1.0\n$Object.Count=1\n$Object.Length={nbytes}\nformat=2\ndtype={ACL_CODES[dtype]}\n"
+        f"dims={','.join(map(str, shape))}\n$Object.data=0,{nbytes}\n$End=1\n"
+    ).encode("ascii")
 
 
 def start_making(directory: Path, recipe: dict[str, object]) -> bool:

@@ -1,0 +1,120 @@
+"""Large tensors: the whole command, what each further GB costs, how the time grows, and what more cores bring."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import dumps
+from cases import Target
+from compare_command import compare
+from dumps import BenchDump
+from measure import Case
+from setting import CORES, Setting
+
+# A second and a third comparison name every file under so many tokens: what they take longer is work without start.
+TIMES = (1, 2, 4)
+HALF_OF_SCAN = Target("ratio >= 0.5", at_least=0.5)
+HALF_OF_SCAN_AT_8_GB = Target("ratio >= 0.5", at_least=0.5, sizes=("large",))
+LINEAR = Target("<= 2.1", at_most_measured=2.1)
+SCALES = Target("ratio >= 0.85", at_least=0.85)
+# Less than a clock can tell apart, where the noise of two starts is larger than the work between them.
+SHORTEST_S = 1e-3
+
+
+@dataclass
+class Round:
+    """Seconds taken right after each other, by how many times the files are named; all cores, and one."""
+
+    compared: dict[int, float]
+    scanned: dict[int, float]
+    compared_alone: dict[int, float]
+    scanned_alone: float
+
+    @property
+    def work_s(self) -> float:
+        """Of the work that the most has more than the least: starting takes part in both."""
+        return difference(self.compared)
+
+    @property
+    def work_alone_s(self) -> float:
+        return difference(self.compared_alone)
+
+
+def difference(seconds: dict[int, float]) -> float:
+    return max(seconds[max(seconds)] - seconds[min(seconds)], SHORTEST_S)
+
+
+def large_cases(setting: Setting) -> list[Case]:
+    """One series of rounds, and each row what it says of them."""
+    large = setting.large()
+    gigabytes = sum(dumps.payload_bytes(large.files())) / 1e9
+    # In the short form the difference of two runs is smaller than their noise: no number is better than that one.
+    is_short = setting.size.name == "short"
+    times = TIMES[:1] if is_short else TIMES
+    variants = {count: dumps.repeated(large, count) for count in times}
+    rounds = [take_round(setting, variants) for _ in range(setting.size.rounds + 1)][1:]  # the first one warms up
+    whole = whole_case(rounds, gigabytes)
+    if is_short:
+        return [whole]
+    slope = slope_case(rounds, gigabytes)
+    for case in (whole, slope):
+        case.aside = beside_original(setting, case)
+    return [whole, slope, *(growth_case(rounds, gigabytes, count) for count in TIMES[:-1]), cores_case(rounds)]
+
+
+def take_round(setting: Setting, variants: dict[int, BenchDump]) -> Round:
+    """All of it once."""
+    files = variants[1].files()
+    alone = {count: variants[count] for count in (min(variants), max(variants)) if len(variants) > 1}
+    return Round(
+        compared={count: compare(dump, setting.report) for count, dump in variants.items()},
+        scanned={count: setting.readers.seconds("scan", files * count) for count in variants},
+        compared_alone={count: compare(dump, setting.report, jobs=1) for count, dump in alone.items()},
+        scanned_alone=setting.readers.seconds("scan", files, cores=1),
+    )
+
+
+def whole_case(rounds: list[Round], gigabytes: float) -> Case:
+    """As a person waits for it, start and report included."""
+    case = Case(f"compare {gigabytes:.2g} GB of large tensors", "GB/s", "mapped scan", HALF_OF_SCAN_AT_8_GB, "P4")
+    for one in rounds:
+        case.add(gigabytes / one.compared[1], gigabytes / one.scanned[1], one.compared[1])
+    return case
+
+
+def slope_case(rounds: list[Round], gigabytes: float) -> Case:
+    """The rate of the work alone, at which a dump of terabytes runs."""
+    case = Case("compare, each further GB", "GB/s", "mapped scan", HALF_OF_SCAN, "P4")
+    for one in rounds:
+        case.add(gigabytes * (TIMES[-1] - 1) / one.work_s, gigabytes / one.scanned[1], one.work_s)
+    return case
+
+
+def growth_case(rounds: list[Round], gigabytes: float, count: int) -> Case:
+    """Twice the work beside once, start included in both."""
+    case = Case(f"compare {2 * count * gigabytes:.2g} GB / {count * gigabytes:.2g} GB", "times", "mapped scan", LINEAR, "P6")
+    for one in rounds:
+        growth, scan_growth = (seconds[2 * count] / seconds[count] for seconds in (one.compared, one.scanned))
+        case.add(growth, scan_growth, one.compared[2 * count])
+    case.aside = f"{median_of(rounds, lambda one: one.compared[count]):.2f} s, then {case.median_s:.2f} s"
+    return case
+
+
+def cores_case(rounds: list[Round]) -> Case:
+    """How many times faster all cores do the work; no more is asked than there are cores, or than the scan gains by them."""
+    case = Case(f"compare by {CORES} workers / 1 worker", "times", "mapped scan", SCALES, "P7")
+    for one in rounds:
+        case.add(one.work_alone_s / one.work_s, min(one.scanned_alone / one.scanned[1], CORES), one.work_s)
+    case.aside = f"the scan gains {median_of(rounds, lambda one: one.scanned_alone / one.scanned[1]):.2f} by {CORES} cores"
+    return case
+
+
+def median_of(rounds: list[Round], figure: Callable[[Round], float]) -> float:
+    return statistics.median(map(figure, rounds))
+
+
+def beside_original(setting: Setting, case: Case) -> str:
+    """The multiple of the original's algorithm, where this run has timed that."""
+    return f"{case.measured / setting.original_gb_s:.0f} times the original's algorithm" if setting.original_gb_s else ""
