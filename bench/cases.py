@@ -16,6 +16,8 @@ class Size:
     ----------
     large_pairs, large_tensor_bytes : int
         Dump of large tensors: so many pairs, each side so large. One pair alone takes as many bytes again.
+    large_times : tuple of int
+        Comparisons name every large file under so many tokens: what the last one takes longer than the first is work without start.
     small_pairs : int
         Dump of 8 KB tensors.
     kernel_bytes : int
@@ -37,6 +39,7 @@ class Size:
     name: str
     large_pairs: int
     large_tensor_bytes: int
+    large_times: tuple[int, ...]
     small_pairs: int
     kernel_bytes: int
     other_tool_bytes: int
@@ -61,6 +64,7 @@ SIZES: Final = {
             "short",
             large_pairs=12,
             large_tensor_bytes=8 * MiB,
+            large_times=(1,),
             small_pairs=2_000,
             kernel_bytes=32 * MiB,
             other_tool_bytes=4 * MiB,
@@ -76,6 +80,7 @@ SIZES: Final = {
             "normal",
             large_pairs=64,
             large_tensor_bytes=16 * MiB,
+            large_times=(1, 2, 4, 8),
             small_pairs=20_000,
             kernel_bytes=128 * MiB,
             other_tool_bytes=16 * MiB,
@@ -91,6 +96,7 @@ SIZES: Final = {
             "large",
             large_pairs=256,
             large_tensor_bytes=16 * MiB,
+            large_times=(1, 2, 4),
             small_pairs=100_000,
             kernel_bytes=256 * MiB,
             other_tool_bytes=64 * MiB,

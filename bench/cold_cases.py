@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import statistics
 from collections.abc import Iterable
 
 import dumps
 import numpy as np
 from cases import Target
 from compare_command import compare
-from measure import Case
+from measure import Case, further, slope
 from setting import Setting
 
 # A system may keep a page that somebody else just looks at.
@@ -26,18 +27,20 @@ def cold_cases(setting: Setting) -> list[Case]:
     files = large.files()
     gigabytes = sum(dumps.payload_bytes(files)) / 1e9
     case = Case(f"compare {gigabytes:.2g} GB, cold, without start", "GB/s", "sequential read", PACE_OF_READING, "P9")
-    compare(tiny, setting.report)
-    for _ in range(ROUNDS):
+    compare(tiny, setting.report)  # warms up
+    rounds = []
+    for _ in range(1 if setting.size.name == "short" else ROUNDS):
         start_s = compare(tiny, setting.report)
         if not make_cold(files):
             case.not_here = "not cold here"
             return [case]
         compared_s = compare(large, setting.report)
         make_cold(files)
-        floor_s = setting.readers.seconds("sequential", files)
-        case.add(gigabytes / max(compared_s - start_s, 1e-3), gigabytes / floor_s, compared_s)
-    case.aside = f"with start {sum(gigabytes / seconds for seconds in case.seconds) / ROUNDS:.2g} GB/s"
-    return [case]
+        rounds.append((start_s, compared_s, setting.readers.seconds("sequential", files)))
+    start_s, compared_s, floor_s = zip(*rounds, strict=True)
+    work = further(compared_s, start_s)
+    case.aside = f"with start {gigabytes / statistics.median(compared_s):.2g} GB/s"
+    return [slope(case, work, [gigabytes / seconds for seconds in work], [gigabytes / seconds for seconds in floor_s])]
 
 
 def make_cold(files: Iterable[str]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,12 +24,9 @@ LARGER_BYTES = (MiB, 128 * MiB)
 
 def dump_cases(setting: Setting) -> list[Case]:
     """8 KB: a program of many calls, one part of them a round. Larger arrays: a few calls a round."""
-    directory = setting.data / "dump_data"
-    shutil.rmtree(directory, ignore_errors=True)
+    directory = setting.scratch / "dump_data"
     sizes = LARGER_BYTES[:1] if setting.size.name == "short" else LARGER_BYTES
-    cases = [*small_cases(setting, directory), *(larger_case(setting, directory, nbytes) for nbytes in sizes)]
-    shutil.rmtree(directory)
-    return cases
+    return [*small_cases(setting, directory), *(larger_case(setting, directory, nbytes) for nbytes in sizes)]
 
 
 def small_cases(setting: Setting, directory: Path) -> list[Case]:

@@ -15,7 +15,7 @@ import original
 import torch
 from answers import WrongAnswer
 from cases import FOR_THE_RECORD, MiB
-from measure import Case, timed
+from measure import Case, further, slope, timed
 from setting import Setting
 
 import fastcmp
@@ -82,22 +82,25 @@ def make_pair(directory: Path, dtype: str, nbytes: int) -> Pair:
 
 
 def pair_cases(setting: Setting, pair: Pair) -> list[Case]:
-    """One row for each tool; ours once a round, with KL where the other has it too. Checking the tools has warmed them up."""
-    further = FURTHER_BYTES // (2 * pair.nbytes)
-    ours = {kl: functools.partial(ours_slope_s, pair, setting.report, kl, further) for kl in (False, True)}
-    cases = {name: (Case(f"{pair.dtype} pair: ours / {name}", "GB/s", name, FOR_THE_RECORD, group="instead"), kl) for name, kl, _ in TOOLS}
-    for _ in range(1 if setting.size.name == "short" else ROUNDS):
-        ours_s = {kl: slope() for kl, slope in ours.items()}
-        for name, kl, tool in TOOLS:
-            floor_s = timed(functools.partial(tool, str(pair.golden), str(pair.target)))
-            cases[name][0].add(pair.gigabytes / ours_s[kl], pair.gigabytes / floor_s, ours_s[kl])
-    return [case for case, _ in cases.values()]
+    """One row for each tool, with KL in ours where the other has it too. Checking the tools has warmed them up."""
+    count = 1 if setting.size.name == "short" else ROUNDS
+    more = FURTHER_BYTES // (2 * pair.nbytes)
+    rounds = [take_round(pair, setting.report, 1 + more) for _ in range(count)]
+    cases = []
+    for name, kl, _ in TOOLS:
+        case = Case(f"{pair.dtype} pair: ours / {name}", "GB/s", name, FOR_THE_RECORD, group="instead")
+        work = further([ours[kl] for _, ours, _ in rounds], [once for once, _, _ in rounds])
+        floor = [pair.gigabytes / seconds[name] for _, _, seconds in rounds]
+        cases.append(slope(case, work, [more * pair.gigabytes / seconds for seconds in work], floor))
+    return cases
 
 
-def ours_slope_s(pair: Pair, report: Path, kl: bool, further: int) -> float:
-    """Seconds for the pair by one worker: the same pair many times, less the same pair once."""
-    once_s, many_s = (timed(lambda times=times: compare_pair(pair, report, times, kl=kl)) for times in (1, 1 + further))
-    return max(many_s - once_s, 1e-4) / further
+def take_round(pair: Pair, report: Path, times: int) -> tuple[float, dict[bool, float], dict[str, float]]:
+    """Seconds of ours for the pair once, for the pair many times without and with KL, and of each tool."""
+    once_s = timed(lambda: compare_pair(pair, report, 1))
+    ours_s = {kl: timed(functools.partial(compare_pair, pair, report, times, kl=kl)) for kl in (False, True)}
+    tools_s = {name: timed(functools.partial(tool, str(pair.golden), str(pair.target))) for name, _, tool in TOOLS}
+    return once_s, ours_s, tools_s
 
 
 def compare_pair(pair: Pair, report: Path, times: int, *, kl: bool = False, target: Path | None = None) -> fastcmp.Result:

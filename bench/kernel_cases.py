@@ -17,6 +17,7 @@ from fastcmp.options import FoldOptions
 
 ROW_LENGTH = 4096
 PIECE_BYTES = 64 * 2**20
+BLOCK_ELEMENTS = 2**21
 NARROW = Target("ratio >= 0.9", at_least=0.9)
 # golden, target, with KL, what is promised under which number
 ROWS = (
@@ -57,7 +58,10 @@ def narrow_case(size: Size, dtype: str) -> Case:
 
 
 def pair_of(count: int, golden_dtype: str, target_dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    return base_values(count, golden_dtype)[0], base_values(count, target_dtype)[1]
+    """The same block again and again: what is in it does not matter to the speed, and making numbers takes time."""
+    block = min(count, BLOCK_ELEMENTS)
+    golden, target = base_values(block, golden_dtype)[0], base_values(block, target_dtype)[1]
+    return np.tile(golden, count // block), np.tile(target, count // block)
 
 
 def fold_whole(golden: np.ndarray, golden_dtype: str, target: np.ndarray, target_dtype: str, kl: bool) -> np.ndarray:

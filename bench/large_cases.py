@@ -10,64 +10,47 @@ import dumps
 from cases import Target
 from compare_command import compare
 from dumps import BenchDump
-from measure import Case
+from measure import Case, further, slope
 from setting import CORES, Setting
 
-# A second and a third comparison name every file under so many tokens: what they take longer is work without start.
-TIMES = (1, 2, 4)
+# 2 -> 4 -> 8 GB at the normal size.
+GROWTHS = (1, 2)
+ALONE = (1, 4)
 HALF_OF_SCAN = Target("ratio >= 0.5", at_least=0.5)
 HALF_OF_SCAN_AT_8_GB = Target("ratio >= 0.5", at_least=0.5, sizes=("large",))
 LINEAR = Target("<= 2.1", at_most_measured=2.1)
 SCALES = Target("ratio >= 0.85", at_least=0.85)
-# Less than a clock can tell apart, where the noise of two starts is larger than the work between them.
-SHORTEST_S = 1e-3
 
 
 @dataclass
 class Round:
-    """Seconds taken right after each other, by how many times the files are named; all cores, and one."""
+    """Seconds taken right after each other, by how many times the files are named; by all cores, and by one."""
 
     compared: dict[int, float]
     scanned: dict[int, float]
     compared_alone: dict[int, float]
     scanned_alone: float
 
-    @property
-    def work_s(self) -> float:
-        """Of the work that the most has more than the least: starting takes part in both."""
-        return difference(self.compared)
-
-    @property
-    def work_alone_s(self) -> float:
-        return difference(self.compared_alone)
-
-
-def difference(seconds: dict[int, float]) -> float:
-    return max(seconds[max(seconds)] - seconds[min(seconds)], SHORTEST_S)
-
 
 def large_cases(setting: Setting) -> list[Case]:
     """One series of rounds, and each row what it says of them."""
-    large = setting.large()
+    large, times = setting.large(), setting.size.large_times
     gigabytes = sum(dumps.payload_bytes(large.files())) / 1e9
-    # In the short form the difference of two runs is smaller than their noise: no number is better than that one.
-    is_short = setting.size.name == "short"
-    times = TIMES[:1] if is_short else TIMES
     variants = {count: dumps.repeated(large, count) for count in times}
     rounds = [take_round(setting, variants) for _ in range(setting.size.rounds + 1)][1:]  # the first one warms up
     whole = whole_case(rounds, gigabytes)
-    if is_short:
+    if len(times) == 1:
         return [whole]
-    slope = slope_case(rounds, gigabytes)
-    for case in (whole, slope):
+    cases = [whole, slope_case(rounds, gigabytes, times[-1])]
+    for case in cases:
         case.aside = beside_original(setting, case)
-    return [whole, slope, *(growth_case(rounds, gigabytes, count) for count in TIMES[:-1]), cores_case(rounds)]
+    return [*cases, *(growth_case(rounds, gigabytes, count) for count in GROWTHS), cores_case(rounds, times[-1])]
 
 
 def take_round(setting: Setting, variants: dict[int, BenchDump]) -> Round:
     """All of it once."""
     files = variants[1].files()
-    alone = {count: variants[count] for count in (min(variants), max(variants)) if len(variants) > 1}
+    alone = {count: variants[count] for count in ALONE} if len(variants) > 1 else {}
     return Round(
         compared={count: compare(dump, setting.report) for count, dump in variants.items()},
         scanned={count: setting.readers.seconds("scan", files * count) for count in variants},
@@ -84,12 +67,17 @@ def whole_case(rounds: list[Round], gigabytes: float) -> Case:
     return case
 
 
-def slope_case(rounds: list[Round], gigabytes: float) -> Case:
+def slope_case(rounds: list[Round], gigabytes: float, most: int) -> Case:
     """The rate of the work alone, at which a dump of terabytes runs."""
     case = Case("compare, each further GB", "GB/s", "mapped scan", HALF_OF_SCAN, "P4")
-    for one in rounds:
-        case.add(gigabytes * (TIMES[-1] - 1) / one.work_s, gigabytes / one.scanned[1], one.work_s)
-    return case
+    work = work_seconds(rounds, most)
+    scan = [gigabytes * most / one.scanned[most] for one in rounds]
+    return slope(case, work, [gigabytes * (most - 1) / seconds for seconds in work], scan)
+
+
+def work_seconds(rounds: list[Round], most: int) -> list[float]:
+    """Of all cores: from the files once to the files ``most`` times."""
+    return further([one.compared[most] for one in rounds], [one.compared[1] for one in rounds])
 
 
 def growth_case(rounds: list[Round], gigabytes: float, count: int) -> Case:
@@ -102,11 +90,14 @@ def growth_case(rounds: list[Round], gigabytes: float, count: int) -> Case:
     return case
 
 
-def cores_case(rounds: list[Round]) -> Case:
+def cores_case(rounds: list[Round], most: int) -> Case:
     """How many times faster all cores do the work; no more is asked than there are cores, or than the scan gains by them."""
     case = Case(f"compare by {CORES} workers / 1 worker", "times", "mapped scan", SCALES, "P7")
-    for one in rounds:
-        case.add(one.work_alone_s / one.work_s, min(one.scanned_alone / one.scanned[1], CORES), one.work_s)
+    first, last = ALONE
+    alone = further([one.compared_alone[last] for one in rounds], [one.compared_alone[first] for one in rounds])
+    work = work_seconds(rounds, most)
+    gains = [alone_s / (last - first) / (work_s / (most - 1)) for alone_s, work_s in zip(alone, work, strict=True)]
+    slope(case, work, gains, [min(one.scanned_alone / one.scanned[1], CORES) for one in rounds])
     case.aside = f"the scan gains {median_of(rounds, lambda one: one.scanned_alone / one.scanned[1]):.2f} by {CORES} cores"
     return case
 
@@ -117,4 +108,6 @@ def median_of(rounds: list[Round], figure: Callable[[Round], float]) -> float:
 
 def beside_original(setting: Setting, case: Case) -> str:
     """The multiple of the original's algorithm, where this run has timed that."""
-    return f"{case.measured / setting.original_gb_s:.0f} times the original's algorithm" if setting.original_gb_s else ""
+    if not setting.original_gb_s or not case.rounds:
+        return ""
+    return f"{case.measured / setting.original_gb_s:.0f} times the original's algorithm"

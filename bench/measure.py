@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from cases import GATED_SIZES, SLACK, Target
 
+LEAST_WORK_S = 0.03
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -74,6 +75,21 @@ class Case:
         """One round."""
         self.rounds.append((measured, yardstick))
         self.seconds.append(seconds)
+
+
+def further(longer: Sequence[float], shorter: Sequence[float]) -> list[float]:
+    """What each of the longer runs took more than a shorter one does: work without start."""
+    return [seconds - statistics.median(shorter) for seconds in longer]
+
+
+def slope(case: Case, seconds: Sequence[float], measured: Sequence[float], yardstick: Sequence[float]) -> Case:
+    """A case of rounds that took so many seconds of work; those in which the noise of two starts outweighs the work are left out."""
+    for row in zip(measured, yardstick, seconds, strict=True):
+        if row[2] >= LEAST_WORK_S:
+            case.add(*row)
+    if not case.rounds:
+        case.not_here = "lost in noise"
+    return case
 
 
 def alternate(case: Case, count: int, work: float, measured: Callable[[], float], yardstick: Callable[[], float]) -> Case:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dumps
 from cases import Target
 from compare_command import compare
-from large_cases import SHORTEST_S
-from measure import Case
+from measure import LEAST_WORK_S, Case, further, slope
 from setting import Setting
 
 ROUNDS = 6
@@ -20,9 +19,8 @@ def one_pair_cases(setting: Setting) -> list[Case]:
     many = dumps.repeated(dumps.floats(setting.large()), len(dumps.LARGE_DTYPES))
     gigabytes = sum(dumps.payload_bytes(one.files())) / 1e9
     case = Case(f"compare one pair of {gigabytes:.2g} GB, without start", "GB/s", f"{many.pairs} pairs", SAME, "P12")
-    for number in range((1 if setting.size.name == "short" else ROUNDS) + 1):
-        one_s, many_s, start_s = (compare(dump, setting.report) for dump in (one, many, tiny))
-        if number:  # the first one warms up
-            work_s, floor_s = (max(seconds - start_s, SHORTEST_S) for seconds in (one_s, many_s))
-            case.add(gigabytes / work_s, gigabytes / floor_s, one_s)
-    return [case]
+    count = 1 if setting.size.name == "short" else ROUNDS
+    rounds = [[compare(dump, setting.report) for dump in (one, many, tiny)] for _ in range(count + 1)][1:]  # the first one warms up
+    one_s, many_s, start_s = zip(*rounds, strict=True)
+    work, floor = further(one_s, start_s), further(many_s, start_s)
+    return [slope(case, work, [gigabytes / seconds for seconds in work], [gigabytes / max(seconds, LEAST_WORK_S) for seconds in floor])]

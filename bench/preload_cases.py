@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 from pathlib import Path
@@ -52,15 +51,12 @@ def preload_cases(size: Size, directory: Path) -> list[Case]:
     """Saving, at several sizes and from several threads, beside plain writes; then offers beside those to a library without ours."""
     if not HOST.is_file():
         raise SystemExit(f"bench: {HOST}: not there; `make bench` builds this stand-in for an acceleration library")
-    shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     directory.chmod(0o700)  # a list that others could replace is refused
     saves = [save_case(size, directory, *row) for row in SAVES]
     (directory / TO_COME).parent.mkdir(parents=True)
     lists = {"lines": write_lines(directory), "patterns": write_patterns(directory), "missing": directory / TO_COME}
     offers = [offer_case(size, directory, name, options, lists.get(kind), threads) for name, options, kind in OFFERS for threads in (1, 4)]
-    # Not earlier: ext4 looks at each inode that was freed in the last minutes before it makes a directory.
-    shutil.rmtree(directory)
     return [*saves, *offers]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -38,7 +39,7 @@ GROUPS: dict[str, Callable[[Setting], list[Case]]] = {
     "memory": memory_cases,
     "cold": cold_cases,
     "dump": dump_cases,
-    "preload": lambda setting: preload_cases(setting.size, setting.data / "preload"),
+    "preload": lambda setting: preload_cases(setting.size, setting.scratch / "preload"),
 }
 
 
@@ -77,11 +78,13 @@ def say(text: str) -> None:
 def measure(setting: Setting, groups: list[str]) -> list[Case]:
     """The groups asked for, in the order of `GROUPS`."""
     cases = []
+    shutil.rmtree(setting.scratch, ignore_errors=True)  # of a run that was cut off
     for name, group in GROUPS.items():
         if name in groups:
             begin = time.perf_counter()
             cases += group(setting)
             say(f"bench: {name}: {time.perf_counter() - begin:.0f} s")
+    shutil.rmtree(setting.scratch, ignore_errors=True)
     return cases
 
 

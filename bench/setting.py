@@ -38,6 +38,11 @@ class Setting:
     def report(self) -> Path:
         return self.data / "report"
 
+    @property
+    def scratch(self) -> Path:
+        """For files that are written to be timed. Removed when all is done: ext4 looks at each freed inode before it makes a directory."""
+        return self.data / "scratch"
+
     def large(self) -> BenchDump:
         return dumps.large(self.data / "large", self.size)
 
