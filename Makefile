@@ -61,13 +61,13 @@ fuzz: $(VENV)/.requirements ## fuzz the C++ reader for FUZZ_SECONDS (60); instal
 	  && cmake --build build/fuzz >>build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@build/fuzz/fuzz_header -max_len=8192 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/fuzz-corpus cpp/fuzz/seeds
 
-bench: $(VENV)/.installed build/standin/.built ## speed beside its yardstick, 3 minutes, 2.5 GB in bench/data
+bench: $(VENV)/.installed build/standin/.built ## speed beside its yardstick, 3 minutes, 6 GB in bench/data
 	@$(RUN) bench/run.py
 
 bench-short: $(VENV)/.installed build/standin/.built ## the same in a minute with less data: checks the answers, gates nothing fine
 	@$(RUN) bench/run.py --size short
 
-bench-large: $(VENV)/.installed build/standin/.built ## the same at 8 GB and 100 000 pairs; 10 GB in bench/data
+bench-large: $(VENV)/.installed build/standin/.built ## the same at 8 GB and 100 000 pairs; 25 GB in bench/data
 	@$(RUN) bench/run.py --size large
 
 bench-ab: $(VENV)/.installed ## this tree beside BASE=<revision> (the previous commit), call by call: fails where it takes LIMIT (1.15) times as long
