@@ -61,7 +61,7 @@ fuzz: $(VENV)/.requirements ## fuzz the C++ reader for FUZZ_SECONDS (60); instal
 	  && cmake --build build/fuzz >>build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
 	@build/fuzz/fuzz_header -max_len=8192 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/fuzz-corpus cpp/fuzz/seeds
 
-bench: $(VENV)/.installed build/standin/.built ## speed beside its yardstick, 3 minutes, 6 GB in bench/data
+bench: $(VENV)/.installed build/standin/.built ## speed beside its yardstick, 3 minutes, 7 GB in bench/data
 	@$(RUN) bench/run.py
 
 bench-short: $(VENV)/.installed build/standin/.built ## the same in a minute with less data: checks the answers, gates nothing fine

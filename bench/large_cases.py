@@ -11,11 +11,15 @@ from cases import Target
 from compare_command import compare
 from dumps import BenchDump
 from measure import Case, further, slope
+from page_cache import warm_share
 from setting import CORES, Setting
 
 # 2 -> 4 -> 8 GB at the normal size.
 GROWTHS = (1, 2)
+SCANNED = (1, 2, 4)
 ALONE = (1, 4)
+ROUNDS = 3
+WARM_SHARE = 0.99
 HALF_OF_SCAN = Target("ratio >= 0.5", at_least=0.5)
 HALF_OF_SCAN_AT_8_GB = Target("ratio >= 0.5", at_least=0.5, sizes=("large",))
 LINEAR = Target("<= 2.1", at_most_measured=2.1)
@@ -37,13 +41,14 @@ def large_cases(setting: Setting) -> list[Case]:
     large, times = setting.large(), setting.size.large_times
     gigabytes = sum(dumps.payload_bytes(large.files())) / 1e9
     variants = {count: dumps.repeated(large, count) for count in times}
-    rounds = [take_round(setting, variants) for _ in range(setting.size.rounds + 1)][1:]  # the first one warms up
+    rounds = [take_round(setting, variants) for _ in range(ROUNDS + 1)][1:]  # the first one warms up
     whole = whole_case(rounds, gigabytes)
+    whole.aside = in_memory(variants[1])
     if len(times) == 1:
         return [whole]
     cases = [whole, slope_case(rounds, gigabytes, times[-1])]
     for case in cases:
-        case.aside = beside_original(setting, case)
+        case.aside = ", ".join(filter(None, (case.aside, beside_original(setting, case))))
     return [*cases, *(growth_case(rounds, gigabytes, count) for count in GROWTHS), cores_case(rounds, times[-1])]
 
 
@@ -53,7 +58,7 @@ def take_round(setting: Setting, variants: dict[int, BenchDump]) -> Round:
     alone = {count: variants[count] for count in ALONE} if len(variants) > 1 else {}
     return Round(
         compared={count: compare(dump, setting.report) for count, dump in variants.items()},
-        scanned={count: setting.readers.seconds("scan", files * count) for count in variants},
+        scanned={count: setting.readers.seconds("scan", files * count) for count in SCANNED if count in variants},
         compared_alone={count: compare(dump, setting.report, jobs=1) for count, dump in alone.items()},
         scanned_alone=setting.readers.seconds("scan", files, cores=1),
     )
@@ -71,7 +76,7 @@ def slope_case(rounds: list[Round], gigabytes: float, most: int) -> Case:
     """The rate of the work alone, at which a dump of terabytes runs."""
     case = Case("compare, each further GB", "GB/s", "mapped scan", HALF_OF_SCAN, "P4")
     work = work_seconds(rounds, most)
-    scan = [gigabytes * most / one.scanned[most] for one in rounds]
+    scan = [gigabytes * SCANNED[-1] / one.scanned[SCANNED[-1]] for one in rounds]
     return slope(case, work, [gigabytes * (most - 1) / seconds for seconds in work], scan)
 
 
@@ -104,6 +109,12 @@ def cores_case(rounds: list[Round], most: int) -> Case:
 
 def median_of(rounds: list[Round], figure: Callable[[Round], float]) -> float:
     return statistics.median(map(figure, rounds))
+
+
+def in_memory(dump: BenchDump) -> str:
+    """A remark where the machine took memory away meanwhile, so that files were read from the disk again."""
+    share = warm_share(dump.files())
+    return "" if share >= WARM_SHARE else f"{share:.0%} of the files still in memory"
 
 
 def beside_original(setting: Setting, case: Case) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from also_cases import ENVIRONMENT, also_cases
 from answers import WrongAnswer
 from cases import SIZES
 from cold_cases import cold_cases
@@ -17,7 +18,7 @@ from dump_cases import dump_cases
 from instead_cases import instead_cases
 from kernel_cases import kernel_cases
 from large_cases import large_cases
-from measure import ROOT, Case, far_missed, save, table
+from measure import Case, far_missed, save, table
 from memory_cases import memory_cases
 from one_pair_case import one_pair_cases
 from preload_cases import preload_cases
@@ -27,11 +28,11 @@ from start_cases import start_cases
 from yardsticks import Readers
 
 HERE = Path(__file__).resolve().parent
-ALSO = ROOT / "build/bench-also"
 # In this order: what other tools do is quoted by the rows of large tensors, and cold files are warm again only for the next run.
 GROUPS: dict[str, Callable[[Setting], list[Case]]] = {
     "kernel": lambda setting: kernel_cases(setting.size),
     "instead": instead_cases,
+    "also": also_cases,
     "start": start_cases,
     "large": large_cases,
     "one": one_pair_cases,
@@ -48,10 +49,11 @@ def main() -> int:
     parser.add_argument("--size", choices=sorted(SIZES), default="normal")
     parser.add_argument("--data", type=Path, default=HERE / "data", help="where the dumps lie, made if missing")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="GROUP", help=f"of {', '.join(GROUPS)}")
+    parser.add_argument("--also", action="store_true", help="other tools from the package index take part, in build/bench-also")
     parser.add_argument("--clean", action="store_true", help="remove the dumps of every size, and measure nothing")
     arguments = parser.parse_args()
     if arguments.clean:
-        say("\n".join(f"bench: removed {path}" for path in clean(arguments.data, ALSO)) or "bench: nothing to remove")
+        say("\n".join(f"bench: removed {path}" for path in clean(arguments.data, ENVIRONMENT)) or "bench: nothing to remove")
         return 0
     size = SIZES[arguments.size]
     begin = time.perf_counter()
@@ -59,7 +61,7 @@ def main() -> int:
     require_disk(size, arguments.data / size.name)
     try:
         with Readers(CORES) as readers:
-            cases = measure(Setting(size, arguments.data / size.name, readers), arguments.only)
+            cases = measure(Setting(size, arguments.data / size.name, readers, also=arguments.also), arguments.only)
     except WrongAnswer as error:
         say(f"bench: WRONG ANSWER: {error}")
         return 1
@@ -80,7 +82,7 @@ def measure(setting: Setting, groups: list[str]) -> list[Case]:
     cases = []
     shutil.rmtree(setting.scratch, ignore_errors=True)  # of a run that was cut off
     for name, group in GROUPS.items():
-        if name in groups:
+        if name in groups and (name != "also" or setting.also):
             begin = time.perf_counter()
             cases += group(setting)
             say(f"bench: {name}: {time.perf_counter() - begin:.0f} s")
