@@ -11,7 +11,7 @@ from cases import Target
 from compare_command import compare
 from dumps import BenchDump
 from measure import Case, further, slope
-from page_cache import warm_share
+from page_cache import warm_share, write_anew
 from setting import CORES, Setting
 
 # 2 -> 4 -> 8 GB at the normal size.
@@ -40,6 +40,7 @@ def large_cases(setting: Setting) -> list[Case]:
     """One series of rounds, and each row what it says of them."""
     large, times = setting.large(), setting.size.large_times
     gigabytes = sum(dumps.payload_bytes(large.files())) / 1e9
+    write_anew(large.files())
     variants = {count: dumps.repeated(large, count) for count in times}
     rounds = [take_round(setting, variants) for _ in range(ROUNDS + 1)][1:]  # the first one warms up
     whole = whole_case(rounds, gigabytes)

@@ -8,9 +8,25 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
+from cases import MiB
 
 # A system may keep a page that somebody else just looks at.
 COLD_SHARE = 0.01
+BLOCK_BYTES = 64 * MiB
+
+
+def write_anew(paths: Sequence[str]) -> None:
+    """Leave files in the page cache as a program does that has just dumped them, whatever was read or dropped since.
+
+    The kernel keeps what is written by large writes in large units, what it reads ahead in small ones: a mapped scan by two cores of the
+    same 2 GB takes 44, 22 or 15 GB/s: written, read in turn after it was cold, or mapped when it was cold.
+    """
+    for path in paths:
+        with open(path, "rb", buffering=0) as old, open(f"{path}.new", "wb", buffering=0) as new:
+            while block := old.read(BLOCK_BYTES):
+                new.write(block)
+            os.fsync(new.fileno())  # nothing is to be written while something is measured
+        os.replace(f"{path}.new", path)
 
 
 def make_cold(paths: Sequence[str]) -> bool:
