@@ -103,7 +103,7 @@ def cores_case(rounds: list[Round], most: int) -> Case:
     alone = further([one.compared_alone[last] for one in rounds], [one.compared_alone[first] for one in rounds])
     work = work_seconds(rounds, most)
     gains = [alone_s / (last - first) / (work_s / (most - 1)) for alone_s, work_s in zip(alone, work, strict=True)]
-    slope(case, work, gains, [min(one.scanned_alone / one.scanned[1], CORES) for one in rounds])
+    slope(case, list(map(min, work, alone)), gains, [min(one.scanned_alone / one.scanned[1], CORES) for one in rounds])
     case.aside = f"the scan gains {median_of(rounds, lambda one: one.scanned_alone / one.scanned[1]):.2f} by {CORES} cores"
     return case
 

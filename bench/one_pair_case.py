@@ -5,7 +5,7 @@ from __future__ import annotations
 import dumps
 from cases import Target
 from compare_command import compare
-from measure import LEAST_WORK_S, Case, further, slope
+from measure import Case, further, slope
 from page_cache import write_anew
 from setting import Setting
 
@@ -25,4 +25,5 @@ def one_pair_cases(setting: Setting) -> list[Case]:
     rounds = [[compare(dump, setting.report) for dump in (one, many, tiny)] for _ in range(count + 1)][1:]  # the first one warms up
     one_s, many_s, start_s = zip(*rounds, strict=True)
     work, floor = further(one_s, start_s), further(many_s, start_s)
-    return [slope(case, work, [gigabytes / seconds for seconds in work], [gigabytes / max(seconds, LEAST_WORK_S) for seconds in floor])]
+    shorter = list(map(min, work, floor))
+    return [slope(case, shorter, [gigabytes / seconds for seconds in work], [gigabytes / seconds for seconds in floor])]
