@@ -15,11 +15,10 @@ from pathlib import Path
 
 import dumps
 from ab_side import SIDES, CannotBuild, Side, git, make_base, make_head
-from cases import MiB, Size
 from measure import commit, machine
 
 HERE = Path(__file__).resolve().parent
-DUMP = Size("ab", 0, 8 * MiB, 1000, 0, 0, 0, 0, 0, 0)
+SMALL_PAIRS = 1000
 CASES = (
     *(f"kernel {dtype}{kl}" for dtype in ("float32", "float16", "bfloat16") for kl in ("", " KL")),
     "scan",
@@ -107,7 +106,7 @@ def nothing_changed(base: str) -> bool:
 
 def data_of(directory: Path) -> dict[str, object]:
     """The dump that both sides work on, made once."""
-    dump = dumps.small(directory, DUMP)
+    dump = dumps.small(directory, SMALL_PAIRS)
     reports = SIDES / "reports"
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir(parents=True)

@@ -151,17 +151,17 @@ def npy_header(shape: tuple[int, ...]) -> bytes:
     return header.getvalue()
 
 
-def small(directory: Path, size: Size) -> BenchDump:
+def small(directory: Path, pairs: int) -> BenchDump:
     """Pairs of 8 KB float16 tensors, 200 to a token, as decoding leaves them; three have a planted difference."""
-    recipe = {"pairs": size.small_pairs}
-    last = size.small_pairs - 1
+    recipe = {"pairs": pairs}
+    last = pairs - 1
     planted = tuple(Planted(*small_key(number), index) for number, index in ((7, 0), (last // 2, 100), (last, SMALL_ELEMENTS - 1)))
-    dump = BenchDump(directory / "golden/metadata.json", directory / "target/metadata.json", size.small_pairs, planted)
+    dump = BenchDump(directory / "golden/metadata.json", directory / "target/metadata.json", pairs, planted)
     if not start_making(directory, recipe):
         return dump
     golden_base, target_base = base_values(64 * SMALL_ELEMENTS, "float16")
     writer = PairWriter(dump)
-    for number in range(size.small_pairs):
+    for number in range(pairs):
         begin = number * 61 % (63 * SMALL_ELEMENTS)
         piece = slice(begin, begin + SMALL_ELEMENTS)
         writer.write(*small_key(number), golden_base[piece], target_base[piece], "float16", (1, SMALL_ELEMENTS))

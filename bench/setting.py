@@ -50,7 +50,7 @@ class Setting:
         return dumps.one(self.data / "one", self.size)
 
     def small(self) -> BenchDump:
-        return dumps.small(self.data / "small", self.size)
+        return dumps.small(self.data / "small", self.size.small_pairs)
 
     def tiny(self) -> BenchDump:
         return dumps.tiny(self.data / "tiny")
