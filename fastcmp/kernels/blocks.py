@@ -11,7 +11,6 @@ import numpy as np
 
 from fastcmp.kernels.vector import (
     abs_bits,
-    advance,
     choose,
     count_if,
     is_nonfinite,
@@ -20,7 +19,6 @@ from fastcmp.kernels.vector import (
     plain_add,
     plain_subtract,
     power_of_two_below,
-    prefetch,
     smaller,
     smaller_index,
     store,
@@ -30,9 +28,6 @@ from numba import njit  # isort: skip
 
 FAST = {"reassoc", "nsz", "contract"}
 WITHIN_FLOOR = 2.0**-23
-# Elements of a pass. Those of the next one are asked for before it begins: while sums are formed, nothing else would (4 % of the time).
-NARROW_PART = 1024
-NARROW_PART_BYTES, CACHE_LINE = 2 * NARROW_PART, 64
 NARROW_WITHIN_FLOOR = np.float32(WITHIN_FLOOR)
 NARROW_ONE, NARROW_FIVE = np.float32(0.001 * (1 - 2.0**-22)), np.float32(0.005 * (1 - 2.0**-22))
 # A count of up to BLOCK_ELEMENTS takes 13 bits.
@@ -136,7 +131,7 @@ def narrow_counts(g, t, n, floor, golden_room, target_room):
 
 @njit(cache=True, error_model="numpy", fastmath=FAST)
 def narrow_sums(g, t, n, floor):
-    """The sums of `block_stats`, and its two largest errors, of n finite float32."""
+    """The sums of `block_stats`, and its two largest errors, of n elements."""
     golden_sum = target_sum = golden_squared = target_squared = product = 0.0
     difference_squared = absolute = relative = max_absolute = max_relative = 0.0
     for i in range(n):
@@ -161,57 +156,19 @@ def narrow_sums(g, t, n, floor):
 
 @njit(cache=True, error_model="numpy", fastmath=False)
 def narrow_stats(g, t, n, floor, golden_room, target_room):
-    """`block_stats` of elements of 16 bits on both sides, in two passes; the rooms then hold them as float32."""
-    largest_below = float32_below(floor)
-    golden_sum = target_sum = golden_squared = target_squared = product = difference_squared = absolute = relative = 0.0
-    golden_max = target_max = max_absolute = max_relative = -np.inf
-    golden_min = target_min = np.inf
-    near_zero = mismatch = within_one = within_five = 0
-    for first in range(0, n, NARROW_PART):
-        m = min(NARROW_PART, n - first)
-        g_room, t_room = advance(golden_room, first), advance(target_room, first)
-        for line in range(0, NARROW_PART_BYTES, CACHE_LINE):
-            prefetch(advance(g, first), NARROW_PART_BYTES + line)
-            prefetch(advance(t, first), NARROW_PART_BYTES + line)
-        counts = narrow_counts(advance(g, first), advance(t, first), m, largest_below, g_room, t_room)
-        sums, worst_absolute, worst_relative = narrow_sums(g_room, t_room, m, floor)
-        golden_sum += sums[0]
-        target_sum += sums[1]
-        golden_squared += sums[2]
-        target_squared += sums[3]
-        product += sums[4]
-        difference_squared += sums[5]
-        absolute += sums[6]
-        relative += sums[7]
-        golden_max, golden_min = max(golden_max, np.float64(counts[0])), min(golden_min, np.float64(counts[1]))
-        target_max, target_min = max(target_max, np.float64(counts[2])), min(target_min, np.float64(counts[3]))
-        max_absolute, max_relative = max(max_absolute, worst_absolute), max(max_relative, worst_relative)
-        near_zero += counts[4]
-        mismatch += counts[5]
-        within_one += counts[6]
-        within_five += counts[7]
-    bad = is_nonfinite(abs_bits(golden_squared)) or is_nonfinite(abs_bits(target_squared))
-    return (
-        golden_sum,
-        target_sum,
-        golden_squared,
-        target_squared,
-        product,
-        difference_squared,
-        absolute,
-        relative,
-        golden_max,
-        golden_min,
-        target_max,
-        target_min,
-        max_absolute,
-        max_relative,
-        near_zero,
-        mismatch,
-        within_one,
-        within_five,
-        bad,
+    """`block_stats` of elements of 16 bits on both sides, in two passes; the rooms then hold them as float32.
+
+    The pass that takes longer comes first: it is the one that waits for the memory. Where the rooms are not wanted,
+    `block_stats` is quicker all the same, for the memory has nothing to do in the second one (2.3 to 2.05 G elements/s).
+    """
+    sums, max_absolute, max_relative = narrow_sums(g, t, n, floor)
+    high, low, other_high, other_low, near_zero, mismatch, within_one, within_five = narrow_counts(
+        g, t, n, float32_below(floor), golden_room, target_room
     )
+    bad = is_nonfinite(abs_bits(sums[2])) or is_nonfinite(abs_bits(sums[3]))
+    extrema = np.float64(high), np.float64(low), np.float64(other_high), np.float64(other_low)
+    counts = np.int64(near_zero), np.int64(mismatch), np.int64(within_one), np.int64(within_five)
+    return (*sums, *extrema, max_absolute, max_relative, *counts, bad)
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)

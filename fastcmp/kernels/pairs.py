@@ -225,8 +225,11 @@ UNKNOWN, KNOWN, KNOWN_AND_WIDENED = range(3)
 
 
 @njit(cache=True, error_model="numpy", fastmath=False)
-def stats_where_they_lie(g, t, golden_stored, target_stored, golden_room, target_room, tag, n, floor):
-    """What is known now, and `block_stats`: of the commonest pairs of dtypes, which are read as they are stored."""
+def stats_where_they_lie(g, t, golden_stored, target_stored, golden_room, target_room, tag, n, floor, widens):
+    """What is known now, and `block_stats`: of the commonest pairs of dtypes, which are read as they are stored.
+
+    ``widens``: the rooms will be wanted.
+    """
     if golden_stored == NATIVE and target_stored == NATIVE:
         return KNOWN, block_stats(reinterpret(g, tag), reinterpret(t, tag), n, floor)
     if golden_stored == NATIVE and target_stored == FLOAT16:
@@ -234,9 +237,15 @@ def stats_where_they_lie(g, t, golden_stored, target_stored, golden_room, target
     if golden_stored == NATIVE and target_stored == BFLOAT16:
         return KNOWN, block_stats(reinterpret(g, tag), reinterpret(t, BRAIN), n, floor)
     if golden_stored == FLOAT16 and target_stored == FLOAT16:
-        return KNOWN_AND_WIDENED, narrow_stats(reinterpret(g, HALF), reinterpret(t, HALF), n, floor, golden_room, target_room)
+        halves = reinterpret(g, HALF), reinterpret(t, HALF)
+        if widens:
+            return KNOWN_AND_WIDENED, narrow_stats(halves[0], halves[1], n, floor, golden_room, target_room)
+        return KNOWN, block_stats(halves[0], halves[1], n, floor)
     if golden_stored == BFLOAT16 and target_stored == BFLOAT16:
-        return KNOWN_AND_WIDENED, narrow_stats(reinterpret(g, BRAIN), reinterpret(t, BRAIN), n, floor, golden_room, target_room)
+        brains = reinterpret(g, BRAIN), reinterpret(t, BRAIN)
+        if widens:
+            return KNOWN_AND_WIDENED, narrow_stats(brains[0], brains[1], n, floor, golden_room, target_room)
+        return KNOWN, block_stats(brains[0], brains[1], n, floor)
     return UNKNOWN, NO_STATS
 
 
@@ -260,7 +269,9 @@ def fold_floats(f, c, golden, target, tag, job, numbers, tables, scratch, index,
         is_same = job[MAY_BE_SAME] != 0 and same_bytes(g_raw, t_raw, count * job[GOLDEN_BYTES])
         known, stats = UNKNOWN, NO_STATS
         if not is_same:
-            known, stats = stats_where_they_lie(g_raw, t_raw, golden_stored, target_stored, golden_room, target_room, tag, count, floor)
+            known, stats = stats_where_they_lie(
+                g_raw, t_raw, golden_stored, target_stored, golden_room, target_room, tag, count, floor, takes_passes
+            )
         is_used_again = takes_passes or stats[18] or stats[12] > f[MAX_ABSOLUTE] or job[IS_CAREFUL] != 0
         if known == UNKNOWN or (known == KNOWN and is_used_again):
             g = widened(g_raw, golden_stored, golden_table, numbers[GOLDEN_FACTOR], golden_room, tag, count)

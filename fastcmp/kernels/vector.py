@@ -61,22 +61,6 @@ def load(typingctx, base, index):
 
 
 @intrinsic
-def prefetch(typingctx, base, offset):
-    """Ask for the cache line ``offset`` bytes further on, which need not exist, and do not wait for it."""
-
-    def codegen(context, builder, signature, args):
-        address = builder.gep(builder.bitcast(args[0], ir.IntType(8).as_pointer()), [args[1]])
-        word = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [address.type, word, word, word])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
-        # Data, for reading, as near as can be.
-        builder.call(function, [address, word(0), word(3), word(1)])
-        return context.get_dummy_value()
-
-    return types.void(base, types.int64), codegen
-
-
-@intrinsic
 def load_value(typingctx, base, index):
     """One element as a float, exactly: float64 of float64, float32 of the others.
 

@@ -28,7 +28,7 @@ TAGS = {"float32": np.float32(0), "float16": np.uint16(0), "bfloat16": np.int16(
 CARRIERS = tuple(TAGS)
 MIXED = ("float32", "bfloat16")
 # Kernels that only see some of them; and an argument between n and the rooms that is no float64.
-ONLY = {"narrow_counts": ("float16", "bfloat16"), "narrow_sums": ("float32",)}
+ONLY = {"narrow_counts": ("float16", "bfloat16"), "narrow_sums": ("float16", "bfloat16")}
 FLOORS = {"narrow_counts": np.float32(1)}
 
 

@@ -366,12 +366,13 @@ def neighbours(dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("kl", [False, True], ids=["one pass", "two passes"])
 @pytest.mark.parametrize("floor", [2.0**-23, 0.1, 0.0, 1e-30])
-def test_counts_of_16_bit_floats_are_those_of_float64(dtype: str, floor: float) -> None:
+def test_counts_of_16_bit_floats_are_those_of_float64(dtype: str, floor: float, kl: bool) -> None:
     golden, target = neighbours(dtype)
     g, t = values_of(golden, dtype), values_of(target, dtype)
     sums = fold_piece(
-        golden, dtype, target, dtype, start=0, element_count=g.size, row_length=g.size, options=FoldOptions(relative_floor=floor)
+        golden, dtype, target, dtype, start=0, element_count=g.size, row_length=g.size, options=FoldOptions(kl=kl, relative_floor=floor)
     )
     difference, reference = np.abs(t - g), np.maximum(np.abs(g), 2.0**-23)
     expected = {
