@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given, settings
@@ -198,6 +199,70 @@ def test_a_path_is_found_after_chdir_and_after_a_move(path: str, json_directory:
 
 def test_an_absolute_path_is_tried_first_as_it_stands() -> None:
     assert path_candidates("/old/7.npy", "/new/71_cmp_dump_data/golden_tensor", "/cwd") == ["/old/7.npy"]
+
+
+class PathlibCandidates:
+    """`path_candidates` and `low_level_candidates` by `PurePosixPath`: the slow truth."""
+
+    SOURCES = frozenset({"golden_tensor", "acl_tensor"})
+
+    @classmethod
+    def high_level(cls, path: str, metadata_directory: str, working_directory: str, is_one_sided: bool) -> list[str]:
+        here = PurePosixPath(metadata_directory)
+        found = [os.path.join(metadata_directory, path)]
+        root = next((ancestor for ancestor in (here, *here.parents) if dump_layout.is_dump_directory_name(ancestor.name)), None)
+        _, below = cls.below_last(path, dump_layout.is_dump_directory_name)
+        if below:
+            if root is not None:
+                found.append(f"{root}/{below}")
+            if here.name == below.split("/", 1)[0]:
+                found.append(f"{here.parent}/{below}")
+        elif root is not None and not os.path.isabs(path):
+            found.append(os.path.join(root.parent, path))
+        source, tail = cls.below_last(path, cls.SOURCES.__contains__) if is_one_sided else ("", "")
+        if tail and here.name not in cls.SOURCES - {source}:
+            found.append(f"{here}/{tail}")
+        return cls.without_repeats([*found, os.path.join(working_directory, path)])
+
+    @classmethod
+    def low_level(cls, path: str, metadata_directory: str, working_directory: str) -> list[str]:
+        if os.path.isabs(path):
+            return cls.high_level(path, metadata_directory, working_directory, False)
+        here = PurePosixPath(metadata_directory)
+        places = [ancestor.parent for ancestor in (here, *here.parents) if dump_layout.is_dump_directory_name(ancestor.name)][:1]
+        if not places and here.name in cls.SOURCES:
+            places.append(here.parent.parent)
+        found = [os.path.join(place, path) for place in (*places, here)]
+        return cls.without_repeats(found if places else [*found, os.path.join(working_directory, path)])
+
+    @staticmethod
+    def below_last(path: str, is_wanted: Callable[[str], bool]) -> tuple[str, str]:
+        parts = PurePosixPath(path).parts
+        last = max((index for index, part in enumerate(parts) if is_wanted(part)), default=None)
+        if last is None or ".." in parts[last + 1 :]:
+            return "", ""
+        return parts[last], "/".join(parts[last + 1 :])
+
+    @staticmethod
+    def without_repeats(paths: list[str]) -> list[str]:
+        return list(dict.fromkeys(path if ".." in PurePosixPath(path).parts else os.path.normpath(path) for path in paths))
+
+
+NAMES = st.sampled_from(
+    ["71_cmp_dump_data", "71-1_cmp_dump_data", "x71_cmp_dump_data", "golden_tensor", "acl_tensor", "0", "a b", ".h", ".", "..", "", "\n"]
+)
+PATHS = st.builds(lambda root, names: root + "/".join(names), st.sampled_from(["", "", "/", "./", "//"]), st.lists(NAMES, max_size=6))
+DIRECTORIES = st.builds(lambda names: "/" + "/".join(names), st.lists(NAMES, max_size=4))
+
+
+@settings(max_examples=500, deadline=None)
+@given(PATHS, DIRECTORIES, DIRECTORIES, st.booleans())
+def test_candidates_are_those_of_pathlib(path: str, json_directory: str, working_directory: str, is_one_sided: bool) -> None:
+    expected = PathlibCandidates.high_level(path, json_directory, working_directory, is_one_sided)
+    assert path_candidates(path, json_directory, working_directory, is_one_sided=is_one_sided) == expected
+    assert low_level_candidates(path, json_directory, working_directory) == PathlibCandidates.low_level(
+        path, json_directory, working_directory
+    )
 
 
 LOW_LEVEL = "./tensors/thread_71/0/o.bin"
