@@ -14,6 +14,9 @@ from fastcmp.sources.wording import listing
 # A tensor that is nowhere costs one stat per run directory. More of them than this are no accident of thread ids.
 MAX_RUN_DIRECTORIES: Final = 64
 
+# Names that are no directory below the one before them.
+_NOT_BELOW: Final = frozenset({"", ".", ".."})
+
 Located = tuple[str, tuple[str, ...]]
 Found = TypeVar("Found")
 
@@ -37,6 +40,7 @@ class PathLocator:
         self._metadata_directory = metadata_directory
         self._working_directory = working_directory
         self._directories: dict[tuple[str, bool], list[str]] = {}
+        self._only_places: dict[str, str] = {}
         self._run_directories: dict[tuple[str, str], list[str]] = {}
 
     def locate(self, written: str) -> Located:
@@ -60,12 +64,33 @@ class PathLocator:
         """The candidates of a directory that exist, in order; the first candidate where none does. ``prefix`` is "" or ends in a slash."""
         known = self._directories.get((prefix, is_low_level))
         if known is None:
-            path, places = f"{prefix}_", (self._metadata_directory, self._working_directory)
-            paths = low_level_candidates(path, *places) if is_low_level else path_candidates(path, *places, is_one_sided=self._is_one_sided)
-            candidates = [path[:-2] for path in paths]
-            known = [candidate for candidate in candidates if _is_directory(candidate or "/")] or candidates[:1]
+            known = None if is_low_level else self._by_directory_above(prefix)
+            if known is None:
+                known = self._search(prefix, is_low_level)[1]
             self._directories[prefix, is_low_level] = known
         return known
+
+    def _by_directory_above(self, prefix: str) -> list[str] | None:
+        """The candidates of a directory, without a system call; None where they must be searched.
+
+        Where the directory above can only be at the first of its candidates, there is one candidate for all that it holds. A dump
+        of a hundred thousand directories so costs a search for each of the few hundred above them.
+        """
+        above, _, name = prefix[:-1].rpartition("/")
+        if not above or name in _NOT_BELOW or not _is_ordinary(prefix):
+            return None
+        only = self._only_places.get(above)
+        if only is None:
+            candidates, existing = self._search(f"{above}/", is_low_level=False)
+            only = self._only_places[above] = existing[0] if existing == candidates[:1] else ""
+        return [f"{only}/{name}"] if only else None
+
+    def _search(self, prefix: str, is_low_level: bool) -> tuple[list[str], list[str]]:
+        """The candidates of a directory; and those that exist, or the first where none does."""
+        path, places = f"{prefix}_", (self._metadata_directory, self._working_directory)
+        paths = low_level_candidates(path, *places) if is_low_level else path_candidates(path, *places, is_one_sided=self._is_one_sided)
+        candidates = [path[:-2] for path in paths]
+        return candidates, [candidate for candidate in candidates if _is_directory(candidate or "/")] or candidates[:1]
 
     def _locate_low_level(self, parts: LowLevelPath) -> Located:
         """Where the acceleration library wrote a tensor."""
@@ -134,6 +159,12 @@ def _run_directories_of(base: str) -> list[str]:
     except (OSError, ValueError):
         return []
     return sorted((name for name in names if is_run_directory_name(name)), key=natural_key)
+
+
+def _is_ordinary(prefix: str) -> bool:
+    """True where no name in a directory has a meaning to `path_candidates`, so that its candidates are those of the directory above,
+    each with one more name."""
+    return "_cmp_dump_data" not in prefix and "_tensor/" not in prefix and ".." not in prefix
 
 
 def _mode(path: str) -> int:

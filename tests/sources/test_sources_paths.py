@@ -11,6 +11,7 @@ import pytest
 
 from fastcmp.options import CompareOptions
 from fastcmp.sources import load
+from fastcmp.sources.path_locator import PathLocator
 
 OPTIONS = CompareOptions()
 
@@ -182,11 +183,34 @@ def test_more_run_directories_than_a_search_is_worth(tmp_path):
     assert tensor.notes == ("not in thread_71; 65 other run directories were not searched",)
 
 
-@pytest.mark.parametrize("layout", ["high", "low", "low_missing"])
+def test_directories_side_by_side_are_found_where_each_alone_is(tmp_path, monkeypatch):
+    for place in ("json/both/a", "json/both/b", "cwd/both/b", "cwd/both/c", "json/json/a", "cwd/cwd/a", "json/golden_tensor/0/a"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "t.npy").touch()
+    above = ["both", "./json", "json/.", "json//", "cwd", "nowhere", "both/..", "golden_tensor/0", "71_cmp_dump_data/golden_tensor/0", "."]
+    written = [f"{root}{place}/{name}/t.npy" for root in ("", f"{tmp_path}/") for place in above for name in ("a", "b", "c", ".", "..", "")]
+    for is_one_sided in (False, True):
+        found = locate_all(tmp_path, written, is_one_sided)
+        with monkeypatch.context() as context:
+            context.setattr(PathLocator, "_by_directory_above", lambda *_: None)
+            assert found == locate_all(tmp_path, written, is_one_sided)
+
+
+def locate_all(place: Path, written: list[str], is_one_sided: bool) -> dict[str, str]:
+    locator = PathLocator(f"{place}/json", f"{place}/cwd", is_one_sided=is_one_sided)
+    return {path: locator.locate(path)[0] for path in written}
+
+
+@pytest.mark.parametrize("layout", ["high", "directories", "low", "low_missing"])
 def test_a_tensor_costs_at_most_one_stat(tmp_path, monkeypatch, layout):
     count = 500
     if layout == "high":
         path = str(dump_as_seed(tmp_path, count) / "metadata.json")
+    elif layout == "directories":
+        for number in range(count):
+            (tmp_path / "d" / str(number)).mkdir(parents=True)
+        path = str(tmp_path / "metadata.json")
+        Path(path).write_text(json.dumps({str(n): {"0": f"d/{n}/t.npy"} for n in range(count)}))
     else:
         directory = tmp_path / "tensors" / "thread_71" / "0"
         directory.mkdir(parents=True)
@@ -211,4 +235,4 @@ def test_a_tensor_costs_at_most_one_stat(tmp_path, monkeypatch, layout):
     monkeypatch.undo()
     assert len(dump.tensors) == count
     # The rest is for the arguments and the directories.
-    assert calls <= (20 if layout == "high" else count + 20)
+    assert calls <= (count + 20 if layout.startswith("low") else 20)
