@@ -17,8 +17,11 @@ from fastcmp.errors import UsageError
 from fastcmp.sources.dump import Role
 from fastcmp.sources.wording import printable
 
-Rows = dict[tuple[str, str], str]
-"""(data_id, token_id) to the path as written, in the order of the file."""
+RowKey = tuple[str, str]
+"""data_id and token_id."""
+
+Rows = dict[RowKey, str]
+"""The paths as written, in the order of the file."""
 
 EXPECTED: Final = "{data_id: {token_id: path}}"
 _MD5: Final = re.compile(r"[0-9a-fA-F]{32}")

@@ -14,9 +14,9 @@ from fastcmp.options import CompareOptions
 from fastcmp.sources.dump import Role
 from fastcmp.sources.eras import Rows, has_lists, rows_of
 from fastcmp.sources.json_document import MAX_FILE_BYTES, is_inside, parse, read_bounded
-from fastcmp.sources.named_tensor import NamedTensor, TensorKey
+from fastcmp.sources.named_tensor import NamedTensor
 from fastcmp.sources.path_locator import PathLocator
-from fastcmp.sources.wildcards import entries_of
+from fastcmp.sources.wildcards import tensors_of
 from fastcmp.sources.wording import printable
 
 MAX_LEFT_OUT: Final = 5
@@ -66,15 +66,11 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
         _add_journal(rows, dtypes, journal)
         rank = (journal.header.rank if journal.header else "") or rank
     locator = PathLocator(directory, _working_directory(directory), is_one_sided=is_one_sided)
-    entries, left_out = entries_of(rows, locator, options.scan.roots)
+    tensors, left_out = tensors_of(rows, locator, options.scan.roots, rank=rank, dtypes=dtypes)
     if left_out:
         more = f" and {len(left_out) - MAX_LEFT_OUT} more" if len(left_out) > MAX_LEFT_OUT else ""
         text = "; ".join(left_out[:MAX_LEFT_OUT])
         warnings.append(f"{printable(path)}: of a tensor that several entries name, once through a *, one counts: {text}{more}")
-    tensors = []
-    for data_id, token_id, written, found, notes, is_unmatched in entries:
-        dtype = dtypes.get((data_id, token_id), "") if dtypes else ""
-        tensors.append(NamedTensor(TensorKey(rank, data_id, token_id), written, found, dtype, notes, is_unmatched))
     return ProcessDump(path, rank, tensors, warnings)
 
 

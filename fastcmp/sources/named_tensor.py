@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -14,9 +13,10 @@ class TensorKey(NamedTuple):
     token_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class NamedTensor:
+class NamedTensor(NamedTuple):
     """One tensor that a dump names, whether its file exists or not.
+
+    A named tuple: it is made in a third of the time of a frozen dataclass, once for each of hundreds of thousands.
 
     Attributes
     ----------

@@ -39,8 +39,9 @@ class PathLocator:
         self._is_one_sided = is_one_sided
         self._metadata_directory = metadata_directory
         self._working_directory = working_directory
-        self._directories: dict[tuple[str, bool], list[str]] = {}
+        self._directories: dict[str, list[str]] = {}
         self._only_places: dict[str, str] = {}
+        self._bases: dict[str, list[str]] = {}
         self._run_directories: dict[tuple[str, str], list[str]] = {}
 
     def locate(self, written: str) -> Located:
@@ -52,23 +53,16 @@ class PathLocator:
             parts = split_low_level_path(written)
             if parts is not None:
                 return self._locate_low_level(parts)
-        tail = written.rpartition("/")[2]
-        directories = self._candidate_directories(written[: len(written) - len(tail)], is_low_level=False)
+        slash = written.rfind("/") + 1
+        prefix, tail = written[:slash], written[slash:]
+        directories = self._directories.get(prefix)
+        if directories is None:
+            directories = self._directories[prefix] = self._by_directory_above(prefix) or self._search(prefix)[1]
         if len(directories) > 1:
             for directory in directories:
                 if _exists(f"{directory}/{tail}"):
                     return f"{directory}/{tail}", ()
         return f"{directories[0]}/{tail}", ()
-
-    def _candidate_directories(self, prefix: str, *, is_low_level: bool) -> list[str]:
-        """The candidates of a directory that exist, in order; the first candidate where none does. ``prefix`` is "" or ends in a slash."""
-        known = self._directories.get((prefix, is_low_level))
-        if known is None:
-            known = None if is_low_level else self._by_directory_above(prefix)
-            if known is None:
-                known = self._search(prefix, is_low_level)[1]
-            self._directories[prefix, is_low_level] = known
-        return known
 
     def _by_directory_above(self, prefix: str) -> list[str] | None:
         """The candidates of a directory, without a system call; None where they must be searched.
@@ -81,16 +75,14 @@ class PathLocator:
             return None
         only = self._only_places.get(above)
         if only is None:
-            candidates, existing = self._search(f"{above}/", is_low_level=False)
+            candidates, existing = self._search(f"{above}/")
             only = self._only_places[above] = existing[0] if existing == candidates[:1] else ""
         return [f"{only}/{name}"] if only else None
 
-    def _search(self, prefix: str, is_low_level: bool) -> tuple[list[str], list[str]]:
-        """The candidates of a directory; and those that exist, or the first where none does."""
-        path, places = f"{prefix}_", (self._metadata_directory, self._working_directory)
-        paths = low_level_candidates(path, *places) if is_low_level else path_candidates(path, *places, is_one_sided=self._is_one_sided)
-        candidates = [path[:-2] for path in paths]
-        return candidates, [candidate for candidate in candidates if _is_directory(candidate or "/")] or candidates[:1]
+    def _search(self, prefix: str) -> tuple[list[str], list[str]]:
+        """The candidates of a directory; and those that exist, or the first where none does. ``prefix`` is "" or ends in a slash."""
+        paths = path_candidates(f"{prefix}_", self._metadata_directory, self._working_directory, is_one_sided=self._is_one_sided)
+        return _existing(paths)
 
     def _locate_low_level(self, parts: LowLevelPath) -> Located:
         """Where the acceleration library wrote a tensor."""
@@ -121,7 +113,10 @@ class PathLocator:
         what was found, or None
         notes for the report
         """
-        bases = self._candidate_directories(f"{parts.tensors_directory}/", is_low_level=True)
+        bases = self._bases.get(parts.tensors_directory)
+        if bases is None:
+            paths = low_level_candidates(f"{parts.tensors_directory}/_", self._metadata_directory, self._working_directory)
+            bases = self._bases[parts.tensors_directory] = _existing(paths)[1]
         as_written = [f"{base}/{parts.run_directory}" for base in bases]
         for run in as_written:
             if found := look(run):
@@ -165,6 +160,12 @@ def _is_ordinary(prefix: str) -> bool:
     """True where no name in a directory has a meaning to `path_candidates`, so that its candidates are those of the directory above,
     each with one more name."""
     return "_cmp_dump_data" not in prefix and "_tensor/" not in prefix and ".." not in prefix
+
+
+def _existing(paths: list[str]) -> tuple[list[str], list[str]]:
+    """The directories of candidates that all end in ``/_``; and those of them that exist, or the first where none does."""
+    candidates = [path[:-2] for path in paths]
+    return candidates, [candidate for candidate in candidates if _is_directory(candidate or "/")] or candidates[:1]
 
 
 def _mode(path: str) -> int:

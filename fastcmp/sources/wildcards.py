@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
 
 from fastcmp.dump_layout import ANY_TOKEN, split_low_level_path
-from fastcmp.sources.eras import Rows
+from fastcmp.sources.eras import RowKey, Rows
 from fastcmp.sources.json_document import is_inside
+from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 from fastcmp.sources.natural_order import token_key
 from fastcmp.sources.path_locator import PathLocator
 from fastcmp.sources.wording import printable
@@ -29,17 +30,6 @@ MAX_PATH: Final = 4096
 
 _DIGITS: Final = re.compile(r"[0-9]+")
 _UNITS: Final = re.compile(r"[0-9]+|\*")
-
-
-class Entry(NamedTuple):
-    """A tensor: its key, its path as written, where that is, notes for the report, and if it is a pattern that stands for no file."""
-
-    data_id: str
-    token_id: str
-    written: str
-    path: str
-    notes: tuple[str, ...]
-    is_unmatched: bool = False
 
 
 class Match(NamedTuple):
@@ -57,7 +47,9 @@ class NotSearched(Exception):
 # --- entries ---------------------------------------------------------------------------------------------------------------------------
 
 
-def entries_of(rows: Rows, locator: PathLocator, roots: Sequence[str] = ()) -> tuple[list[Entry], list[str]]:
+def tensors_of(
+    rows: Rows, locator: PathLocator, roots: Sequence[str] = (), *, rank: str = "", dtypes: Mapping[tuple[str, str], str] | None = None
+) -> tuple[list[NamedTensor], list[str]]:
     """Every tensor of a metadata.json, in its order; those that a ``*`` stands for in its place, by number and then token.
 
     An entry that no file matches stays as it is. Where another entry has the key of a match, the match is left to that entry.
@@ -68,46 +60,50 @@ def entries_of(rows: Rows, locator: PathLocator, roots: Sequence[str] = ()) -> t
     locator : PathLocator
     roots : sequence of str
         Directories whose real path is outside of them are not searched. None given: all are.
+    rank : str
+        Of all of them.
+    dtypes : mapping, optional
+        `NamedTensor.dtype` by data_id and token_id.
 
     Returns
     -------
-    list of Entry
+    list of NamedTensor
         Every key once.
     list of str
         The matches that were left out, and what counts in their place.
     """
     names = DirectoryNames(roots)
-    expanded: dict[tuple[str, str], list[Entry]] = {}
-    remarks: dict[tuple[str, str], tuple[str, ...]] = {}
+    expanded: dict[RowKey, list[NamedTensor]] = {}
+    remarks: dict[RowKey, tuple[str, ...]] = {}
     for key, written in rows.items():
         if "*" in written:
-            found, remarks[key] = _expand(*key, written, locator, names)
-            if found:
-                expanded[key] = found
-    entries: list[Entry] = []
-    taken: dict[tuple[str, str], str] = {}
+            expanded[key], remarks[key] = _expand(TensorKey(rank, *key), written, locator, names)
+    tensors: list[NamedTensor] = []
+    taken: dict[TensorKey, str] = {}
     left_out: list[str] = []
+    dtype_of = (dtypes or {}).get
     for key, written in rows.items():
-        if key not in expanded:
-            path, notes = locator.locate(written)
-            why = remarks.get(key, ())
-            entries.append(Entry(*key, written, path, tuple(dict.fromkeys((*notes, *why))), bool(why)))
+        if "*" in written and (found := expanded[key]):
+            for tensor in found:
+                own = tensor.key[1:]
+                other = taken.get(tensor.key, "")
+                if own in rows and not expanded.get(own):
+                    other = locator.locate(rows[own])[0]
+                if not other:
+                    taken[tensor.key] = tensor.path
+                    tensors.append(tensor._replace(dtype=dtype_of(own, "")))
+                elif other != tensor.path:
+                    where = f"{printable(other)}, not {printable(tensor.path)}"
+                    left_out.append(f"{printable(own[0], 80)} of token {printable(own[1], 80)} is {where}")
             continue
-        for entry in expanded[key]:
-            own = entry.data_id, entry.token_id
-            other = taken.get(own, "")
-            if own in rows and own not in expanded:
-                other = locator.locate(rows[own])[0]
-            if not other:
-                taken[own] = entry.path
-                entries.append(entry)
-            elif other != entry.path:
-                where = f"{printable(other)}, not {printable(entry.path)}"
-                left_out.append(f"{printable(entry.data_id, 80)} of token {printable(entry.token_id, 80)} is {where}")
-    return entries, left_out
+        path, notes = locator.locate(written)
+        why = remarks.get(key, ()) if remarks else ()
+        notes = tuple(dict.fromkeys((*notes, *why))) if why else notes
+        tensors.append(NamedTensor(TensorKey(rank, *key), written, path, dtype_of(key, ""), notes, why != ()))
+    return tensors, left_out
 
 
-def _expand(data_id: str, token_id: str, written: str, locator: PathLocator, names: DirectoryNames) -> tuple[list[Entry], tuple[str, ...]]:
+def _expand(key: TensorKey, written: str, locator: PathLocator, names: DirectoryNames) -> tuple[list[NamedTensor], tuple[str, ...]]:
     """The tensors of one entry, none where it is to stay as it is; and remarks about it then."""
     parts = split_low_level_path(written) if len(written) <= MAX_PATH and "\0" not in written else None
     if parts is None or "*" not in parts.tail or os.path.exists(locator.locate(written)[0]):
@@ -119,15 +115,17 @@ def _expand(data_id: str, token_id: str, written: str, locator: PathLocator, nam
         return [], (str(reason),)
     if not found:
         return [], notes or ("no file matches; a * stands for a whole number",)
-    entries: dict[tuple[str, str], Entry] = {}
+    tensors: dict[TensorKey, NamedTensor] = {}
     for match in found:
-        token_id = match.token if "*" in token else token_id
-        name = data_id + "".join(f"[{digits.lstrip('0') or '0'}]" for digits in match.digits)
-        if (name, token_id) in entries:  # 7_Layer and 07_Layer: the second keeps its zeros
-            name = data_id + "".join(f"[{digits}]" for digits in match.digits)
+        one = key._replace(
+            data_id=key.data_id + "".join(f"[{digits.lstrip('0') or '0'}]" for digits in match.digits),
+            token_id=match.token if "*" in token else key.token_id,
+        )
+        if one in tensors:  # 7_Layer and 07_Layer: the second keeps its zeros
+            one = one._replace(data_id=key.data_id + "".join(f"[{digits}]" for digits in match.digits))
         written = f"{parts.tensors_directory}/{parts.run_directory}/{match.tail}"
-        entries[name, token_id] = Entry(name, token_id, written, f"{place}/{match.tail}", notes)
-    return list(entries.values()), ()
+        tensors[one] = NamedTensor(one, written, f"{place}/{match.tail}", notes=notes)
+    return list(tensors.values()), ()
 
 
 # --- files -----------------------------------------------------------------------------------------------------------------------------
@@ -177,7 +175,7 @@ class DirectoryNames:
     Parameters
     ----------
     roots : sequence of str
-        As `entries_of` has it.
+        As `tensors_of` has it.
     """
 
     def __init__(self, roots: Sequence[str] = ()) -> None:
