@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from fastcmp.engine.executors import open_executor
+from fastcmp.garbage import collector_paused
 from fastcmp.options import CompareOptions, check
 from fastcmp.progress import Progress, Silent
 
@@ -50,7 +51,8 @@ def compare(
         from fastcmp.verdict import Rules
 
         rules = Rules.from_options(options)
-        dumps = load(os.fspath(golden), "golden", options), load(os.fspath(target), "target", options)
-        pairs = pair(*dumps, options)
+        with collector_paused():
+            dumps = load(os.fspath(golden), "golden", options), load(os.fspath(target), "target", options)
+            pairs = pair(*dumps, options)
         with prepare(options.output) as output:
             return Comparison(dumps, pairs, rules, options, output, progress or Silent()).run(executor)

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fastcmp"
 
-GROUND = {"errors", "dtypes", "options", "dump_layout", "preload_library", "_native"}
+GROUND = {"errors", "garbage", "dtypes", "options", "dump_layout", "preload_library", "_native"}
 READING = GROUND | {"formats"}
 NAMING = READING | {"sources"}
 ADDING = {"dtypes", "options"}
@@ -22,6 +22,7 @@ WORKING = PLANNING | {"engine", "results", "dump", "progress"}
 # Each unit (a module or a directory of fastcmp) and the units it may import beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "garbage": set(),
     "dtypes": {"errors"},
     "options": {"errors"},
     "dump_layout": set(),
@@ -62,7 +63,20 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cli": {"pyarrow", "rich", "cyclopts"},
     "metrics": {"ml_dtypes"},
 }
-WITHOUT_NUMPY = {"errors", "dtypes", "options", "dump_layout", "preload_library", "doctor", "pairing", "plan", "cli", "fastcmp", "__main__"}
+WITHOUT_NUMPY = {
+    "errors",
+    "garbage",
+    "dtypes",
+    "options",
+    "dump_layout",
+    "preload_library",
+    "doctor",
+    "pairing",
+    "plan",
+    "cli",
+    "fastcmp",
+    "__main__",
+}
 TORCH_AT_HAND = {"dump", "formats", "api"}  # inside a function only, and only where a torch object or file is at hand
 DRAWERS = {"utils", "util", "common", "helpers", "helper", "manager", "misc"}
 
