@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastcmp.results.schema import COLUMNS, NAMES, Column
-from fastcmp.results.text import csv_cells, without_formulas
+from fastcmp.results.text import characters, csv_cells, without_formulas
 
 # Bounds the text held at once to some tens of MB, and far below the 2 GiB of an Arrow string array.
 _ROWS_AT_ONCE: Final = 16384
@@ -35,7 +35,7 @@ def write_csv(table: pa.Table, file: BinaryIO, *, raw: bool = False) -> None:
         rows = table.slice(start, _ROWS_AT_ONCE).combine_chunks()
         cells: list[Any] = [_cells(column, rows.column(column.name), raw) for column in COLUMNS]
         cells[-1] = pc.binary_join_element_wise(cells[-1], "", "\n")
-        file.write(_text_of(pc.binary_join_element_wise(*cells, ",")))
+        file.write(characters(pc.binary_join_element_wise(*cells, ",")))
 
 
 def _cells(column: Column, values: pa.ChunkedArray, raw: bool) -> Any:
@@ -45,10 +45,3 @@ def _cells(column: Column, values: pa.ChunkedArray, raw: bool) -> Any:
     if column.arrow_type == "bool":
         return pc.fill_null(pc.if_else(array, "True", "False"), "")
     return pc.fill_null(pc.cast(array, pa.string()), "")
-
-
-def _text_of(lines: Any) -> memoryview:
-    """The characters of a string array without gaps: all lines, one after the other, not copied."""
-    offsets = memoryview(lines.buffers()[1]).cast("i")
-    first, last = offsets[lines.offset], offsets[lines.offset + len(lines)]
-    return memoryview(lines.buffers()[2])[first:last]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from fastcmp.results.journal import JOURNAL_NAME, JournalWriter
 from fastcmp.results.output_dir import complete_or_absent, prepare
 from fastcmp.results.report_files import report_table, run_facts, write_report
 from fastcmp.results.schema import BY_NAME, NAMES, arrow_schema
+from fastcmp.results.text import csv_cells, without_formulas
 from fastcmp.results.totals import count
 
 BatchOf = Callable[..., pa.RecordBatch]
@@ -93,6 +95,17 @@ def test_text_survives_the_csv_module(cells: list[str]) -> None:
     expected = [f"'{cell}" if cell[:1] in tuple("=+-@\t\r") and cell else cell for cell in cells]
     assert [row[NAMES.index("data_id")] for row in shown[1:]] == expected
     assert all(len(row) == len(NAMES) for row in shown)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(CELLS | st.none() | st.just("a\0b"), max_size=5), st.integers(1, 3), st.integers(0, 2))
+def test_cells_are_those_that_the_expressions_alone_give(cells: list[str | None], times: int, skipped: int) -> None:
+    column = pa.array(["=cut off", *cells * times, "cut off,"], pa.string()).slice(skipped)
+    column = column.slice(0, max(len(column) - skipped, 0))
+    quoted = pc.binary_join_element_wise('"', pc.replace_substring(column, '"', '""'), '"', "")
+    assert csv_cells(column).equals(pc.fill_null(pc.if_else(pc.match_substring_regex(column, r"[\",\r\n]"), quoted, column), ""))
+    marked = pc.binary_join_element_wise("'", column, "")
+    assert without_formulas(column).equals(pc.if_else(pc.match_substring_regex(column, r"^[=+\-@\t\r]|\x00"), marked, column))
 
 
 def test_many_rows_cross_the_slices_of_the_writer() -> None:
