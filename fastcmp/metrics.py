@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +19,9 @@ from fastcmp.options import CompareOptions
 
 # Shares of Sigma g^2 below which the cosine is computed from the difference: there 1 - cos keeps all its digits.
 _CLOSE: Final = 0.25
+
+# From so many on, numpy takes indices apart sooner than Python does one by one.
+_LEAST_TOGETHER: Final = 16
 
 _COUNT_COLUMNS: Final = (
     "mismatch_count",
@@ -66,9 +69,7 @@ def finish(
         columns.update(_error_columns(sums))
         columns.update(_row_columns(sums))
         columns.update(_divergence_columns(sums))
-    columns["max_absolute_error_index"] = [
-        _index_text(int(index), shape) for index, shape in zip(sums["max_absolute_index"], golden_shapes, strict=True)
-    ]
+    columns["max_absolute_error_index"] = _index_texts(sums["max_absolute_index"], golden_shapes)
     columns["notes"] = _notes(sums, golden_dtypes, target_dtypes)
     return columns
 
@@ -183,15 +184,37 @@ def _divergence_columns(sums: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _index_text(index: int, shape: tuple[int, ...]) -> str | None:
-    """A flat index as the text of an index tuple; None if there is none."""
-    if index < 0:
-        return None
+def _index_texts(indices: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[str | None]:
+    """Flat indices as the texts of index tuples; None where there is none (-1). Indices into one shape are taken apart together."""
+    texts: list[str | None] = [None] * len(indices)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for position, shape in enumerate(shapes):
+        groups.setdefault(shape, []).append(position)
+    for shape, positions in groups.items():
+        present = [position for position in positions if indices[position] >= 0] if indices[positions].min() < 0 else positions
+        left = indices[present] if len(present) >= _LEAST_TOGETHER else indices[present].tolist()
+        for position, index in zip(present, _index_tuples(left, shape), strict=True):
+            texts[position] = str(index)
+    return texts
+
+
+def _index_tuples(left: Any, shape: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
+    """Flat indices, an array or a short list, as index tuples of ``shape``."""
+    if not isinstance(left, np.ndarray):
+        return [_index_tuple(index, shape) for index in left]
+    axes = []
+    for extent in reversed(shape):
+        left, part = np.divmod(left, max(extent, 1))
+        axes.append(part.tolist())
+    return zip(*reversed(axes), strict=True) if axes else [()] * len(left)
+
+
+def _index_tuple(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     parts: list[int] = []
     for extent in reversed(shape):
         index, part = divmod(index, max(extent, 1))
         parts.append(part)
-    return str(tuple(reversed(parts)))
+    return tuple(reversed(parts))
 
 
 def _notes(
@@ -201,11 +224,11 @@ def _notes(
 ) -> list[tuple[str, ...]]:
     """Sentences about what a number leaves out or means otherwise; for most pairs none."""
     notes: list[tuple[str, ...]] = [()] * len(sums)
-    is_complex = np.array(
-        [DTYPES[g].kind == "complex" or DTYPES[t].kind == "complex" for g, t in zip(golden_dtypes, target_dtypes, strict=True)]
-    )
+    dtypes = list(zip(golden_dtypes, target_dtypes, strict=True))
+    complex_pairs = {pair for pair in set(dtypes) if "complex" in (DTYPES[pair[0]].kind, DTYPES[pair[1]].kind)}
+    is_complex = np.array([pair in complex_pairs for pair in dtypes] if complex_pairs else np.zeros(len(dtypes)), dtype=bool)
     noted = ["rows_nonfinite", "rows_zero", "golden_exponent", "target_exponent"]
-    worth = np.logical_or.reduce([sums[name] != 0 for name in noted]) | is_complex.astype(bool)
+    worth = np.logical_or.reduce([sums[name] != 0 for name in noted]) | is_complex
     for position in np.flatnonzero(worth):
         record, said = sums[position], []
         unit = "row" if record["row_length"] >= SHORTEST_ROW else "run of rows"

@@ -77,10 +77,11 @@ def record_batch(result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str
     pyarrow.RecordBatch
         In the schema of `fastcmp.results.schema.arrow_schema` with ``with_row=True``.
     """
+    row_count = len(result.rows)
     compared = compared_positions(result)
     row_pairs = [pairs[row] for row in result.rows]
     verdicts, reasons = _verdicts(result, row_pairs, compared, metrics, rules)
-    metric_notes = _scatter(metrics.get("notes"), compared, len(result.rows))
+    at = slice(None) if len(compared) == row_count else np.array(compared, dtype=np.intp)
 
     columns: dict[str, Any] = {
         ROW_COLUMN: pa.array(result.rows, pa.int64()),
@@ -90,18 +91,16 @@ def record_batch(result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str
         "pair_rule": [pair.rule for pair in row_pairs],
         "cmp_flag": pa.array([not code for code in result.error_codes], pa.bool_()),
         "bytes": pa.array([golden.nbytes + target.nbytes for golden, target in zip(result.golden, result.target, strict=True)], pa.int64()),
-        "notes": [
-            joined((*_pair_notes(result, position, row_pairs[position], rules), *_as_notes(metric_notes[position])))
-            for position in range(len(result.rows))
-        ],
+        "notes": _notes(result, row_pairs, compared, metrics, rules),
         "verdict": verdicts,
         "verdict_reason": reasons,
         "cmp_fail_reason": [
-            _fail_reason(result, position, row_pairs[position], verdicts[position]) for position in range(len(result.rows))
+            _fail_reason(result, position, row_pairs[position], verdicts[position]) if code else ""
+            for position, code in enumerate(result.error_codes)
         ],
         **_side_columns("golden", [pair.golden for pair in row_pairs], result.golden),
         **_side_columns("acl", [pair.target for pair in row_pairs], result.target),
-        **{name: _metric_column(name, metrics.get(name), compared, len(result.rows)) for name in METRIC_NAMES},
+        **{name: _metric_column(name, metrics.get(name), at, len(compared), row_count) for name in METRIC_NAMES},
     }
     _add_statistics(columns, "golden", result.golden)
     _add_statistics(columns, "acl", result.target)
@@ -111,10 +110,12 @@ def record_batch(result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str
 
 
 def _side_columns(prefix: str, tensors: Sequence[NamedTensor | None], facts: Sequence[TensorFacts]) -> dict[str, Any]:
+    shapes = [side.shape for side in facts]
+    texts = {shape: shape_text(shape) for shape in set(shapes)}
     return {
         f"{prefix}_data_path": [None if tensor is None else tensor.written_path for tensor in tensors],
         f"{prefix}_dtype": [side.dtype or None for side in facts],
-        f"{prefix}_shape": [shape_text(side.shape) for side in facts],
+        f"{prefix}_shape": [texts[shape] for shape in shapes],
     }
 
 
@@ -158,8 +159,6 @@ def _only_side(pair: Pair) -> str:
 def _fail_reason(result: TaskResult, position: int, pair: Pair, verdict: str) -> str:
     """The original's sentence where it had one, then ours: where, what, what to do, and the code."""
     code = result.error_codes[position]
-    if not code:
-        return ""
     side = result.error_sides[position]
     sentence = ""
     if code in ("E_MISSING", "E_UNPAIRED"):
@@ -176,6 +175,24 @@ def _fail_reason(result: TaskResult, position: int, pair: Pair, verdict: str) ->
     if advice not in detail and verdict != PASS:  # a pass without metrics stands alone, and may
         detail = f"{detail}; {advice}"
     return " ".join(part for part in (sentence, detail, f"[{code}]") if part)
+
+
+def _notes(result: TaskResult, row_pairs: Sequence[Pair], compared: Sequence[int], metrics: Mapping[str, Any], rules: Rules) -> list[str]:
+    """What there is to say about each row; for most of them nothing, and that is seen without asking each source of notes."""
+    of_metrics: dict[int, Any] = {}
+    if "notes" in metrics:
+        of_metrics = {position: note for position, note in zip(compared, metrics["notes"], strict=True) if note}
+    texts = [""] * len(row_pairs)
+    for position, (own, pair, golden, target) in enumerate(zip(result.notes, row_pairs, result.golden, result.target, strict=True)):
+        if own or golden.dtype != target.dtype or golden.shape != target.shape or _has_notes(pair) or position in of_metrics:
+            notes = _pair_notes(result, position, pair, rules)
+            texts[position] = joined((*notes, *_as_notes(of_metrics.get(position))))
+    return texts
+
+
+def _has_notes(pair: Pair) -> bool:
+    golden, target = pair.golden, pair.target
+    return bool((golden is not None and golden.notes) or (target is not None and target.notes))
 
 
 def _pair_notes(result: TaskResult, position: int, pair: Pair, rules: Rules) -> list[str]:
@@ -203,25 +220,19 @@ def _as_notes(value: Any) -> Sequence[str]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _scatter(values: Any, compared: Sequence[int], row_count: int) -> list[Any]:
-    scattered: list[Any] = [None] * row_count
-    if values is not None:
-        for position, value in zip(compared, values, strict=True):
-            scattered[position] = value
-    return scattered
-
-
-def _metric_column(name: str, values: Any, compared: Sequence[int], row_count: int) -> pa.Array:
+def _metric_column(name: str, values: Any, compared: slice | np.ndarray, compared_count: int, row_count: int) -> pa.Array:
     """A metric of the compared rows as a column of all rows; null where there was nothing to compute."""
-    convert = _TO_ARROW[BY_NAME[name].arrow_type]
+    arrow_type = BY_NAME[name].arrow_type
+    convert = _TO_ARROW[arrow_type]
     if values is None:
         return convert(np.zeros(row_count), np.ones(row_count, dtype=bool))
-    if BY_NAME[name].arrow_type == "string":
-        texts = [shape_text(value) if isinstance(value, tuple) else value for value in values]
-        return string_array(_scatter(texts, compared, row_count))
-    if len(values) != len(compared):
-        raise ValueError(f"metric {name}: {len(values)} values for {len(compared)} compared pairs")
-    present, empty = _split_empty(values, BY_NAME[name].arrow_type)
+    if len(values) != compared_count:
+        raise ValueError(f"metric {name}: {len(values)} values for {compared_count} compared pairs")
+    if arrow_type == "string":
+        texts = np.full(row_count, None, dtype=object)
+        texts[compared] = [shape_text(value) if isinstance(value, tuple) else value for value in values]
+        return string_array(texts.tolist())
+    present, empty = _split_empty(values, arrow_type)
     column = np.zeros(row_count, dtype=present.dtype)
     mask = np.ones(row_count, dtype=bool)
     column[compared] = present

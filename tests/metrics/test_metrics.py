@@ -75,6 +75,20 @@ def test_the_index_of_the_worst_element_counts_all_axes() -> None:
     assert metrics([0.0, 0.0], [0.0, 1.0])["max_absolute_error_index"] == "(1,)"
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([(), (1,), (7,), (1, 5), (2, 3, 4), (0, 2**70)]), st.integers(-1, 23)), max_size=12),
+    st.integers(1, 9),
+)
+def test_indices_of_many_pairs_are_those_of_each_alone(drawn: list[tuple[tuple[int, ...], int]], times: int) -> None:
+    pairs = [(shape, min(index, math.prod(shape) - 1)) for shape, index in drawn] * times
+    sums = empty()[:1].repeat(len(pairs))
+    sums["max_absolute_index"] = [index for _, index in pairs]
+    shapes = [shape for shape, _ in pairs]
+    found = finish(sums, ["float32"] * len(pairs), ["float32"] * len(pairs), shapes, shapes, CompareOptions())["max_absolute_error_index"]
+    assert found == [None if index < 0 else str(tuple(map(int, np.unravel_index(index, shape)))) for shape, index in pairs]
+
+
 def test_short_rows_are_judged_in_runs_and_named_by_the_first() -> None:
     golden = np.ones((40, 10), np.float32)
     target = golden.copy()
