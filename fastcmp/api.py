@@ -51,8 +51,8 @@ def compare(
         from fastcmp.verdict import Rules
 
         rules = Rules.from_options(options)
-        with collector_paused():
+        with collector_paused() as resume_collector:
             dumps = load(os.fspath(golden), "golden", options), load(os.fspath(target), "target", options)
             pairs = pair(*dumps, options)
-        with prepare(options.output) as output:
-            return Comparison(dumps, pairs, rules, options, output, progress or Silent()).run(executor)
+            with prepare(options.output) as output:
+                return Comparison(dumps, pairs, rules, options, output, progress or Silent()).run(executor, on_plan=resume_collector)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -114,8 +115,8 @@ class Comparison:
         self.rows_done = self.failed = 0
         self.worst: tuple[float, str] = (0.0, "")
 
-    def run(self, executor: Executor) -> Result:
-        """Do it all: tasks to ``executor``, rows to the journal, the report at the end."""
+    def run(self, executor: Executor, on_plan: Callable[[], None] | None = None) -> Result:
+        """Do it all: tasks to ``executor``, rows to the journal, the report at the end; ``on_plan`` is called before the first task."""
         started = time.perf_counter()
         journal_path = self.output.join(JOURNAL_NAME)
         with JournalWriter(journal_path, fingerprint(self._identity())) as journal:
@@ -123,7 +124,7 @@ class Comparison:
             with contextlib.ExitStack() as stack:
                 stack.callback(self.progress.stop)  # also where the disk is full: a bar that stays hides the cursor
                 stack.callback(self._write)
-                self._compare(executor)
+                self._compare(executor, on_plan)
         table = report_table(self.batches, len(self.pairs))
         totals = count(table, self.bytes_compared, time.perf_counter() - started)
         write_report(
@@ -140,7 +141,12 @@ class Comparison:
         blind_spots = find_blind_spots(table, orders, first)
         return Result(table, totals, first, blind_spots, self.dumps[0].kind != "directory", self.options.output, self._warnings())
 
-    def _compare(self, executor: Executor) -> None:
+    def _compare(self, executor: Executor, on_plan: Callable[[], None] | None) -> None:
+        def started(total_bytes: int) -> None:
+            if on_plan is not None:
+                on_plan()
+            self.progress.start(total_bytes, len(self.pairs))
+
         alone = [pair for pair in self.pairs if pair.golden is None or pair.target is None]
         if alone:
             self._take(unpaired_result(alone, task=-1))
@@ -148,13 +154,10 @@ class Comparison:
             self.pairs,
             self.options,
             executor,
-            on_plan=self._started,
+            on_plan=started,
             on_result=self._take,
             on_progress=self._advanced,
         )
-
-    def _started(self, total_bytes: int) -> None:
-        self.progress.start(total_bytes, len(self.pairs))
 
     def _advanced(self, bytes_done: int) -> None:
         if time.monotonic() - self.wrote_at > _WRITE_EVERY_S:

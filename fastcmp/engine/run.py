@@ -20,7 +20,6 @@ from fastcmp.engine.executors import ThreadsExecutor, open_executor, worker_coun
 from fastcmp.engine.local_pool import LocalPool
 from fastcmp.engine.measure import dtype_pairs, measure
 from fastcmp.errors import FastcmpError, WorkerDied
-from fastcmp.garbage import collector_paused
 from fastcmp.options import CompareOptions
 from fastcmp.outcome import TaskResult
 from fastcmp.pairing import Pair
@@ -69,8 +68,7 @@ def compare_pairs(
     """
     if isinstance(executor, LocalPool):
         executor.warm(calls.prepare, dtype_pairs(pairs, options.scan))
-    with collector_paused():
-        planned = plan(pairs, measure(pairs, options.scan), options, worker_count=worker_count(options))
+    planned = plan(pairs, measure(pairs, options.scan), options, worker_count=worker_count(options))
     if on_plan is not None:
         on_plan(planned.total_bytes)
     run(planned, options, on_result, on_progress, executor=executor, stop=stop)
