@@ -33,5 +33,8 @@ def read_range(path: str, identity: _Identity, offset: int, count: int) -> bytes
 def check_unchanged(descriptor: int, identity: _Identity) -> _Failure | None:
     """E_SHRUNK or E_CHANGED if the open file is no longer the one of ``identity``."""
 
+def file_sizes(paths: list[str]) -> list[int]:
+    """Bytes of each regular file, in order; 0 for whatever is none. Links are followed."""
+
 def dtype_codes() -> list[tuple[int, int, str]]:
     """Code, bits and name of every dtype that `.bin` headers may have."""

@@ -13,6 +13,8 @@
 namespace nb = nanobind;
 using namespace nb::literals;
 
+void add_file_sizes(nb::module_& module);
+
 namespace {
 
 using fastcmp::BinTensor;
@@ -166,6 +168,7 @@ NB_MODULE(_native, module) {
     module.def("read_heads", &read_heads, "paths"_a, "limit"_a, "roots"_a, "memory"_a.none(), "used"_a, "largest"_a);
     module.def("read_range", &read_range, "path"_a, "identity"_a, "offset"_a, "count"_a);
     module.def("check_unchanged", &check_unchanged, "descriptor"_a, "identity"_a);
+    add_file_sizes(module);
     module.def("dtype_codes", [] {
         nb::list out;
         for (const auto& dtype : fastcmp::dtype_codes()) {

@@ -68,6 +68,14 @@ def test_more_bytes_used_than_there_are_is_a_value_error() -> None:
         _native.read_heads([], 4, [], np.zeros(3, np.uint8), 4, 20)
 
 
+def test_only_regular_files_have_a_size(tmp_path: Path) -> None:
+    (tmp_path / "é").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("é")
+    (tmp_path / "nowhere").symlink_to("gone")
+    names = ["é", "link", "nowhere", "gone", ".", "é\0", "\ud800"]
+    assert _native.file_sizes([f"{tmp_path}/{name}" for name in names] + [""]) == [5, 5, 0, 0, 0, 0, 0, 0]
+
+
 @pytest.mark.slow
 def test_the_reader_passes_its_own_tests_under_sanitizers(tmp_path: Path) -> None:
     cmake = shutil.which("cmake")
