@@ -6,8 +6,7 @@ import fnmatch
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
@@ -22,9 +21,10 @@ RULE_FILE: Final = "file"
 _MAX_PATTERNS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """One row of the report to be. Exactly one side may be None (`E_UNPAIRED`).
+
+    A named tuple: it is made in a third of the time of a frozen dataclass.
 
     Attributes
     ----------
@@ -78,7 +78,8 @@ def pair(golden: Dump, target: Dump, options: CompareOptions) -> list[Pair]:
     if not shared_count:
         raise UsageError(_no_pair(golden, target, left, right))
     wanted = _filter(options)
-    keys = [key for key in keys if wanted(key.data_id)]
+    if options.include or options.exclude:
+        keys = [key for key in keys if wanted(key.data_id)]
     if not any(key in left and key in right for key in keys):
         raise UsageError(f"no pair is left of {shared_count}: {_given_globs(options)}; check the globs")
     return _rows(keys, left, right, rule)
@@ -89,25 +90,28 @@ def _by_key(dump: Dump) -> dict[TensorKey, NamedTensor]:
 
 
 def _rows(keys: list[TensorKey], left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor], rule: str) -> list[Pair]:
-    appearance: dict[tuple[str, str], int] = {}
-    for key in keys:
-        appearance.setdefault((key.rank, key.data_id), len(appearance))
-    rank_order = _positions({key.rank for key in keys})
-    token_order = _positions({key.token_id for key in keys})
-
-    def row_order(key: TensorKey) -> tuple[int, bool, int, int]:
-        return rank_order[key.rank], key not in left, appearance[key.rank, key.data_id], token_order[key.token_id]
-
-    def execution_order(key: TensorKey) -> tuple[int, int, int]:
-        return token_order[key.token_id], appearance_in_rank[key.rank, key.data_id], rank_order[key.rank]
-
-    keys = sorted(keys, key=row_order)
+    names = [(rank, data_id) for rank, data_id, _ in keys]
+    appearance = {name: number for number, name in enumerate(dict.fromkeys(names))}
     appearance_in_rank = _within_rank(appearance)
-    executed = {key: number for number, key in enumerate(sorted(keys, key=execution_order))}
+    ranks, tokens = _positions({key.rank for key in keys}), _positions({key.token_id for key in keys})
+    name_count, rank_count, token_count = len(appearance), len(ranks), len(tokens)
+    # Numbers with a digit for each thing to sort by, in mixed radix: they sort in a third of the time of tuples.
+    row_order = [
+        ((ranks[key.rank] * 2 + (key not in left)) * name_count + appearance[name]) * token_count + tokens[key.token_id]
+        for key, name in zip(keys, names, strict=True)
+    ]
+    execution_order = [
+        (tokens[key.token_id] * name_count + appearance_in_rank[name]) * rank_count + ranks[key.rank]
+        for key, name in zip(keys, names, strict=True)
+    ]
+    executed = [0] * len(keys)
+    for number, position in enumerate(sorted(range(len(keys)), key=execution_order.__getitem__)):
+        executed[position] = number
     pairs = []
-    for row, key in enumerate(keys):
+    for row, position in enumerate(sorted(range(len(keys)), key=row_order.__getitem__)):
+        key = keys[position]
         one, other = left.get(key), right.get(key)
-        pairs.append(Pair(row, key, one, other, rule if one is not None and other is not None else "", executed[key]))
+        pairs.append(Pair(row, key, one, other, rule if one is not None and other is not None else "", executed[position]))
     return pairs
 
 

@@ -10,6 +10,7 @@ from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
 from fastcmp.pairing import pair
 from fastcmp.sources import Dump, NamedTensor, TensorKey
+from fastcmp.sources.natural_order import token_key
 
 OPTIONS = CompareOptions()
 
@@ -80,6 +81,26 @@ def test_the_order_of_target_never_moves_a_row_that_golden_has(left, right, rand
     random.shuffle(shuffled)
     first, second = (pair(dump(*left, both), dump(*side, both), OPTIONS) for side in (right, shuffled))
     assert [one.key for one in first if one.golden] == [one.key for one in second if one.golden]
+
+
+@settings(max_examples=200, deadline=None)
+@given(KEYS, KEYS)
+def test_both_orders_are_those_of_sorting_by_all_that_they_go_by(left, right):
+    shared = ("9", "shared", "0")
+    left, right = [shared, *left], [*right, shared]
+    pairs = pair(dump(*left), dump(*right), OPTIONS)
+    ids = list(dict.fromkeys((rank, data_id) for rank, data_id, _ in [*left, *right]))
+    by_rank = {rank: [one for one in ids if one[0] == rank] for rank, _ in ids}
+
+    def row_order(key):
+        return token_key(key.rank), key not in left, ids.index(key[:2]), token_key(key.token_id)
+
+    def execution_order(key):
+        return token_key(key.token_id), by_rank[key.rank].index(key[:2]), token_key(key.rank)
+
+    keys = [one.key for one in pairs]
+    assert keys == sorted(keys, key=row_order)
+    assert [one.key for one in sorted(pairs, key=lambda one: one.execution_order)] == sorted(keys, key=execution_order)
 
 
 @pytest.mark.parametrize("ranked", ["golden", "target"])
