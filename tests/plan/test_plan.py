@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pickle
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastcmp.options import CompareOptions
+from fastcmp.options import CompareOptions, FoldOptions
 from fastcmp.pairing import Pair
-from fastcmp.plan import BATCH_COUNT, PIECE_BYTES, PairSize, piece_edges, plan, wants_kl
+from fastcmp.plan import BATCH_COUNT, PIECE_BYTES, PairSize, Task, WorkItem, piece_edges, plan, wants_kl
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 
 OPTIONS = CompareOptions()
@@ -126,3 +127,13 @@ def test_options_of_the_fold_reach_every_item() -> None:
     planned = plan([make_pair(0)], [PairSize(8, 8)], options)
     assert (planned.tasks[0].items[0].fold.kl, planned.tasks[0].items[0].fold.relative_floor) == (True, 0.5)
     assert planned.tasks[0].items[0].fold.scale == 3.0
+
+
+def test_a_task_is_the_same_after_its_way_to_a_worker() -> None:
+    items = (
+        WorkItem(0, "/g/0", "/t/0", FoldOptions()),
+        WorkItem(3, "/g/3", "/t/3", FoldOptions(kl=True), "bfloat16", "", 2, 4, (1, 2, 3, 4), None),
+    )
+    for task in (Task(7, items, OPTIONS.scan), Task(8, items[1:], OPTIONS.scan), Task(9, (), OPTIONS.scan)):
+        back = pickle.loads(pickle.dumps(task))
+        assert back == task and all(type(item) is WorkItem for item in back.items)
