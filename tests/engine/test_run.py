@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import signal
 import threading
 import time
@@ -26,8 +27,9 @@ from fastcmp.engine.measure import measure
 from fastcmp.engine.run import compare_pairs, run
 from fastcmp.errors import UsageError
 from fastcmp.formats import kept_files, open_file
+from fastcmp.kernels.sums import empty
 from fastcmp.options import CompareOptions
-from fastcmp.outcome import TaskResult
+from fastcmp.outcome import TaskResult, TensorFacts
 from fastcmp.pairing import Pair
 from fastcmp.plan import Plan, Task, plan
 
@@ -252,3 +254,18 @@ def test_pairs_that_are_kept_and_pairs_that_are_opened_again_have_the_same_rows(
     opened = engine_dumps.by_row([run_task(task)])
     monkeypatch.setattr(compare_items._local, "kept", None, raising=False)
     assert kept == opened and len(kept) == 12
+
+
+def test_a_result_is_the_same_after_its_way_from_a_worker() -> None:
+    facts = [TensorFacts("float32", (2, 3), 24), TensorFacts("float32", (2, 3), 24), TensorFacts(), TensorFacts("int8", None, 6, 29)]
+    stated = [TensorFacts("float32", (2,), statistics={"max": number}) for number in (1.0, 2.0)]
+    golden, target = [*facts, *stated, *stated], [*stated, *facts, *stated]
+    lists: list[Any] = [list(range(8)), golden, target, ["", "E_IO"] * 4, ["", "golden"] * 4, ["", "/d: lost"] * 4, [(), ("W_X",)] * 4]
+    sums = empty().repeat(4)
+    result = TaskResult(7, *lists, sums, [1, 0] * 4, 99, 0.5)
+    back = pickle.loads(pickle.dumps(result))
+    for column in dataclasses.fields(TaskResult):
+        if column.name != "sums":
+            assert getattr(back, column.name) == getattr(result, column.name), column.name
+    assert back.sums.tobytes() == sums.tobytes() and back.sums.dtype == sums.dtype
+    assert pickle.loads(pickle.dumps(TaskResult(0))) == TaskResult(0)
