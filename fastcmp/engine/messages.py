@@ -36,7 +36,7 @@ class FrameBuffer:
     def __init__(self) -> None:
         self._held = bytearray()
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes | memoryview) -> list[bytes]:
         """Bodies of the frames that ``data`` completes; ValueError if this is no stream of frames."""
         held = self._held
         held += data
@@ -49,7 +49,8 @@ class FrameBuffer:
             end = at + _LENGTH.size + length
             if end > len(held):
                 break
-            bodies.append(bytes(held[at + _LENGTH.size : end]))
+            with memoryview(held) as view:
+                bodies.append(bytes(view[at + _LENGTH.size : end]))
             at = end
         del held[:at]
         return bodies

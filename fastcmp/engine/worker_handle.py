@@ -50,6 +50,8 @@ class WorkerHandle:
     activity: tuple[int, ...] = ()
     _frames: messages.FrameBuffer = field(default_factory=messages.FrameBuffer)
     _unsent: deque[memoryview] = field(default_factory=deque)
+    # One for all that comes: a new one of this size is new memory from the system each time.
+    _chunk: memoryview = field(default_factory=lambda: memoryview(bytearray(messages.CHUNK_BYTES)))
 
     def give(self, call: Call) -> None:
         """Send a call, as far as the socket takes it now; `flush` sends the rest."""
@@ -77,15 +79,15 @@ class WorkerHandle:
         bodies: list[bytes] = []
         while not self.hung_up:
             try:
-                data = self.sock.recv(messages.CHUNK_BYTES)
+                count = self.sock.recv_into(self._chunk)
             except BlockingIOError:
                 break
             except ConnectionError:
-                data = b""
-            if not data:
+                count = 0
+            if not count:
                 self.hung_up = True
                 break
-            bodies += self._frames.feed(data)
+            bodies += self._frames.feed(self._chunk[:count])
         return bodies
 
     def io_marks(self) -> tuple[int, ...]:
