@@ -38,22 +38,34 @@ class FrameBuffer:
 
     def feed(self, data: bytes | memoryview) -> list[bytes]:
         """Bodies of the frames that ``data`` completes; ValueError if this is no stream of frames."""
+        # Most of what comes is whole frames, and is not copied into what is held.
         held = self._held
-        held += data
-        bodies: list[bytes] = []
-        at = 0
-        while len(held) - at >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(held, at)
-            if length > MOST_BYTES:
-                raise ValueError(f"a frame of {length} bytes, expected at most {MOST_BYTES}")
-            end = at + _LENGTH.size + length
-            if end > len(held):
-                break
-            with memoryview(held) as view:
-                bodies.append(bytes(view[at + _LENGTH.size : end]))
-            at = end
-        del held[:at]
+        source = held if held else data
+        if held:
+            held += data
+        with memoryview(source) as view:
+            bodies, end = _frames_in(view)
+        if source is held:
+            del held[:end]
+        else:
+            held += data[end:]
         return bodies
+
+
+def _frames_in(view: memoryview) -> tuple[list[bytes], int]:
+    """Bodies of the whole frames, and where the last of them ends."""
+    bodies: list[bytes] = []
+    at = 0
+    while len(view) - at >= _LENGTH.size:
+        (length,) = _LENGTH.unpack_from(view, at)
+        if length > MOST_BYTES:
+            raise ValueError(f"a frame of {length} bytes, expected at most {MOST_BYTES}")
+        end = at + _LENGTH.size + length
+        if end > len(view):
+            break
+        bodies.append(bytes(view[at + _LENGTH.size : end]))
+        at = end
+    return bodies, at
 
 
 def send(sock: socket.socket, message: object) -> None:
