@@ -121,7 +121,7 @@ def _side_columns(prefix: str, tensors: Sequence[NamedTensor | None], facts: Seq
 
 def _add_statistics(columns: dict[str, Any], prefix: str, facts: Sequence[TensorFacts]) -> None:
     """What a header stated about a tensor without data stands where the metrics of the data would."""
-    if all(side.statistics is None for side in facts):
+    if not [side for side in facts if side.statistics is not None]:
         return
     for name in ("max", "min", "mean"):
         stated = pa.array([(side.statistics or {}).get(name) for side in facts], pa.float64())
