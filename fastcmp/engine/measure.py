@@ -32,11 +32,14 @@ def measure(pairs: Sequence[Pair], options: ScanOptions) -> list[PairSize]:
     whole = [pair for pair in pairs if pair.golden is not None and pair.target is not None]
     golden_bytes = file_sizes([pair.golden.path for pair in whole if pair.golden is not None])
     target_bytes = _target_bytes(whole, golden_bytes)
-    sizes = (
+    sizes = [
         PairSize(golden, target) if golden <= PIECE_BYTES >= target else _large_pair(pair, golden, target, options)
         for pair, golden, target in zip(whole, golden_bytes, target_bytes, strict=True)
-    )
-    return [PairSize(0, 0) if pair.golden is None or pair.target is None else next(sizes) for pair in pairs]
+    ]
+    if len(whole) == len(pairs):
+        return sizes
+    by_row = {pair.row: size for pair, size in zip(whole, sizes, strict=True)}
+    return [by_row.get(pair.row, PairSize(0, 0)) for pair in pairs]
 
 
 def _target_bytes(whole: Sequence[Pair], golden_bytes: Sequence[int]) -> list[int]:

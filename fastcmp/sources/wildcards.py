@@ -81,7 +81,7 @@ def tensors_of(
     tensors: list[NamedTensor] = []
     taken: dict[TensorKey, str] = {}
     left_out: list[str] = []
-    dtype_of = (dtypes or {}).get
+    locate, known_dtypes = locator.locate, dtypes or {}
     for key, written in rows.items():
         if "*" in written and (found := expanded[key]):
             for tensor in found:
@@ -91,15 +91,17 @@ def tensors_of(
                     other = locator.locate(rows[own])[0]
                 if not other:
                     taken[tensor.key] = tensor.path
-                    tensors.append(tensor._replace(dtype=dtype_of(own, "")))
+                    tensors.append(tensor._replace(dtype=known_dtypes.get(own, "")))
                 elif other != tensor.path:
                     where = f"{printable(other)}, not {printable(tensor.path)}"
                     left_out.append(f"{printable(own[0], 80)} of token {printable(own[1], 80)} is {where}")
             continue
-        path, notes = locator.locate(written)
-        why = remarks.get(key, ()) if remarks else ()
-        notes = tuple(dict.fromkeys((*notes, *why))) if why else notes
-        tensors.append(NamedTensor(TensorKey(rank, *key), written, path, dtype_of(key, ""), notes, why != ()))
+        path, notes = locate(written)
+        data_id, token_id = key
+        dtype = known_dtypes.get(key, "") if known_dtypes else ""
+        if why := remarks.get(key) if remarks else None:
+            notes = tuple(dict.fromkeys((*notes, *why)))
+        tensors.append(NamedTensor(TensorKey(rank, data_id, token_id), written, path, dtype, notes, bool(why)))
     return tensors, left_out
 
 
