@@ -25,7 +25,8 @@ class PathLocator:
     """Finds the files of one metadata.json.
 
     The directory part of a path is resolved once: where just one of its candidates exists, its files are there, and no further
-    system call is made (a file that is missing is reported when it is opened). Low-level paths cost one stat each.
+    system call is made (a file that is missing is reported when it is opened). Low-level paths cost one stat each where several run
+    directories hold their token.
 
     Parameters
     ----------
@@ -42,6 +43,7 @@ class PathLocator:
         self._directories: dict[str, list[str]] = {}
         self._only_places: dict[str, str] = {}
         self._bases: dict[str, list[str]] = {}
+        self._only_runs: dict[tuple[str, str, str], str] = {}
         self._run_directories: dict[tuple[str, str], list[str]] = {}
 
     def locate(self, written: str) -> Located:
@@ -87,8 +89,20 @@ class PathLocator:
     def _locate_low_level(self, parts: LowLevelPath) -> Located:
         """Where the acceleration library wrote a tensor."""
         token = parts.tail.partition("/")[0]
+        place = parts.tensors_directory, parts.run_directory, token
+        only = self._only_runs.get(place)
+        if only is None:
+            only = self._only_runs[place] = self._only_run(parts, token)
+        if only:
+            return f"{only}/{parts.tail}", ()
         run, _, notes = self.search_runs(parts, token, lambda run: _exists(f"{run}/{parts.tail}"))
         return f"{run}/{parts.tail}", notes
+
+    def _only_run(self, parts: LowLevelPath, token: str) -> str:
+        """The run directory that files of a token are in if they are anywhere; "" where there are others to look at."""
+        bases = self._bases_of(parts)
+        is_only = len(bases) == 1 and all(run == parts.run_directory for run in self._runs_with(bases[0], token))
+        return f"{bases[0]}/{parts.run_directory}" if is_only else ""
 
     def search_runs(self, parts: LowLevelPath, token: str, look: Callable[[str], Found]) -> tuple[str, Found | None, tuple[str, ...]]:
         """The run directory in which ``look`` finds something: as written, or else the one other that holds it.
@@ -113,10 +127,7 @@ class PathLocator:
         what was found, or None
         notes for the report
         """
-        bases = self._bases.get(parts.tensors_directory)
-        if bases is None:
-            paths = low_level_candidates(f"{parts.tensors_directory}/_", self._metadata_directory, self._working_directory)
-            bases = self._bases[parts.tensors_directory] = _existing(paths)[1]
+        bases = self._bases_of(parts)
         as_written = [f"{base}/{parts.run_directory}" for base in bases]
         for run in as_written:
             if found := look(run):
@@ -135,6 +146,14 @@ class PathLocator:
                 others = listing(list(hits))
                 return as_written[0], None, (f"not in {parts.run_directory}; several others hold it, so none was chosen: {others}",)
         return as_written[0], None, ()
+
+    def _bases_of(self, parts: LowLevelPath) -> list[str]:
+        """Where the directory of all runs is: the candidates that exist, or the first where none does."""
+        known = self._bases.get(parts.tensors_directory)
+        if known is None:
+            paths = low_level_candidates(f"{parts.tensors_directory}/_", self._metadata_directory, self._working_directory)
+            known = self._bases[parts.tensors_directory] = _existing(paths)[1]
+        return known
 
     def _runs_with(self, base: str, token: str) -> list[str]:
         """Run directories below ``base`` that hold the token ("": all), in natural order; listed once per base, checked once per token."""

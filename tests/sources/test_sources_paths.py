@@ -129,6 +129,15 @@ def test_a_low_level_path_is_found_in_the_directory_of_another_build(tmp_path, r
     assert tensor.notes == (f"found in {found} instead of thread_71",)
 
 
+@pytest.mark.parametrize("runs", [[], ["thread_71"], ["thread_9"], ["thread_71", "thread_9"], ["thread_9", "thread_10"]])
+@pytest.mark.parametrize("written_run", ["thread_71", "thread_9"])
+def test_where_one_run_holds_a_token_looking_would_find_the_same(tmp_path, monkeypatch, runs, written_run):
+    path = low_level(tmp_path, runs, written_run)
+    tensors = load(path, "target", OPTIONS).tensors
+    monkeypatch.setattr(PathLocator, "_only_run", lambda *_: "")
+    assert load(path, "target", OPTIONS).tensors == tensors
+
+
 def low_level_dump(place: Path, layers: tuple[int, ...]) -> Path:
     """A dump that says ``./tensors/...`` of one file and of a pattern; the side's directory."""
     for layer in layers:
@@ -201,7 +210,7 @@ def locate_all(place: Path, written: list[str], is_one_sided: bool) -> dict[str,
     return {path: locator.locate(path)[0] for path in written}
 
 
-@pytest.mark.parametrize("layout", ["high", "directories", "low", "low_missing"])
+@pytest.mark.parametrize("layout", ["high", "directories", "low", "low_missing", "low_of_two"])
 def test_a_tensor_costs_at_most_one_stat(tmp_path, monkeypatch, layout):
     count = 500
     if layout == "high":
@@ -214,7 +223,9 @@ def test_a_tensor_costs_at_most_one_stat(tmp_path, monkeypatch, layout):
     else:
         directory = tmp_path / "tensors" / "thread_71" / "0"
         directory.mkdir(parents=True)
-        for number in range(count if layout == "low" else 0):
+        if layout == "low_of_two":
+            (tmp_path / "tensors" / "thread_72" / "0").mkdir(parents=True)
+        for number in range(0 if layout == "low_missing" else count):
             (directory / f"{number}.bin").touch()
         path = str(tmp_path / "metadata.json")
         Path(path).write_text(json.dumps({str(n): {"0": f"{directory}/{n}.bin"} for n in range(count)}))
@@ -235,4 +246,4 @@ def test_a_tensor_costs_at_most_one_stat(tmp_path, monkeypatch, layout):
     monkeypatch.undo()
     assert len(dump.tensors) == count
     # The rest is for the arguments and the directories.
-    assert calls <= (count + 20 if layout.startswith("low") else 20)
+    assert calls <= (count + 20 if layout == "low_of_two" else 20)
