@@ -30,9 +30,9 @@ from fastcmp.results.totals import Totals, count
 from fastcmp.sources import Dump
 from fastcmp.verdict import FAIL, Rules
 
-# A batch takes 3 ms and some microseconds a row. Where results come fast, the next limit lets ten thousand rows come together; this one
-# bounds what their sums hold of memory (500 bytes each).
-_WRITE_ROWS: Final = 8192
+# A batch takes 3 ms and some microseconds a row: large pairs, one to a task, wait for each other half a second, by the next limit. More
+# small ones than this gain nothing, for their sums (600 bytes each) no longer fit into the cache.
+_WRITE_ROWS: Final = 4096
 # A killed run loses no more than what came within so many seconds.
 _WRITE_EVERY_S: Final = 0.5
 

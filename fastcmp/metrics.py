@@ -186,10 +186,13 @@ def _divergence_columns(sums: np.ndarray) -> dict[str, Any]:
 
 def _index_texts(indices: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[str | None]:
     """Flat indices as the texts of index tuples; None where there is none (-1). Indices into one shape are taken apart together."""
+    distinct = set(shapes)
+    if len(distinct) == 1 and len(indices) >= _LEAST_TOGETHER and indices.min() >= 0:
+        return list(map(str, _index_tuples(indices, shapes[0])))
     texts: list[str | None] = [None] * len(indices)
-    groups: dict[tuple[int, ...], list[int]] = {}
+    groups: dict[tuple[int, ...], list[int]] = {shape: [] for shape in distinct}
     for position, shape in enumerate(shapes):
-        groups.setdefault(shape, []).append(position)
+        groups[shape].append(position)
     for shape, positions in groups.items():
         present = [position for position in positions if indices[position] >= 0] if indices[positions].min() < 0 else positions
         left = indices[present] if len(present) >= _LEAST_TOGETHER else indices[present].tolist()
@@ -224,9 +227,10 @@ def _notes(
 ) -> list[tuple[str, ...]]:
     """Sentences about what a number leaves out or means otherwise; for most pairs none."""
     notes: list[tuple[str, ...]] = [()] * len(sums)
-    dtypes = list(zip(golden_dtypes, target_dtypes, strict=True))
-    complex_pairs = {pair for pair in set(dtypes) if "complex" in (DTYPES[pair[0]].kind, DTYPES[pair[1]].kind)}
-    is_complex = np.array([pair in complex_pairs for pair in dtypes] if complex_pairs else np.zeros(len(dtypes)), dtype=bool)
+    complex_dtypes = {name for name in {*golden_dtypes, *target_dtypes} if DTYPES[name].kind == "complex"}
+    is_complex = np.zeros(len(sums), dtype=bool)
+    if complex_dtypes:
+        is_complex[:] = [g in complex_dtypes or t in complex_dtypes for g, t in zip(golden_dtypes, target_dtypes, strict=True)]
     noted = ["rows_nonfinite", "rows_zero", "golden_exponent", "target_exponent"]
     worth = np.logical_or.reduce([sums[name] != 0 for name in noted]) | is_complex
     for position in np.flatnonzero(worth):

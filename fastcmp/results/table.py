@@ -184,15 +184,12 @@ def _notes(result: TaskResult, row_pairs: Sequence[Pair], compared: Sequence[int
         of_metrics = {position: note for position, note in zip(compared, metrics["notes"], strict=True) if note}
     texts = [""] * len(row_pairs)
     for position, (own, pair, golden, target) in enumerate(zip(result.notes, row_pairs, result.golden, result.target, strict=True)):
-        if own or golden.dtype != target.dtype or golden.shape != target.shape or _has_notes(pair) or position in of_metrics:
+        one, other = pair.golden, pair.target
+        is_plain = golden.dtype == target.dtype and golden.shape == target.shape and position not in of_metrics
+        if own or not is_plain or (one is not None and one.notes) or (other is not None and other.notes):
             notes = _pair_notes(result, position, pair, rules)
             texts[position] = joined((*notes, *_as_notes(of_metrics.get(position))))
     return texts
-
-
-def _has_notes(pair: Pair) -> bool:
-    golden, target = pair.golden, pair.target
-    return bool((golden is not None and golden.notes) or (target is not None and target.notes))
 
 
 def _pair_notes(result: TaskResult, position: int, pair: Pair, rules: Rules) -> list[str]:
