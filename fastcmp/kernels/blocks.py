@@ -34,7 +34,7 @@ NARROW_ONE, NARROW_FIVE = np.float32(0.001 * (1 - 2.0**-22)), np.float32(0.005 *
 MISMATCH_UNIT, WITHIN_ONE_UNIT, WITHIN_FIVE_UNIT, COUNT_MASK = 1 << 13, 1 << 26, 1 << 39, (1 << 13) - 1
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def block_stats(g, t, n, floor):
     """Sums, extrema and counts of n >= 1 elements, trusted only where ``bad`` comes back False.
 
@@ -99,7 +99,7 @@ def block_stats(g, t, n, floor):
     )
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def narrow_counts(g, t, n, floor, golden_room, target_room):
     """Extrema and counts of n >= 1 elements of 16 bits on both sides, and the elements widened into the rooms.
 
@@ -129,7 +129,7 @@ def narrow_counts(g, t, n, floor, golden_room, target_room):
     return golden_max, golden_min, target_max, target_min, near_zero, mismatch, within_one, within_five
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def narrow_sums(g, t, n, floor):
     """The sums of `block_stats`, and its two largest errors, of n elements."""
     golden_sum = target_sum = golden_squared = target_squared = product = 0.0
@@ -154,7 +154,7 @@ def narrow_sums(g, t, n, floor):
     return sums, max_absolute, max_relative
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def narrow_stats(g, t, n, floor, golden_room, target_room):
     """`block_stats` of elements of 16 bits on both sides, in two passes; the rooms then hold them as float32.
 
@@ -171,14 +171,14 @@ def narrow_stats(g, t, n, floor, golden_room, target_room):
     return (*sums, *extrema, max_absolute, max_relative, *counts, bad)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def float32_below(value):
     """The largest float32 that is not above a float64: no float32 tells the two apart."""
     nearest = np.float32(value)
     return np.nextafter(nearest, np.float32(-np.inf)) if np.float64(nearest) > value else nearest
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def same_stats(g, n, floor):
     """`block_stats` of n >= 1 elements beside the very same ones."""
     largest = smallest = load_value(g, 0)
@@ -197,7 +197,7 @@ def same_stats(g, n, floor):
     return total, total, squared, squared, squared, 0.0, 0.0, 0.0, high, low, high, low, 0.0, 0.0, near_zero, 0, n, n, bad
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def first_position(g, t, n, value):
     """Index of the first element whose absolute difference is ``value``; n if there is none."""
     position = np.int64(n)
@@ -207,7 +207,7 @@ def first_position(g, t, n, value):
     return position
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def row_sums(g, t, n):
     """Sum of squared differences and sum of squared golden values of n finite elements."""
     difference_squared = golden_squared = 0.0
@@ -219,7 +219,7 @@ def row_sums(g, t, n):
     return difference_squared, golden_squared
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def rounding_squared(g, n, grid, smallest, largest, factor):
     """Sum of the squared errors that rounding n finite values to a narrower float would make, times factor squared.
 

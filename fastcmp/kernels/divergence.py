@@ -55,10 +55,10 @@ TOTAL, HEAD, TAIL = slot("kl_total_lse"), slot("kl_head_lse"), slot("kl_tail_lse
 TOTAL_COUNT, HEAD_COUNT, TAIL_COUNT = slot("kl_total_count"), slot("kl_head_count"), slot("kl_tail_count")
 ROW_MAX, ROW_SUM, ROW_COUNT = slot("kl_row_max"), slot("kl_row_sum"), slot("kl_row_count")
 
-join = njit(cache=True, error_model="numpy", fastmath=False)(join_kl_states)
+join = njit(error_model="numpy", fastmath=False)(join_kl_states)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def exponential(x):
     """``e**x`` for x <= 0, good to 4e-16 relative; 0.0 below `LOWEST_EXPONENT`."""
     shifted = plain_add(x * LOG2_E, MAGIC)
@@ -79,7 +79,7 @@ def exponential(x):
     return choose(x < LOWEST_EXPONENT, 0.0, scale_by_magic(p, shifted))
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def weight(x):
     """``e**x`` for x <= 0, good to 2e-9 relative: enough where it only weighs terms that are exact by themselves.
 
@@ -98,7 +98,7 @@ def weight(x):
     return scale_by_magic(p, shifted)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def maxima(g, t, n):
     """Largest golden and largest target value of n >= 1 finite elements."""
     golden = load_value(g, 0)
@@ -109,7 +109,7 @@ def maxima(g, t, n):
     return np.float64(golden), np.float64(target)
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def softmax_sums(g, t, n, golden_max, target_max):
     """A, sum e^v, D and E of n finite elements."""
     a_sum = b_sum = d_sum = e_sum = 0.0
@@ -128,7 +128,7 @@ def softmax_sums(g, t, n, golden_max, target_max):
     return a_sum, b_sum, d_sum, e_sum
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def very_close_softmax_sums(g, t, n, golden_max, target_max):
     """A, D and E of n finite elements with every ``|delta| <= VERY_CLOSE``: a third of the work, one short exponential each."""
     a_sum = d_sum = e_sum = 0.0
@@ -148,7 +148,7 @@ def very_close_softmax_sums(g, t, n, golden_max, target_max):
     return a_sum, d_sum, e_sum
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def close_softmax_sums(g, t, n, golden_max, target_max):
     """`very_close_softmax_sums` for every ``|delta| <= CLOSE``: the same with more terms."""
     a_sum = d_sum = e_sum = 0.0
@@ -173,7 +173,7 @@ def close_softmax_sums(g, t, n, golden_max, target_max):
     return a_sum, d_sum, e_sum
 
 
-@njit(cache=True, error_model="numpy", fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def softmax_sum(g, n, golden_max):
     """A of n finite elements, as the two functions above find it."""
     a_sum = 0.0
@@ -182,7 +182,7 @@ def softmax_sum(g, n, golden_max):
     return a_sum
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def run_state(g, t, n, max_absolute):
     """KL state (see `join_kl_states`) of n finite elements of one row that differ by ``max_absolute`` at most."""
     if n == 0:
@@ -191,7 +191,7 @@ def run_state(g, t, n, max_absolute):
     return state_below(g, t, n, golden_max, target_max, max_absolute)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def state_below(g, t, n, golden_max, target_max, max_absolute):
     """`run_state` of n >= 1 elements whose maxima are known."""
     if max_absolute == 0.0:
@@ -218,7 +218,7 @@ def state_below(g, t, n, golden_max, target_max, max_absolute):
     return n, golden_max + math.log(a_sum), (golden_max - target_max) - math.log1p(x), divergence
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def add_run(f, c, end, state):
     """Add the state of a run that ends before element ``end`` of the tensor to the tensor's and to its row's."""
     row_length = c[ROW_LENGTH]
@@ -238,7 +238,7 @@ def add_run(f, c, end, state):
         c[TAIL_COUNT], f[TAIL], f[TAIL + 1], f[TAIL + 2] = 0, 0.0, 0.0, 0.0
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def settle_open_row(f, c, stop):
     """At the end of a piece: an open row that began in an earlier piece belongs to the head."""
     if stop % c[ROW_LENGTH] != 0 and (stop // c[ROW_LENGTH]) * c[ROW_LENGTH] < c[START]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import threading
@@ -12,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from fastcmp.dtypes import DTYPES
-from fastcmp.kernels.cache_dir import cache_lock
+from fastcmp.kernels.making import become_maker, made
 from fastcmp.kernels.pairs import IS_CAREFUL, MAY_BE_SAME, fold_many, fold_prepared
 from fastcmp.kernels.prepare import SCRATCH_ROWS
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, SUMS_DTYPE, as_record, empty_words, merge, row_group, slot
@@ -362,7 +361,7 @@ class _Call(NamedTuple):
     def run(self, words: np.ndarray, rows: slice = slice(None)) -> None:
         """Add the pieces of some rows to their records."""
         counts, tag, tables = words[rows], _TAGS[self.wide], _table_array
-        with _made_once(fold_many, self.wide, self.wide):
+        with made(("fold_many", self.wide, self.wide)):
             fold_many(
                 counts.view(np.float64),
                 counts,
@@ -374,19 +373,6 @@ class _Call(NamedTuple):
                 tables,
                 *_room(),
             )
-
-
-_made: set[tuple[object, str, str]] = set()
-_NOTHING: Final = contextlib.nullcontext()
-
-
-def _made_once(kernel: object, golden: str, target: str) -> contextlib.AbstractContextManager[None]:
-    """Around a call that may compile: the first of each specialisation holds the lock of the kernel cache."""
-    specialisation = (kernel, golden, target)
-    if specialisation in _made:
-        return _NOTHING
-    _made.add(specialisation)
-    return cache_lock()
 
 
 def _exponents(sums: np.void) -> tuple[int, int]:
@@ -444,7 +430,7 @@ def _run_prepared(route: _Route, golden: np.ndarray, target: np.ndarray, job: Jo
     counts = words[0]
     counts[[_GOLDEN_EXPONENT, _TARGET_EXPONENT]] = exponents
     room = _room()
-    with _made_once(fold_prepared, route.golden, route.target):
+    with made(("fold_prepared", route.golden, route.target)):
         fold_prepared(
             counts.view(np.float64),
             counts,
@@ -474,4 +460,17 @@ def warm(dtype_pairs: Iterable[tuple[str, str]], kl: bool = False) -> None:
         fold_piece(g, golden, t, target, start=0, element_count=1, row_length=1, options=options)
 
 
-__all__ = ["SUMS_DTYPE", "Job", "fold_arena", "fold_piece", "rounding_dtype", "warm"]
+# A storage dtype that is widened to each.
+_WIDE_DTYPES: Final = {"f4": "float32", "f8": "float64", "i8": "int64", "u8": "uint64", "c16": "complex128"}
+
+
+def make_here(kernel: str, golden: str, target: str) -> None:
+    """Compile one kernel into the cache; for a process that does nothing else."""
+    become_maker()
+    warm([(_WIDE_DTYPES[golden], _WIDE_DTYPES[target])])
+    made_here = fold_many if kernel == "fold_many" else fold_prepared
+    if not made_here.signatures:
+        raise ValueError(f"{kernel} is not the kernel of {golden} and {target}")
+
+
+__all__ = ["SUMS_DTYPE", "Job", "fold_arena", "fold_piece", "make_here", "rounding_dtype", "warm"]

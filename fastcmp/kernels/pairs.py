@@ -6,6 +6,9 @@ of finite positions, and folded from there. Compensation is between blocks, in f
 it would be optimised away: error 4e-16 becomes 2e-1).
 
 Callers see to it that payloads are read-only one-dimensional uint8 arrays of enough bytes.
+
+Only what is called from Python is cached: what a kernel calls would come out of the cache as machine code that cannot be
+inlined, and its sums would end in other digits than those of a kernel that was made all at once.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -54,7 +57,7 @@ WITHIN_ONE, WITHIN_FIVE = slot("within_one_thousandth_count"), slot("within_five
 HAS_KL, HAS_ROUNDING = slot("has_kl"), slot("has_rounding")
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def add_compensated(f, place, value):
     """Add to a (hi, lo) pair without losing what the sum rounds away."""
     before = f[place]
@@ -65,7 +68,7 @@ def add_compensated(f, place, value):
         f[place + 1] += (before - (total - rest)) + (value - rest)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def add_block(f, c, g, t, n, begin, stats):
     """Add what `block_stats` found about a block that is finite; ``begin`` is its first element in the tensor."""
     add_compensated(f, SUM_GOLDEN, stats[0])
@@ -96,7 +99,7 @@ def add_block(f, c, g, t, n, begin, stats):
         f[MAX_ABSOLUTE_TARGET] = load(t, first)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def add_prepared(f, c, scratch, index, m, begin):
     """Add the m finite positions that `prepare` put into the scratch; counts and each side's own values are in already."""
     if m == 0:
@@ -130,7 +133,7 @@ def add_prepared(f, c, scratch, index, m, begin):
         f[MAX_ABSOLUTE_TARGET] = scratch[PLAIN_TARGET, worst]
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def add_prepared_runs(f, c, scratch, index, m, begin, n, group, kl):
     """Rows, and KL runs, of a prepared block: positions that are not finite are missing from it."""
     first = 0
@@ -162,7 +165,7 @@ def add_prepared_runs(f, c, scratch, index, m, begin, n, group, kl):
         at = end
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def add_kl_runs(f, c, g, t, n, begin, max_absolute):
     """Softmax sums of a finite block, row by row."""
     length = c[ROW_LENGTH]
@@ -173,7 +176,7 @@ def add_kl_runs(f, c, g, t, n, begin, max_absolute):
         at = end
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def block_end(position, begin, n, group):
     """Where the block that starts at ``position`` of the piece ends; long rows end their block."""
     end = min(n, position + BLOCK_ELEMENTS)
@@ -182,7 +185,7 @@ def block_end(position, begin, n, group):
     return end
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def fold_finite_block(f, c, g, t, count, begin, group, rounding, stats):
     """Fold one block of which `block_stats` or `same_stats` found that it is finite."""
     add_block(f, c, g, t, count, begin, stats)
@@ -199,7 +202,7 @@ def fold_finite_block(f, c, g, t, count, begin, group, rounding, stats):
         add_compensated(f, SUM_ROUNDING_SQUARED, rounding_squared(g, count, rounding[0], rounding[1], rounding[2], 1.0))
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratch, index):
     """Fold one block element by element."""
     m = prepare(f, c, g, t, count, floor, scratch, index)
@@ -212,7 +215,7 @@ def fold_prepared_block(f, c, g, t, count, begin, group, floor, rounding, scratc
         add_compensated(f, SUM_ROUNDING_SQUARED, error)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def settle_open_rows(f, c, group):
     """At the end of a piece."""
     settle_open_row(f, c, group)
@@ -224,7 +227,7 @@ def settle_open_rows(f, c, group):
 UNKNOWN, KNOWN, KNOWN_AND_WIDENED = range(3)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def stats_where_they_lie(g, t, golden_stored, target_stored, golden_room, target_room, tag, n, floor, widens):
     """What is known now, and `block_stats`: of the commonest pairs of dtypes, which are read as they are stored.
 
@@ -249,7 +252,7 @@ def stats_where_they_lie(g, t, golden_stored, target_stored, golden_room, target
     return UNKNOWN, NO_STATS
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def fold_floats(f, c, golden, target, tag, job, numbers, tables, scratch, index, rooms):
     """Fold one piece of `fold_many`, block by block, the fast way wherever a block is finite."""
     n, group, floor = job[COUNT], job[GROUP], numbers[FLOOR]

@@ -42,7 +42,7 @@ def prepare(f, c, g, t, n, floor, scratch, index):
     raise NotImplementedError
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def add_side(f, c, value, factor, place_sum, place_max, place_min, place_count):
     """Count one finite value of one side."""
     scaled = value * factor
@@ -56,7 +56,7 @@ def add_side(f, c, value, factor, place_sum, place_max, place_min, place_count):
     c[place_count] += 1
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def count_nonfinite(c, bits, place_nan, place_inf):
     """Count a NaN or an infinity of one side."""
     if is_nan(bits):
@@ -65,7 +65,7 @@ def count_nonfinite(c, bits, place_nan, place_inf):
         c[place_inf] += 1
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def relative_and_counts(c, difference, size, ratio, floor, equal):
     """Count one finite position; returns the ratio that takes part in the relative errors, or 0.0."""
     c[MISMATCH_COUNT] += 0 if equal else 1
@@ -78,7 +78,7 @@ def relative_and_counts(c, difference, size, ratio, floor, equal):
     return 0.0
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def prepare_floats(f, c, g, t, n, floor, scratch, index):
     """Floats of any carrier. NaN equals NaN, an infinity its like; any other pair with one of them is a mismatch."""
     golden_factor = math.ldexp(1.0, -c[GOLDEN_EXPONENT])
@@ -124,7 +124,7 @@ def prepare_floats(f, c, g, t, n, floor, scratch, index):
     return m
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def sum_of_magnitudes(a, b):
     """``a + b`` of two uint64 as the nearest float64, though the sum may need 65 bits."""
     total = a + b
@@ -135,7 +135,7 @@ def sum_of_magnitudes(a, b):
     return 2.0 * np.float64(half)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def magnitude(value):
     """``|value|`` of an int64 or uint64 as uint64."""
     if value < 0:
@@ -143,7 +143,7 @@ def magnitude(value):
     return np.uint64(value)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def integer_difference(x, y):
     """``|y - x|`` of two 64-bit integers, signed or not, as the nearest float64."""
     x_negative, y_negative = x < 0, y < 0
@@ -153,7 +153,7 @@ def integer_difference(x, y):
     return np.float64(p - q) if p > q else np.float64(q - p)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def is_same_integer(integer, real):
     """True if a finite float64 is exactly that 64-bit integer."""
     nearest = np.float64(integer)
@@ -165,7 +165,7 @@ def is_same_integer(integer, real):
     return real < TWO_64 and magnitude(integer) == np.uint64(real)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def prepare_integers(f, c, g, t, n, floor, scratch, index):
     """Two sides of 64-bit integers: differences and equality exact, values to the nearest float64."""
     for i in range(n):
@@ -183,7 +183,7 @@ def prepare_integers(f, c, g, t, n, floor, scratch, index):
     return n
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def lost_in_float(integer):
     """What a 64-bit integer has more than its nearest float64; exact, for it is 1024 at most."""
     whole = magnitude(integer)
@@ -196,7 +196,7 @@ def lost_in_float(integer):
     return -lost if integer < 0 else lost
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def difference_from_integer(integer, real):
     """``|real - integer|`` of a 64-bit integer and a finite float64, within the last digit of the exact one."""
     nearest = np.float64(integer)
@@ -206,7 +206,7 @@ def difference_from_integer(integer, real):
     return abs(total + (error - lost_in_float(integer)))
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def prepare_integer_and_float(f, c, integers, reals, n, floor, scratch, index, integer_is_golden):
     """64-bit integers beside float64: differences and equality exact, values to the nearest float64."""
     m = 0
@@ -243,7 +243,7 @@ def prepare_integer_and_float(f, c, integers, reals, n, floor, scratch, index, i
     return m
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def side_of_complex(f, c, bits, modulus, factor, place_sum, place_max, place_min, place_count, place_nan, place_inf):
     """Count one complex number of one side; True if it is finite. A NaN part makes it a NaN."""
     if is_nonfinite(bits):
@@ -253,13 +253,13 @@ def side_of_complex(f, c, bits, modulus, factor, place_sum, place_max, place_min
     return True
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def same_part(x, y):
     """NaN equals NaN; else plain equality."""
     return x == y or (x != x and y != y)
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def prepare_complex(f, c, g, t, n, floor, scratch, index):
     """Complex numbers: modulus of the difference; values and extrema of a side are moduli."""
     golden_factor = math.ldexp(1.0, -c[GOLDEN_EXPONENT])

@@ -28,7 +28,7 @@ START, STOP, ELEMENT_COUNT = slot("start"), slot("stop"), slot("element_count")
 GOLDEN_EXPONENT, TARGET_EXPONENT = slot("golden_exponent"), slot("target_exponent")
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def add_row_part(f, c, end, group, difference_squared, golden_squared, nonfinite):
     """Add a run that ends before element ``end`` of the tensor to the open row, and close the row where it ends."""
     f[ROW_TAIL_DIFFERENCE] += difference_squared
@@ -56,7 +56,7 @@ def add_row_part(f, c, end, group, difference_squared, golden_squared, nonfinite
     c[ROW_TAIL_NONFINITE] = 0
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def settle_open_row(f, c, group):
     """At the end of a piece: an open row that began in an earlier piece belongs to the head."""
     stop = c[STOP]
@@ -69,7 +69,7 @@ def settle_open_row(f, c, group):
         c[ROW_TAIL_NONFINITE] = 0
 
 
-@njit(cache=True, error_model="numpy", fastmath=False)
+@njit(error_model="numpy", fastmath=False)
 def add_runs(f, c, g, t, n, begin, group):
     """Rows shorter than `ROW_BLOCKS` of a finite block."""
     at = 0

@@ -177,19 +177,19 @@ def smaller(typingctx, a, b):
 # and the loop still vectorises.
 
 
-@njit(cache=True, fastmath=False)
+@njit(fastmath=False)
 def plain_add(a, b):
     """A sum that no flag of the calling function may reorder."""
     return a + b
 
 
-@njit(cache=True, fastmath=False)
+@njit(fastmath=False)
 def plain_subtract(a, b):
     """A difference that no flag of the calling function may reorder."""
     return a - b
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(fastmath={"contract"})
 def subtract_multiple(x, count, high, low):
     """``x - count * (high + low)``, the parts in this order."""
     return (x - count * high) - count * low

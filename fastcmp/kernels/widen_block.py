@@ -35,28 +35,28 @@ STORED_AS: Final[dict[str, int]] = {
 }
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def widen_bytes(room, raw, table, n):
     """Elements of one byte by their table."""
     for i in range(n):
         store(room, i, table[load(raw, i)])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def widen_floats(room, raw, n):
     """Floats that `load_value` knows."""
     for i in range(n):
         store(room, i, load_value(raw, i))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def widen_integers(room, raw, factor, n):
     """Integers, times a factor: ``--scale`` or 1."""
     for i in range(n):
         store(room, i, np.float64(load(raw, i)) * factor)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def widened(raw, stored, table, factor, room, tag, n):
     """Pointer to n elements as the type of ``tag``: where they lie if they are of it, else in the room.
 
@@ -99,7 +99,7 @@ def widened(raw, stored, table, factor, room, tag, n):
     return room
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def same_words(g, t, n):
     """True if n 64-bit words are equal."""
     different = np.uint64(0)
@@ -108,7 +108,7 @@ def same_words(g, t, n):
     return different == 0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def same_bytes(g, t, n):
     """True if n bytes are equal; the first that are not are found before all are looked at."""
     words = n // 8

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import fcntl
 import math
-import os
 import re
-import subprocess
-import sys
 from functools import reduce
 from itertools import pairwise, product
 from pathlib import Path
@@ -18,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastcmp.dtypes import DTYPES
-from fastcmp.kernels import cache_dir, pairs, prepare
+from fastcmp.kernels import cache_dir, prepare
 from fastcmp.kernels.fold import Job, _fold_floats, fold_arena, fold_piece, rounding_dtype, warm
 from fastcmp.kernels.pairs import fold_many, fold_prepared
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, SUMS_DTYPE, empty, merge
@@ -218,24 +214,6 @@ def test_sums_are_compensated_between_blocks() -> None:
     assert total == 2.0**60 + 0.0 and sums["sum_golden_squared_lo"][0] == pytest.approx((golden.size - 1) * 2.0**-60, rel=1e-3)
 
 
-def test_a_kernel_is_loaded_from_the_cache_by_the_next_process(tmp_path: Path) -> None:
-    program = """
-import numpy as np
-from fastcmp.kernels import fold, pairs
-fold.warm([("float32", "float32")], kl=True)
-stats = pairs.fold_many.stats
-print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
-"""
-    environment = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(pairs.__file__).parents[2])}
-    outputs = [
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment).stdout.split()
-        for _ in range(2)
-    ]
-    assert outputs == [["0", "1"], ["1", "0"]]
-    (directory,) = (tmp_path / "fastcmp").iterdir()
-    assert directory.stat().st_mode & 0o777 == 0o700 and directory.name == cache_dir.cache_key()
-
-
 def test_the_cache_falls_back_to_a_directory_that_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -301,19 +279,3 @@ def test_many_pairs_are_finished_at_once() -> None:
     for name, column in columns.items():
         values = column.tolist() if isinstance(column, np.ndarray) else column
         assert values == [single[name] for single in singles], name
-
-
-def test_one_process_at_a_time_fills_the_kernel_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    with cache_dir.cache_lock():
-        lock = os.open(tmp_path / ".compiling", os.O_RDWR)
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    os.close(lock)
-
-
-def test_a_cache_that_cannot_be_locked_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "nowhere"))
-    with cache_dir.cache_lock():
-        pass
