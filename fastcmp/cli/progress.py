@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from fastcmp.cli.endings import close_quietly
 from fastcmp.cli.shown import bytes_text, counted, grouped, seconds_text, shortened, throughput_text, visible
+from fastcmp.kernels.making import has_kernels
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBars
@@ -26,7 +27,8 @@ def progress_for(stream: TextIO, output: str) -> PlainProgress | TerminalProgres
 
 
 def _opening(output: str) -> str:
-    return f"the report goes to {visible(output)}"
+    wait = "" if has_kernels() else "; the kernels are compiled first, once on this machine: ten to thirty seconds"
+    return f"the report goes to {visible(output)}{wait}"
 
 
 class PlainProgress:

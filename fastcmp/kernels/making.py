@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from fastcmp.kernels.cache_dir import cache_lock
+from fastcmp.kernels.cache_dir import cache_lock, use_cache_dir
 
 # The kernel and what its two sides are widened to.
 Specialisation = tuple[str, str, str]
@@ -34,6 +34,11 @@ _PATIENCE_S: Final = 600.0
 
 _made: set[Specialisation] = set()
 _is_maker = False
+
+
+def has_kernels() -> bool:
+    """True if some kernel was made on this machine for this version: a comparison will hardly wait for a compiler then."""
+    return any(Path(use_cache_dir()).glob(".made-*"))
 
 
 def become_maker() -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,6 +181,7 @@ def test_numbers_for_people() -> None:
 def test_plain_progress_speaks_every_ten_seconds_or_five_percent(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.5, 2.0, 3.5, 12.5])
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(progress_module, "has_kernels", lambda: True)
     stream = io.StringIO()
     progress = PlainProgress(stream, "out")
     progress.start(1_000_000, 10)
@@ -194,6 +196,16 @@ def test_plain_progress_speaks_every_ten_seconds_or_five_percent(monkeypatch: py
     assert lines[1] == "6 %, 2 of 10 pairs, 60 kB, 31 s left, 0 failed"
     assert lines[2].startswith("8 %, 4 of 10 pairs, 80 kB") and "1 failed, worst \\x1b[31m" in lines[2]
     assert len(lines) == 3
+
+
+def test_a_first_comparison_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    for has_kernels, expected in ((False, "; the kernels are compiled first, once on this machine: ten to thirty seconds"), (True, "")):
+        if has_kernels:
+            (tmp_path / ".made-fold_many-f4-f4-0123").touch()
+        stream = io.StringIO()
+        PlainProgress(stream, "out").start(1, 1)
+        assert stream.getvalue().splitlines()[0] == f"the report goes to out{expected}"
 
 
 def test_plain_progress_survives_a_closed_stream() -> None:
