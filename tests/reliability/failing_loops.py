@@ -100,7 +100,8 @@ def writes(golden: str, target: str, work: str, calls: str, error: int, sticky: 
         else:
             assert (code, said) == (0, "") and report_lines(output) == wanted, (at, code, said)
         whole = {name: (output / name).read_bytes() for name in earlier}
-        assert code == 0 or whole == earlier or "rename" in calls, at  # they are renamed one after the other
+        # They are renamed one after the other; and where the directory cannot be synced in the end, the new ones are there.
+        assert whole == earlier or "rename" in calls or report_lines(output) == wanted, at
         assert whole["cmp_report.csv"] == earlier["cmp_report.csv"] or report_lines(output) == wanted, at
         if "unlink" not in calls:
             assert not [path.name for path in output.iterdir() if path.name.endswith("-tmp")], at

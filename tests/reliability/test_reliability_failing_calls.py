@@ -69,7 +69,7 @@ def test_a_write_that_is_short_is_continued(failing_calls: Path, sides: Sides, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sticky", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOMEM, errno.EACCES, errno.ESTALE, errno.ENFILE], ids=errno.errorcode.get)
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOMEM, errno.EACCES], ids=errno.errorcode.get)
 @pytest.mark.parametrize("mapped", [False, True], ids=["read", "mapped"])
 def test_every_call_on_a_tensor_may_fail(failing_calls: Path, sides: Sides, tmp_path: Path, error: int, sticky: bool, mapped: bool) -> None:
     counts = reads(failing_calls, sides, tmp_path, READS, error, sticky, mapped, tries("CALLS", 200))
@@ -78,7 +78,7 @@ def test_every_call_on_a_tensor_may_fail(failing_calls: Path, sides: Sides, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sticky", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOMEM], ids=errno.errorcode.get)
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
 @pytest.mark.parametrize(
     "call", [*WRITES.split(), WRITES, *(pytest.param(call, marks=UNFINISHED) for call in ("close", "fstat", "unlink"))]
 )

@@ -1,0 +1,105 @@
+"""Ctrl-C once and twice, SIGTERM, SIGHUP and a reader that goes away, at instants chosen by chance: no process stays, no shared memory,
+no half report; and the same command, given again, ends as if nothing had been."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from reliability_runs import ROOT, Sides, compare, descendants, many_pairs, report_lines, shared_memory, survivors, tree_state, tries, words
+
+PAIRS = 1000
+# How each may end: as promised, or as it would have ended where the signal came too late.
+ENDS = {
+    "SIGINT": (130, 0),
+    "SIGINT twice": (130, 0),
+    "SIGTERM": (143, 0),
+    "SIGHUP": (-signal.SIGHUP, 0),
+    "SIGKILL": (-signal.SIGKILL, 0),
+    "closed pipe": (0,),
+}
+# Workers that were inside a kernel, or still being forked, when their parent was killed.
+PATIENCE_S = 5
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
+    return many_pairs(tmp_path_factory.mktemp("sides"), PAIRS, elements=250_000)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sides: Sides, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], float]:
+    """The report of an undisturbed run, and how many seconds it takes."""
+    output = tmp_path_factory.mktemp("undisturbed")
+    began = time.monotonic()
+    assert compare(sides, output, "-j2").returncode == 0
+    return report_lines(output), time.monotonic() - began
+
+
+def end_one(sides: Sides, output: Path, how: str, delay_s: float) -> tuple[int, bytes]:
+    process = subprocess.Popen(words(sides, output, "-j2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    below = set()
+    deadline = time.monotonic() + delay_s
+    if how == "closed pipe":
+        process.stdout.close()
+        process.stdout = None
+    while time.monotonic() < deadline and process.poll() is None:
+        below.update(descendants(process.pid))
+        time.sleep(0.01)
+    below.update(descendants(process.pid))
+    if how != "closed pipe":
+        number = signal.Signals[how.split()[0]]
+        process.send_signal(number)
+        if how.endswith("twice"):
+            time.sleep(0.05)
+            process.send_signal(number)
+    began = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    # Five seconds for what is in flight, and as many again for a machine that has other things to do.
+    assert how == "closed pipe" or time.monotonic() - began < 10, f"{how} after {delay_s:.3f} s"
+    assert survivors(sorted(below), PATIENCE_S) == [], f"{how} after {delay_s:.3f} s"
+    return process.returncode, said
+
+
+def at_a_random_instant(sides: Sides, undisturbed: tuple[list[bytes], float], base: Path, how: str, seed: int) -> int:
+    wanted, whole_s = undisturbed
+    output = base / f"{how}{seed}"
+    delay_s = random.Random(f"{how} {seed}").uniform(0.05, whole_s)
+    memory = shared_memory()
+    code, said = end_one(sides, output, how, delay_s)
+    context = f"{how}, seed {seed}, after {delay_s:.3f} s: {code} {said.decode()[-500:]}"
+    assert code in ENDS[how], context
+    assert b"Traceback" not in said and b"internal error" not in said and b"fastcmp/engine" not in said, context
+    if code in (130, 143):
+        assert said.splitlines()[-1] == {130: b"fastcmp: interrupted", 143: b"fastcmp: terminated"}[code], context
+    if (output / "cmp_report.csv").exists():
+        assert report_lines(output) == wanted, context
+    assert (code == 0) <= (output / "cmp_report.csv").exists(), context
+    assert shared_memory() == memory, context
+    again = compare(sides, output, "-j2")
+    assert (again.returncode, again.stderr) == (0, ""), context
+    assert report_lines(output) == wanted, context
+    assert {path.name for path in output.iterdir()} == {"cmp_report.csv", "cmp_report.arrow", "run.json"}, context
+    return code
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_whatever_ends_a_run_leaves_nothing_behind(sides: Sides, undisturbed: tuple[list[bytes], float], tmp_path: Path, how: str) -> None:
+    before = tree_state(*(side.parent for side in sides)) if how == "SIGKILL" else None
+    at_a_random_instant(sides, undisturbed, tmp_path, how, 0)
+    assert before is None or tree_state(*(side.parent for side in sides)) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ENDS)
+def test_whatever_ends_a_run_at_many_instants_leaves_nothing_behind(
+    sides: Sides, undisturbed: tuple[list[bytes], float], tmp_path: Path, how: str
+) -> None:
+    number = tries("SIGNALS", 15)
+    codes = [at_a_random_instant(sides, undisturbed, tmp_path, how, seed) for seed in range(1, number + 1)]
+    print(f"{how}: {number} runs, {number - codes.count(0)} of them ended by it")
