@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -168,8 +168,12 @@ def in_proc(place: Path) -> Path:
 
 @AS_ROOT
 @pytest.mark.parametrize("make", [unwritable, a_file, below_a_file, with_a_directory_in_it, a_dangling_link, without_room, in_proc])
-def test_an_output_that_cannot_be_used_is_refused_before_a_tensor_is_read(make, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_that_cannot_be_used_is_refused_before_a_tensor_is_read(
+    make: Callable[[Path], Path], sides: Sides, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """64 GB of zeros on each side would take many seconds; a refusal takes none of them."""
+    # What is imported must be there before: nobody may not read our interpreter.
+    assert main(["compare", *map(str, sides), "--executor", "serial", "-q", "-o", str(tmp_path / "first")]) == 0
     place = Path(tempfile.mkdtemp(prefix="fastcmp_test_"))
     try:
         place.chmod(0o755)
