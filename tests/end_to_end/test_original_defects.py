@@ -1,8 +1,17 @@
-"""Where the numbers are the original tool's, and where they differ on purpose because its were wrong."""
+"""Where the numbers are the original tool's, and where they differ on purpose because its were wrong; and what else it did wrong.
+
+D1 to D6, D17, D19 and D20 are defects of its dump side: tests/dump has a test with the number of each in its name.
+"""
 
 from __future__ import annotations
 
+import csv
+import json
 import math
+import os
+import re
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -48,13 +57,13 @@ def test_ordinary_tensors_have_the_numbers_of_the_original(seed):
         assert row[name] == pytest.approx(number, rel=2e-6), name
 
 
-def test_the_cosine_is_a_number_that_neither_overflows_nor_loses_its_digits():
+def test_D11_the_cosine_is_a_number_that_neither_overflows_nor_loses_its_digits():
     values = np.random.default_rng(1).standard_normal(5000)
     row = row_of(tensor("float32", values * 2e19), tensor("float32", values * 2e19))
     assert type(row["cosine_similarity"]) is float and row["cosine_similarity"] == 1.0
 
 
-def test_the_distance_is_the_square_root_unless_the_old_one_is_asked_for():
+def test_D12_the_distance_is_the_square_root_unless_the_old_one_is_asked_for():
     pair = tensor("float32", np.full(64, 2.0)), tensor("float32", np.full(64, 2.5))
     assert row_of(*pair)["relative_euclidean_distance"] == 0.25
     legacy = row_of(*pair, compat_euclid="legacy")
@@ -63,7 +72,7 @@ def test_the_distance_is_the_square_root_unless_the_old_one_is_asked_for():
     assert row_of(*close)["verdict"] == row_of(*close, compat_euclid="legacy")["verdict"] == "fail", "the limit is squared too"
 
 
-def test_an_error_where_golden_is_zero_is_exposed():
+def test_D13_an_error_where_golden_is_zero_is_exposed():
     golden, target = np.ones(1000), np.ones(1000)
     golden[500:], target[500:] = 0.0, 0.75
     row = row_of(tensor("float32", golden), tensor("float32", target))
@@ -74,7 +83,7 @@ def test_an_error_where_golden_is_zero_is_exposed():
     assert row["verdict"] == "fail"
 
 
-def test_a_golden_nan_is_no_zero_error():
+def test_D13_a_golden_nan_is_no_zero_error():
     golden, target = np.ones(10), np.full(10, 1.5)
     golden[3] = NAN
     row = row_of(tensor("float32", golden), tensor("float32", target))
@@ -82,19 +91,107 @@ def test_a_golden_nan_is_no_zero_error():
     assert row["golden_nan_count"] == row["nonfinite_mismatch_count"] == 1 and row["verdict"] == "fail"
 
 
-def test_a_golden_of_zeros_does_not_hide_its_target():
+def test_D13b_a_golden_of_zeros_does_not_hide_its_target():
     row = row_of(tensor("float32", np.zeros(10)), tensor("float32", np.full(10, 1e-9)))
     assert row["relative_euclidean_distance"] == math.inf and row["cosine_similarity"] == 0.0 and row["verdict"] == "fail"
 
 
 @pytest.mark.parametrize("base", [2**24, 2**53, 2**62, 2**63 - 2])
-def test_ids_that_differ_by_one_are_not_equal(base):
+def test_D14_ids_that_differ_by_one_are_not_equal(base):
     row = row_of(tensor("int64", np.array([7, base])), tensor("int64", np.array([7, base + 1])))
     assert row["mismatch_count"] == 1 and row["max_absolute_error"] == 1.0 and row["max_absolute_error_index"] == "(1,)"
     assert row["verdict"] == "fail"
 
 
-def test_an_empty_tensor_is_a_row_that_passes():
+def test_D15_an_empty_tensor_is_a_row_that_passes():
     row = row_of(tensor("float32", np.zeros((0, 4))), tensor("float32", np.zeros((0, 4))))
     assert (row["cmp_flag"], row["verdict"], row["element_count"], row["cmp_fail_reason"]) == (True, "pass", 0, "")
     assert row["golden_max_value"] is None and row["max_absolute_error_index"] is None
+
+
+def test_D13b_nan_and_inf_on_either_side_are_counted_and_the_rest_is_compared():
+    golden, target = np.arange(10.0), np.arange(10.0)
+    golden[2], target[5], target[7] = NAN, math.inf, 8.0
+    row = row_of(tensor("float32", golden), tensor("float32", target))
+    assert row["cmp_flag"] and row["cmp_fail_reason"] == ""
+    assert (row["golden_nan_count"], row["target_inf_count"], row["nonfinite_mismatch_count"]) == (1, 1, 2)
+    assert row["max_absolute_error"] == 1.0 and math.isfinite(row["cosine_similarity"])
+
+
+# --- whole reports -----------------------------------------------------------------------------------------------------------------------
+
+ONES = tensor("float32", np.ones((2, 3)))
+
+
+def report_of(root: Path, documents: tuple[Path, Path]) -> list[dict[str, str]]:
+    fastcmp.compare(*documents, options=CompareOptions(output=str(root / "report"), executor="serial"))
+    with open(root / "report" / "cmp_report.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"$Version=1.0\n$End=1\n", None])
+def test_D7_golden_may_be_bin_and_a_tensor_that_cannot_be_read_loses_no_other(tmp_path, damage):
+    documents = write_dumps(tmp_path, [(ONES, ONES)] * 6)
+    golden = sorted((tmp_path / "golden_tensor").glob("*.bin"))
+    assert len(golden) == 3, "every second golden is one"
+    golden[1].unlink() if damage is None else golden[1].write_bytes(damage)
+    rows = report_of(tmp_path, documents)
+    assert [row["cmp_flag"] for row in rows] == [str(row["data_id"] != golden[1].stem) for row in rows] and len(rows) == 6
+    assert [row["cmp_fail_reason"] != "" for row in rows] == [row["data_id"] == golden[1].stem for row in rows]
+
+
+def test_D8_an_id_of_one_side_alone_is_a_row(tmp_path):
+    documents = write_dumps(tmp_path, [(ONES, ONES)] * 3)
+    for document, name in zip(documents, ("only golden", "only acl"), strict=True):
+        metadata = json.loads(document.read_text())
+        document.write_text(json.dumps({**metadata, name: {"0": "./0.npy"}, "1": {"0": metadata["1"]["0"], name: "./1.bin"}}))
+    rows = {(row["data_id"], row["token_id"]): row["cmp_fail_reason"] for row in report_of(tmp_path, documents)}
+    alone = {key for key, reason in rows.items() if "[E_UNPAIRED]" in reason}
+    assert alone == {("only golden", "0"), ("only acl", "0"), ("1", "only golden"), ("1", "only acl")} and len(rows) == 7
+
+
+def test_D9_every_row_is_a_pair_and_has_its_metrics(tmp_path):
+    report_of(tmp_path, write_dumps(tmp_path, [(ONES, ONES)] * 3))
+    lines = (tmp_path / "report" / "cmp_report.csv").read_text().splitlines()
+    rows = list(csv.DictReader(lines))
+    assert len(lines) == 4 and [row["data_id"] for row in rows] == ["0", "1", "2"]
+    for row in rows:
+        assert (row["cmp_flag"], row["cosine_similarity"], row["max_relative_error"], row["golden_max_value"]) == ("True", "1", "0", "1")
+
+
+@pytest.mark.parametrize("task", ["4711_0", "4711", ""])
+def test_D10_a_task_of_the_old_tool_in_the_environment_switches_nothing_off(tmp_path, task):
+    program = "import numpy as np; from msquickcmp.pta_acl_cmp.compare import dump_data; dump_data('golden', 0, np.ones(2))"
+    environment = {**os.environ, "AIT_CMP_TASK_ID": task, "AIT_CMP_TASK_PID": task.partition("_")[0], "AIT_CMP_TASK": "1"}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=60)
+    (metadata,) = tmp_path.glob("*_cmp_dump_data/golden_tensor/metadata.json")
+    assert list(json.loads(metadata.read_text())) == ["0"]
+
+
+def test_D16_pairs_of_different_shapes_stay_in_the_report_one_behind_the_other(tmp_path):
+    other = tensor("float32", np.ones((2, 4)))
+    pairs = [(ONES, other)] * 4 + [(ONES, ONES)] + [(other, ONES)] * 2
+    rows = report_of(tmp_path, write_dumps(tmp_path, pairs))
+    assert [row["cmp_flag"] for row in rows] == ["False"] * 4 + ["True"] + ["False"] * 2
+    assert all(row["cmp_fail_reason"].startswith("data shape doesn't match.") for row in rows if row["cmp_flag"] == "False")
+
+
+def test_D18_comparing_removes_and_changes_nothing_of_the_dumps(tmp_path):
+    documents = write_dumps(tmp_path, [(ONES, ONES)] * 3)
+
+    def state():
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(tmp_path.glob("*_tensor/*"))}
+
+    before = state()
+    report_of(tmp_path, documents)
+    assert state() == before and len(before) == 8
+
+
+def test_every_defect_of_the_original_has_a_test_with_its_number():
+    names = [
+        name
+        for path in Path(__file__).parents[1].rglob("test_*.py")
+        for name in re.findall(r"^def test_((?:D[0-9]+b?_)+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    tested = {number for name in names for number in name.split("_") if number}
+    assert {f"D{number}" for number in range(1, 21)} | {"D13b"} == tested
