@@ -1,0 +1,49 @@
+"""A hundred thousand pairs and more: every one of them a row, in memory and descriptors that do not grow without bound."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from reliability_runs import PATIENCE_S, ROOT, many_pairs, report_lines, tries, words
+
+
+def run_and_weigh(root: Path, count: int) -> tuple[int, int, float]:
+    """Rows, the largest resident set of the main process in bytes, seconds; and the most descriptors that it had are within bounds."""
+    sides = many_pairs(root, count, elements=200)
+    began = time.monotonic()
+    process = subprocess.Popen(words(sides, root / "r", "-q", "-j2"), cwd=ROOT)
+    most = [0]
+
+    def watch() -> None:
+        while process.returncode is None:
+            try:
+                most[0] = max(most[0], len(os.listdir(f"/proc/{process.pid}/fd")))
+            except OSError:
+                return
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    watcher.join(PATIENCE_S)
+    assert process.returncode == 0
+    assert 0 < most[0] <= 64 + 8 * 2
+    return len(report_lines(root / "r")), usage.ru_maxrss * 1024, time.monotonic() - began
+
+
+@pytest.mark.slow
+def test_many_pairs_take_memory_in_proportion_and_few_descriptors(tmp_path: Path) -> None:
+    count = tries("PAIRS", 100_000)
+    (tmp_path / "half").mkdir()
+    (tmp_path / "whole").mkdir()
+    half_rows, half_bytes, _ = run_and_weigh(tmp_path / "half", count // 2)
+    rows, peak_bytes, seconds = run_and_weigh(tmp_path / "whole", count)
+    print(f"{count} pairs: {peak_bytes >> 20} MiB in the main process, {seconds:.1f} s; {count // 2}: {half_bytes >> 20} MiB")
+    assert (half_rows, rows) == (count // 2, count)
+    assert peak_bytes <= max(500 << 20, 1500 * count) and peak_bytes <= 2.2 * half_bytes
