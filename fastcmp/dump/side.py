@@ -59,11 +59,12 @@ class Side:
         self._written_prefix = f"./{directory.name}/{source_directory_name(data_src)}"
         self._descriptor = open_directory(source_directory_name(data_src), directory.descriptor)
         try:
-            self._journal, self._journal_size = _begin_journal(self._descriptor, header_line(header))
+            identity = _identity(self._descriptor)
+            self._journal, self._journal_size, journal_identity = _begin_journal(self._descriptor, header_line(header))
         except BaseException:
             os.close(self._descriptor)
             raise
-        self._identities = {descriptor: _identity(descriptor) for descriptor in (self._descriptor, self._journal)}
+        self._identities = {self._descriptor: identity, self._journal: journal_identity}
         self._metadata: dict[str, dict[str, str]] = {}
         self._dtypes: dict[str, dict[str, str]] = {}
         self._dtypes_written = self._dtypes_changed = False
@@ -209,19 +210,19 @@ class Side:
             raise OSError(errno.EBADF, "found another file behind the dump's descriptor; the program closed it")
 
 
-def _begin_journal(directory: int, header: bytes) -> tuple[int, int]:
-    """A new journal with its header: descriptor and size. Nothing stays where it fails, so that it can be tried again."""
+def _begin_journal(directory: int, header: bytes) -> tuple[int, int, tuple[int, int]]:
+    """A new journal with its header: descriptor, size and identity. Nothing stays where it fails, so that it can be tried again."""
     journal = os.open(JOURNAL_NAME, _CREATE | os.O_APPEND, 0o644, dir_fd=directory)
     try:
         size = os.write(journal, header)
         if size != len(header):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), JOURNAL_NAME)
+        return journal, size, _identity(journal)
     except BaseException:
         os.close(journal)
         with contextlib.suppress(OSError):
             os.unlink(JOURNAL_NAME, dir_fd=directory)
         raise
-    return journal, size
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 /* Loaded before the C library: system calls on chosen files fail, or do only a part of what was asked for.
  *
  * In this process, by ctypes:  fail_arm(calls, part, at, error, sticky), fail_seen().
- *   calls    names that are meant, of: open read pread write fsync close fstat stat mmap rename unlink ftruncate
+ *   calls    names that are meant, of: open read pread write fsync close fstat stat mmap mkdir rename unlink ftruncate
  *   part     part of the path of the files that are meant
  *   at       the call that fails, counted from 1; sticky: and all after it; 0: none, they are counted only
  *   error    an errno; 0: a read or write does half of what was asked for, at least one byte
@@ -48,20 +48,24 @@ void fail_arm(const char *calls, const char *part, long at, int error, int stick
 
 long fail_seen(void) { return atomic_load(&seen); }
 
+/* Both the name and the file or directory behind a descriptor count. */
 static int is_meant(int file, const char *name) {
     char link[64], path[PATH_MAX];
-    if (name == NULL) {
-        int error = errno;
-        snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-        ssize_t size = readlink(link, path, sizeof path - 1);
-        errno = error;
-        if (size < 0) {
-            return 0;
-        }
-        path[size] = '\0';
-        name = path;
+    if (name != NULL && strstr(name, wanted_part) != NULL) {
+        return 1;
     }
-    return strstr(name, wanted_part) != NULL;
+    if (file < 0) {
+        return 0;
+    }
+    int error = errno;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t size = readlink(link, path, sizeof path - 1);
+    errno = error;
+    if (size < 0) {
+        return 0;
+    }
+    path[size] = '\0';
+    return strstr(path, wanted_part) != NULL;
 }
 
 /* True if this call is to fail; errno is set then, unless it is to do a part only. */
@@ -112,7 +116,7 @@ OPEN(open64)
         va_start(arguments, flags);                                            \
         mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(arguments, mode_t) : 0; \
         va_end(arguments);                                                     \
-        return fails("open", -1, name) ? -1 : REAL(function)(directory, name, flags, mode); \
+        return fails("open", directory, name) ? -1 : REAL(function)(directory, name, flags, mode); \
     }
 OPENAT(openat)
 OPENAT(openat64)
@@ -153,6 +157,14 @@ ssize_t write(int file, const void *data, size_t size) {
     return REAL(write)(file, data, size);
 }
 
+ssize_t writev(int file, const struct iovec *parts, int count) {
+    if (fails("write", file, NULL)) {
+        struct iovec one = {parts[0].iov_base, HALF(parts[0].iov_len)};
+        return wanted_error != 0 ? -1 : REAL(writev)(file, &one, 1);
+    }
+    return REAL(writev)(file, parts, count);
+}
+
 int fsync(int file) { return fails("fsync", file, NULL) ? -1 : REAL(fsync)(file); }
 
 int close(int file) {
@@ -176,6 +188,13 @@ void *mmap64(void *at, size_t size, int protection, int flags, int file, off64_t
     return file >= 0 && fails("mmap", file, NULL) ? MAP_FAILED : REAL(mmap64)(at, size, protection, flags, file, offset);
 }
 
+int mkdir(const char *name, mode_t mode) { return fails("mkdir", -1, name) ? -1 : REAL(mkdir)(name, mode); }
+int mkdirat(int directory, const char *name, mode_t mode) {
+    return fails("mkdir", directory, name) ? -1 : REAL(mkdirat)(directory, name, mode);
+}
+int renameat(int from, const char *before, int to, const char *after) {
+    return fails("rename", to, after) ? -1 : REAL(renameat)(from, before, to, after);
+}
 int rename(const char *before, const char *after) { return fails("rename", -1, after) ? -1 : REAL(rename)(before, after); }
 int unlink(const char *name) { return fails("unlink", -1, name) ? -1 : REAL(unlink)(name); }
 int ftruncate(int file, off_t size) { return fails("ftruncate", file, NULL) ? -1 : REAL(ftruncate)(file, size); }

@@ -6,14 +6,19 @@ import contextlib
 import ctypes
 import errno
 import io
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from dump_reading import forget_session, metadata_of, side_of
 from reliability_runs import TENSORS, report_lines, tree_state
 
 from fastcmp.cli.main import main
+from fastcmp.dump import dump_counters, dump_data
+from fastcmp.dump_layout import read_journal
 from fastcmp.engine import executors
 
 _library = ctypes.CDLL(None)
@@ -108,4 +113,65 @@ def writes(golden: str, target: str, work: str, calls: str, error: int, sticky: 
         assert compare(golden, target, output) == (0, "") and report_lines(output) == wanted, at
         shutil.rmtree(output)
     assert tree_state(*inputs) == before
+    return dict(counts)
+
+
+def documents(golden: str, target: str, work: str, calls: str, error: int, sticky: bool) -> dict[str, int]:
+    """Calls on metadata.json fail. The run is refused in one line that names it, or is as if nothing had been."""
+    output = Path(work) / OUTPUT
+    assert compare(golden, target, output) == (0, "")
+    wanted = report_lines(output)
+    counts: Counter[str] = Counter()
+    for at in places(calls, "/metadata.json", golden, target, output, 200):
+        with failing(calls, "/metadata.json", at, error, sticky):
+            code, said = compare(golden, target, output)
+        counts["tried"] += 1
+        if code:
+            assert code == 2 and said.count("\n") == 1 and "internal error" not in said and "metadata.json" in said, (at, said)
+            assert not (output / "cmp_report.csv").exists()
+            counts["refused"] += 1
+        else:
+            assert said == "" and report_lines(output) == wanted, at
+        shutil.rmtree(output, ignore_errors=True)
+    return dict(counts)
+
+
+DUMPED = 6
+
+
+def dump_some() -> None:
+    for number in range(DUMPED):
+        dump_data("golden", number, np.full(50, number), token_id=number % 2)
+
+
+def dumps(work: str, calls: str, error: int, sticky: bool) -> dict[str, int]:
+    """Calls on files of a dump fail. `dump_data` never raises and counts what is lost; what it names is whole; and it recovers."""
+    counts: Counter[str] = Counter()
+    at = total = 0
+    while at <= total:
+        place = Path(work) / str(at)
+        place.mkdir()
+        os.chdir(place)
+        forget_session()
+        with failing(calls, "_cmp_dump_data", at, error, sticky):
+            dump_some()
+        total = failing.seen if at == 0 else total  # type: ignore[attr-defined]
+        numbers = dump_counters()
+        dump_data("golden", "after", np.full(50, 99))
+        lost = numbers["write_failed"]
+        assert numbers["saved"] + lost == DUMPED and lost <= (DUMPED if sticky else 1), (at, numbers)
+        side = side_of(place)
+        journal = read_journal(str(side / "journal.jsonl"))
+        assert journal.rejected_count == 0, at
+        entries = {entry.data_id: entry.path for entry in journal.entries}
+        assert len(entries) == numbers["saved"] + 1 and "after" in entries, (at, numbers, entries)
+        for data_id, path in entries.items():
+            assert set(np.load(place / path)) == {99 if data_id == "after" else int(data_id)}, at
+        forget_session()
+        with contextlib.suppress(FileNotFoundError):
+            assert set(metadata_of(side)) <= set(entries), at
+        shutil.rmtree(place)
+        counts["tried"] += at > 0
+        counts["lost"] += lost
+        at += 1
     return dict(counts)

@@ -129,7 +129,9 @@ def in_child(function: str, *arguments: object, preload: Path | None = None, tim
     """What ``module:function`` returns in a process of its own, which the library ``preload`` is loaded into."""
     module, name = function.split(":")
     code = f"import json, sys; from {module} import {name}; print(json.dumps({name}(*json.loads(sys.argv[1]))))"
-    environment = os.environ | {"PYTHONPATH": f"{HERE}:{ROOT}"} | ({"LD_PRELOAD": str(preload)} if preload else {})
+    environment = (
+        os.environ | {"PYTHONPATH": f"{HERE}:{ROOT}:{ROOT / 'tests' / 'dump'}"} | ({"LD_PRELOAD": str(preload)} if preload else {})
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps([str(one) if isinstance(one, Path) else one for one in arguments])],
         capture_output=True, text=True, timeout=timeout, check=False, env=environment,

@@ -67,6 +67,26 @@ def test_a_write_that_is_short_is_continued(failing_calls: Path, sides: Sides, t
     assert counts["tried"] >= 5 and "refused" not in counts
 
 
+@pytest.mark.parametrize("error", [errno.EIO, errno.EINTR, 0], ids=["failing", "interrupted", "short"])
+def test_a_metadata_json_that_cannot_be_read_is_one_line(failing_calls: Path, sides: Sides, tmp_path: Path, error: int) -> None:
+    calls = "open read" if error else "read"
+    counts = in_child("failing_loops:documents", *sides, tmp_path, calls, error, False, preload=failing_calls)
+    assert counts["tried"] >= 4 and counts.get("refused", 0) == (counts["tried"] if error == errno.EIO else 0)
+
+
+@pytest.mark.parametrize(
+    ("calls", "error", "sticky"),
+    [("open write mkdir rename close fstat", errno.EIO, False), ("open write mkdir rename", errno.ENOSPC, True), ("write", 0, False)],
+    ids=["once", "full from then on", "short"],
+)
+def test_a_dump_that_cannot_be_written_costs_its_tensor_and_recovers(
+    failing_calls: Path, tmp_path: Path, calls: str, error: int, sticky: bool
+) -> None:
+    counts = in_child("failing_loops:dumps", tmp_path, calls, error, sticky, preload=failing_calls)
+    # Of what is cut short a tensor is continued, but a line of the journal, which must be one write, is taken back with its tensor.
+    assert counts["tried"] >= 10 and (counts["lost"] <= 7 if error == 0 else counts["lost"] >= counts["tried"] // 3), counts
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sticky", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOMEM, errno.EACCES], ids=errno.errorcode.get)
@@ -84,3 +104,11 @@ def test_every_call_on_a_tensor_may_fail(failing_calls: Path, sides: Sides, tmp_
 )
 def test_every_call_on_the_report_may_fail(failing_calls: Path, sides: Sides, tmp_path: Path, call: str, error: int, sticky: bool) -> None:
     assert writes(failing_calls, sides, tmp_path, call, error, sticky, tries("CALLS", 200))["tried"] >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sticky", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EACCES, errno.ENOENT], ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", ["open", "write", "mkdir", "rename", "close", "fstat", "stat", "unlink"])
+def test_every_call_on_a_dump_may_fail(failing_calls: Path, tmp_path: Path, call: str, error: int, sticky: bool) -> None:
+    in_child("failing_loops:dumps", tmp_path, call, error, sticky, preload=failing_calls)
