@@ -44,7 +44,7 @@ def damage(path: Path, chance: random.Random) -> str:
     elif kind == "empty":
         content = bytearray()
     elif kind == "other file":
-        content = bytearray(chance.choice(sorted(path.parent.glob("1*.npy"))).read_bytes())
+        content = bytearray(chance.choice([one for one in sorted(path.parent.glob("1*.npy")) if one.is_file()]).read_bytes())
     elif kind == "text":
         content = bytearray(b"$Version=1.0\n\x00\xff garbage" * 50)
     else:
