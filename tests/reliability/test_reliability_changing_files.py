@@ -21,6 +21,7 @@ SHAPES = ((40, 50), (700, 400), (700, 400), (1200, 600))
 CODES = {"E_SHRUNK", "E_CHANGED", "E_TRUNCATED", "E_SIZE_SHORT", "E_EMPTY_FILE", "E_MISSING", "E_NPY_HEADER", "E_BAD_MAGIC", "E_SIZE_LONG"}
 # The kernel stamps a file with the time of its last tick, of 1 to 10 ms: two changes within one look like none.
 TICK_S = 0.015
+HEADER_BYTES = 128
 
 
 def version(shape: tuple[int, ...], number: int) -> np.ndarray:
@@ -67,7 +68,7 @@ class Changer(threading.Thread):
         path = self.folder / f"{number}.npy"
         kind = self.chance.choice(["cut", "empty", "grow", "replace", "replace", "replace", "remove"])
         shape = SHAPES[number % len(SHAPES)]
-        if kind == "grow" and (not path.exists() or path.stat().st_size < 4 * shape[0] * shape[1]):
+        if kind == "grow" and (not path.exists() or path.stat().st_size < HEADER_BYTES + 4 * shape[0] * shape[1]):
             kind = "replace"  # a cut file that grows again would be a mixture by itself
         if kind == "remove":
             path.unlink(missing_ok=True)
