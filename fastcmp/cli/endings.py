@@ -55,8 +55,9 @@ def run_guarded(command: Callable[[], int], *, program: str, debug: bool) -> int
 
 
 def final(code: int) -> int:
-    """The exit code of a process whose result is out: a late Ctrl-C cannot turn it into another any more."""
+    """The exit code of a process whose result is out: a late Ctrl-C or SIGTERM cannot turn it into another any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return code
 
 

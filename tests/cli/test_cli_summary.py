@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -280,6 +281,16 @@ class VanishedTerminal(io.StringIO):
 
     def write(self, text: str) -> int:
         raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_a_signal_after_the_result_is_out_changes_no_exit_code(code: int, number: int) -> None:
+    """While the interpreter takes itself down, which takes longer than one would think."""
+    program = (
+        f"import os, sys; from fastcmp.cli.endings import final; code = final({code}); os.kill(os.getpid(), {int(number)}); sys.exit(code)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == code
 
 
 def test_a_terminal_that_goes_away_does_not_take_the_comparison_along(monkeypatch: pytest.MonkeyPatch) -> None:
