@@ -36,3 +36,11 @@ def test_links_between_the_documents_lead_somewhere() -> None:
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "bench" / "README.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_every_test_that_the_documents_name_exists() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:tests|cpp/tests)/[\w/.]+)`", text))
+    assert len(named) > 20 and {path for path in named if not (ROOT / path).exists()} == set()
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "reliability").glob("*.py"))
+    assert set(re.findall(r"`TRY_(\w+)`", text)) == set(re.findall(r'\btries\("(\w+)"', sources))
