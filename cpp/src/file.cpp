@@ -152,7 +152,12 @@ File File::open(const std::string& path, const Roots& roots) {
     }
     const auto descriptor = roots.empty() ? retry([&] { return ::open(path.c_str(), kOpenFlags); }) : open_resolved(allowed);
     if (descriptor == -1) {
-        throw_open_error(errno, path);
+        const auto error = errno;
+        // Of a link that leads nowhere nothing is resolved, so that it is itself in the way.
+        if (error == ELOOP && !roots.empty() && ::stat(allowed.c_str(), &before) != 0 && errno == ENOENT) {
+            throw_missing(allowed);
+        }
+        throw_open_error(error, path);
     }
     File file{descriptor, {}};
     if (!roots.empty()) {

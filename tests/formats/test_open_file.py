@@ -97,11 +97,14 @@ def test_roots_confine_by_the_real_path(tmp_path: Path) -> None:
     (inside / "away.bin").symlink_to(outside / "t.bin")
     (inside / "folder").symlink_to(outside)
     (outside / "back.bin").symlink_to(inside / "t.bin")
+    (inside / "nowhere.bin").symlink_to("missing.bin")
+    (inside / "loop.bin").symlink_to("loop.bin")
     (tmp_path / "root").symlink_to(inside)
     for root in (inside, tmp_path / "root"):
         options = ScanOptions(roots=(str(root),))
         expected = {"t.bin": "ok", "good.bin": "ok", "away.bin": "E_LINK_OUTSIDE", "folder/t.bin": "E_LINK_OUTSIDE",
-                    "../in_not/t.bin": "E_PATH_OUTSIDE", "../in_not/back.bin": "ok", "missing.bin": "E_MISSING"}  # fmt: skip
+                    "../in_not/t.bin": "E_PATH_OUTSIDE", "../in_not/back.bin": "ok", "missing.bin": "E_MISSING",
+                    "nowhere.bin": "E_MISSING", "loop.bin": "E_LOOP"}  # fmt: skip
         assert {path: code_of(f"{inside}/{path}", options) for path in expected} == expected
     assert code_of("/etc/passwd", options) == "E_PATH_OUTSIDE"
     assert code_of("/etc/no such file.npy", options) == "E_PATH_OUTSIDE"

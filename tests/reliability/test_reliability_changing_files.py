@@ -131,7 +131,7 @@ def compare_while_they_change(tmp_path: Path, seconds: float, executor: str, see
     return found, runs, changes
 
 
-@pytest.mark.parametrize(("executor", "seconds"), [("serial", 2), ("threads", 1), ("local", 1.5)])
+@pytest.mark.parametrize(("executor", "seconds"), [("serial", 1.2), ("threads", 0.8), ("local", 1)])
 def test_a_file_that_changes_is_an_error_or_one_version(tmp_path: Path, executor: str, seconds: float) -> None:
     found, runs, changes = compare_while_they_change(tmp_path, seconds, executor, 1)
     assert changes > 20 and runs >= 1 and found["compared"] > 0 and len(found) > 1, found

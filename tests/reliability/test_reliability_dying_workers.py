@@ -135,7 +135,7 @@ def unpoisoned(poisoned: Sides, tmp_path_factory: pytest.TempPathFactory) -> tup
     ("number", "options", "code"),
     [
         (signal.SIGKILL, (), b"E_WORKER_DIED"),
-        (signal.SIGSEGV, (), b"E_WORKER_DIED"),
+        pytest.param(signal.SIGSEGV, (), b"E_WORKER_DIED", marks=pytest.mark.slow),
         (signal.SIGSTOP, ("--stall", "0.5"), b"E_TIMEOUT"),
     ],
 )

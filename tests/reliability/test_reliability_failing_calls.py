@@ -93,17 +93,20 @@ def test_a_dump_that_cannot_be_written_costs_its_tensor_and_recovers(
 @pytest.mark.parametrize("mapped", [False, True], ids=["read", "mapped"])
 def test_every_call_on_a_tensor_may_fail(failing_calls: Path, sides: Sides, tmp_path: Path, error: int, sticky: bool, mapped: bool) -> None:
     counts = reads(failing_calls, sides, tmp_path, READS, error, sticky, mapped, tries("CALLS", 200))
+    print(counts)
     assert counts["tried"] >= 30
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sticky", [False, True], ids=["once", "from then on"])
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
 @pytest.mark.parametrize(
     "call", [*WRITES.split(), WRITES, *(pytest.param(call, marks=UNFINISHED) for call in ("close", "fstat", "unlink"))]
 )
 def test_every_call_on_the_report_may_fail(failing_calls: Path, sides: Sides, tmp_path: Path, call: str, error: int, sticky: bool) -> None:
-    assert writes(failing_calls, sides, tmp_path, call, error, sticky, tries("CALLS", 200))["tried"] >= 1
+    counts = writes(failing_calls, sides, tmp_path, call, error, sticky, tries("CALLS", 200))
+    print(counts)
+    assert counts["tried"] >= 1
 
 
 @pytest.mark.slow
@@ -111,4 +114,4 @@ def test_every_call_on_the_report_may_fail(failing_calls: Path, sides: Sides, tm
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EACCES, errno.ENOENT], ids=errno.errorcode.get)
 @pytest.mark.parametrize("call", ["open", "write", "mkdir", "rename", "close", "fstat", "stat", "unlink"])
 def test_every_call_on_a_dump_may_fail(failing_calls: Path, tmp_path: Path, call: str, error: int, sticky: bool) -> None:
-    in_child("failing_loops:dumps", tmp_path, call, error, sticky, preload=failing_calls)
+    print(in_child("failing_loops:dumps", tmp_path, call, error, sticky, preload=failing_calls))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reliability_runs import Sides, in_child, many_pairs, report_lines, tree_state, tries, words, write_document
+from reliability_runs import Sides, in_child, many_pairs, report_lines, tree_state, tries, write_document
 
 from fastcmp.cli.main import main
 
@@ -83,8 +83,8 @@ def on_small_disks(sides: Sides, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_small_disk_is_one_line_and_room_heals_it(sides: Sides, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    codes = on_small_disks(sides, tmp_path, capsys, 60)
-    assert codes[2] >= 5 and codes[0] >= 3, codes
+    codes = on_small_disks(sides, tmp_path, capsys, 100)
+    assert codes[2] >= 3 and codes[0] >= 3, codes
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def limited_files(golden: str, target: str, work: str, step: int) -> dict[str, i
     return dict(codes)
 
 
-@pytest.mark.parametrize("step", [60, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [100, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_limit_on_files_leaves_the_earlier_report(sides: Sides, tmp_path: Path, step: int) -> None:
     codes = in_child("test_reliability_full_disk:limited_files", *sides, tmp_path, step)
     assert sum(codes.values()) == len(sizes(step)) and codes["2"] >= 2 and codes["0"] >= 3, codes
@@ -202,11 +202,3 @@ def test_an_output_that_cannot_be_used_is_refused_before_a_tensor_is_read(
     finally:
         subprocess.run(["umount", "--lazy", str(place / "out")], capture_output=True, timeout=30, check=False)
         shutil.rmtree(place)
-
-
-def test_a_report_on_a_full_device_is_one_line(sides: Sides, tmp_path: Path) -> None:
-    """Results on a standard output that has no room."""
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(words(sides, tmp_path / "r"), stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
-    assert done.returncode == 2 and "standard output: cannot be written" in done.stderr and "Traceback" not in done.stderr
-    assert len(report_lines(tmp_path / "r")) == PAIRS

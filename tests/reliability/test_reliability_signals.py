@@ -73,7 +73,8 @@ def at_a_random_instant(sides: Sides, undisturbed: tuple[list[bytes], float], ba
     memory = shared_memory()
     code, said = end_one(sides, output, how, delay_s)
     context = f"{how}, seed {seed}, after {delay_s:.3f} s: {code} {said.decode()[-500:]}"
-    assert code in ENDS[how], context
+    before_anything = code == -signal.Signals[how.split()[0]] and not said and not output.exists() if how.startswith("SIG") else False
+    assert code in ENDS[how] or before_anything, context
     assert b"Traceback" not in said and b"internal error" not in said and b"fastcmp/engine" not in said, context
     if code in (130, 143):
         assert said.splitlines()[-1] == {130: b"fastcmp: interrupted", 143: b"fastcmp: terminated"}[code], context
@@ -88,7 +89,7 @@ def at_a_random_instant(sides: Sides, undisturbed: tuple[list[bytes], float], ba
     return code
 
 
-@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("how", ["SIGINT twice", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_whatever_ends_a_run_leaves_nothing_behind(sides: Sides, undisturbed: tuple[list[bytes], float], tmp_path: Path, how: str) -> None:
     before = tree_state(*(side.parent for side in sides)) if how == "SIGKILL" else None
     at_a_random_instant(sides, undisturbed, tmp_path, how, 0)
