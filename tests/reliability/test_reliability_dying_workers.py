@@ -78,7 +78,7 @@ def assert_no_row_is_lost(code: int, deaths: int, said: str, output: Path, undis
 def test_workers_killed_at_random_lose_no_row(thousands: Sides, undisturbed: list[bytes], tmp_path: Path) -> None:
     before = shared_memory()
     code, kills, said = disturb(thousands, tmp_path, 1, signal.SIGKILL, (0.02, 0.1))
-    assert kills >= 3
+    assert kills >= 1
     assert_no_row_is_lost(code, kills, said, tmp_path, undisturbed)
     assert shared_memory() == before
 

@@ -16,7 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reliability_runs import Sides, in_child, many_pairs, report_lines, tree_state, tries, write_document
+from reliability_runs import (
+    ROOT,
+    Sides,
+    descendants,
+    in_child,
+    many_pairs,
+    report_lines,
+    survivors,
+    tree_state,
+    tries,
+    words,
+    write_document,
+)
 
 from fastcmp.cli.main import main
 
@@ -91,6 +103,20 @@ def test_a_small_disk_is_one_line_and_room_heals_it(sides: Sides, tmp_path: Path
 def test_a_disk_of_every_size_is_one_line_and_room_heals_it(sides: Sides, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     codes = on_small_disks(sides, tmp_path, capsys, tries("DISK_STEP_KIB", 4))
     assert sum(codes.values()) == len(sizes(tries("DISK_STEP_KIB", 4)))
+
+
+def test_workers_end_where_the_disk_is_full(sides: Sides, tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    with disk(place, 64 * KIB):
+        process = subprocess.Popen(words(sides, place / "report", "-q", "-j2"), stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        seen: set[int] = set()
+        while process.poll() is None:
+            seen.update(descendants(process.pid))
+            time.sleep(0.02)
+        assert process.stderr is not None
+        assert_refused_or_whole(process.returncode, process.stderr.read(), place / "report", [])
+        process.stderr.close()
+        assert process.returncode == 2 and len(seen) >= 2 and survivors(sorted(seen)) == []
 
 
 def limited_files(golden: str, target: str, work: str, step: int) -> dict[str, int]:
