@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -94,6 +95,31 @@ def test_workers_killed_at_random_again_and_again(thousands: Sides, undisturbed:
         rows += assert_no_row_is_lost(code, deaths, said, tmp_path / str(seed), undisturbed)
         kills += deaths
     print(f"{runs} runs of {PAIRS} pairs, {kills} workers killed, {rows} pairs hit twice")
+
+
+@pytest.mark.slow
+def test_the_process_that_forks_the_workers_may_die_with_all_of_them(thousands: Sides, undisturbed: list[bytes], tmp_path: Path) -> None:
+    rows = 0
+    runs = tries("KILLED_RUNS", 20) // 2
+    for seed in range(runs):
+        chance = random.Random(seed)
+        output = tmp_path / str(seed)
+        process = subprocess.Popen(words(thousands, output, "-q", "-j2"), stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        kills, seen = 0, set()
+        while process.poll() is None:
+            below = descendants(process.pid)
+            seen.update(below)
+            first = [pid for pid, parent in below.items() if parent == process.pid]
+            if len(below) > len(first) and kills < 3:  # as often as it is started anew, and one time less
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(first[0], signal.SIGKILL)
+                    kills += 1
+                time.sleep(chance.uniform(0.05, 0.4))
+            time.sleep(0.01)
+        said = process.communicate(timeout=10)[1]
+        assert kills and survivors(sorted(seen)) == []
+        rows += assert_no_row_is_lost(process.returncode, 2 * kills, said, output, undisturbed)
+    print(f"{runs} runs of {PAIRS} pairs, the first process killed up to 3 times in each, {rows} pairs hit twice")
 
 
 def test_a_stopped_worker_is_replaced_and_its_pairs_are_compared(thousands: Sides, undisturbed: list[bytes], tmp_path: Path) -> None:
