@@ -40,10 +40,15 @@ def odd_sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
 
 # id: options of the interpreter, variables, working directory, mask of new files, whether paths are given relative to that directory
 SURROUNDINGS = {
-    "plain C locale": ([], {"LC_ALL": "C", "PYTHONUTF8": "0", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "0"}, "/", 0o077, False),
-    "decimal comma": ([], {"LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de", "TZ": "America/St_Johns", "PYTHONHASHSEED": "77"}, None, 0o022, True),
-    "development mode": (["-X", "dev", "-W", "error"], {"PYTHONMALLOC": "debug", "COLUMNS": "20"}, "/tmp", 0o000, False),
-    "no home": (["-s"], {"HOME": "/nonexistent", "TMPDIR": "/tmp", "LC_ALL": "tr_TR.UTF-8"}, None, 0o027, True),
+    "plain C locale": (["-s"], {"LC_ALL": "C", "PYTHONUTF8": "0", "HOME": "/nonexistent", "PYTHONHASHSEED": "0"}, "/", 0o077, False),
+    "decimal comma": (
+        [],
+        {"LC_ALL": "de_DE.UTF-8", "LANGUAGE": "de", "TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "77"},
+        None,
+        0o027,
+        True,
+    ),
+    "development mode": (["-X", "dev", "-W", "error"], {"PYTHONMALLOC": "debug", "COLUMNS": "20", "LC_ALL": "tr_TR"}, "/tmp", 0o000, False),
 }
 
 
