@@ -58,6 +58,9 @@ def final(code: int) -> int:
     """The exit code of a process whose result is out: a late Ctrl-C or SIGTERM cannot turn it into another any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # `python -m` remembers a Ctrl-C that hit the exec of a text, as dataclasses and namedtuples do where they are defined, even where it
+    # was caught, and would end the process by that signal. The next exec makes it forget.
+    exec("")  # noqa: S102 - nothing is run
     return code
 
 

@@ -293,6 +293,18 @@ def test_a_signal_after_the_result_is_out_changes_no_exit_code(code: int, number
     assert subprocess.run([sys.executable, "-c", program], check=False, timeout=60).returncode == code
 
 
+def test_a_ctrl_c_that_hits_a_class_being_defined_ends_with_130(tmp_path: Path) -> None:
+    """`python -m` would end by the signal instead, though it was caught."""
+    (tmp_path / "program.py").write_text(
+        "import sys\nfrom fastcmp.cli.endings import final\ntry:\n    exec('raise KeyboardInterrupt')\nexcept KeyboardInterrupt:\n    pass\n"
+        "sys.exit(final(130) if sys.argv[1] == 'final' else 130)\n"
+    )
+    final, plain = (
+        subprocess.run([sys.executable, "-m", "program", word], cwd=tmp_path, check=False, timeout=60).returncode for word in ("final", "")
+    )
+    assert final == 130 and plain in (130, -signal.SIGINT), "a later Python may have nothing to forget"
+
+
 def test_a_terminal_that_goes_away_does_not_take_the_comparison_along(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", VanishedTerminal())
     shown = TerminalProgress("out")
