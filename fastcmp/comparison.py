@@ -134,7 +134,7 @@ class Comparison:
             csv_raw=self.options.csv_raw,
             parquet=self.options.parquet,
         )
-        with contextlib.suppress(FileNotFoundError):  # somebody tidied up; the report is complete without it
+        with contextlib.suppress(OSError):  # the report is complete with or without it
             os.unlink(journal_path)
         orders = [pair.execution_order for pair in self.pairs]
         first = find_first_divergence(table, orders)

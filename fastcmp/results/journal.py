@@ -105,7 +105,8 @@ class JournalWriter:
             return
         self._writer.close()
         self._flush(sync=True)
-        self._file.close()
+        with contextlib.suppress(OSError):  # all of it is on the disk
+            self._file.close()
 
     def _flush(self, sync: bool = False) -> None:
         try:

@@ -45,10 +45,11 @@ class OutputDirectory:
         """Give the lock back. Twice does no harm."""
         if self._lock_fd < 0:
             return
+        descriptor, self._lock_fd = self._lock_fd, -1
         with contextlib.suppress(OSError):
             os.unlink(self.join(_LOCK_NAME))
-        os.close(self._lock_fd)
-        self._lock_fd = -1
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
 
 
 def prepare(path: str) -> OutputDirectory:
@@ -95,13 +96,20 @@ def _lock(path: str) -> int:
         except OSError as error:
             os.close(fd)
             raise OutputError(f"{path}: cannot lock the output directory: {_why(error)}; choose another -o") from error
-        if _is_current(fd, name):
+        try:
+            is_current = _is_current(fd, name)
+        except OSError as error:
+            os.close(fd)
+            raise OutputError(f"{path}: cannot lock the output directory: {_why(error)}; choose another -o") from error
+        if is_current:
             break
         os.close(fd)  # its owner removed it between our open and our lock
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
         os.close(fd)
         raise OutputError(f"{path}: cannot write in the output directory: {_why(error)}; choose another -o") from error
     return fd
