@@ -9,7 +9,9 @@ import pytest
 from reliability_runs import Sides, in_child, tries
 
 READS = "open pread read fstat close mmap"
-WRITES = "open write fsync ftruncate rename close fstat unlink"
+WRITES = "open write fsync ftruncate rename"
+# Not among the others: where nothing can be removed any more, neither can what another failing call left half done.
+ENDS = "close fstat unlink"
 
 
 def reads(failing_calls: Path, sides: Sides, tmp_path: Path, *how: object) -> dict[str, int]:
@@ -58,6 +60,10 @@ def test_a_write_that_fails_leaves_the_old_report_or_the_new_one(
     assert counts["tried"] >= 20 and counts["refused"] >= counts["tried"] // 2
 
 
+def test_an_end_that_fails_is_told_in_a_line_or_not_at_all(failing_calls: Path, sides: Sides, tmp_path: Path) -> None:
+    assert all(writes(failing_calls, sides, tmp_path, call, errno.EIO, False, 30)["tried"] >= 1 for call in ENDS.split())
+
+
 def test_a_write_that_is_short_is_continued(failing_calls: Path, sides: Sides, tmp_path: Path) -> None:
     counts = writes(failing_calls, sides, tmp_path, "write", 0, False, 20)
     assert counts["tried"] >= 5 and "refused" not in counts
@@ -96,7 +102,7 @@ def test_every_call_on_a_tensor_may_fail(failing_calls: Path, sides: Sides, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("sticky", [False, True], ids=["once", "from then on"])
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
-@pytest.mark.parametrize("call", [*WRITES.split(), WRITES])
+@pytest.mark.parametrize("call", [*WRITES.split(), WRITES, *ENDS.split()])
 def test_every_call_on_the_report_may_fail(failing_calls: Path, sides: Sides, tmp_path: Path, call: str, error: int, sticky: bool) -> None:
     counts = writes(failing_calls, sides, tmp_path, call, error, sticky, tries("CALLS", 200))
     print(counts)
