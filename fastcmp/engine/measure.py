@@ -50,7 +50,8 @@ def _target_bytes(whole: Sequence[Pair], golden_bytes: Sequence[int]) -> list[in
         for position, (pair, golden) in enumerate(zip(whole, golden_bytes, strict=True))
         if not 0 < golden <= SMALL_BYTES or first.setdefault(pair.key.data_id, position) == position
     ]
-    found = dict(zip(asked, file_sizes([whole[position].target.path for position in asked]), strict=True))  # type: ignore[union-attr]
+    paths = [pair.target.path for pair in whole if pair.target is not None]
+    found = dict(zip(asked, file_sizes([paths[position] for position in asked]), strict=True))
     times = {data_id: min(found[position] / golden_bytes[position], WIDEST) or 1.0 for data_id, position in first.items()}
     return [
         found[position] if position in found else int(golden * times[pair.key.data_id])

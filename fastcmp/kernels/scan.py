@@ -10,7 +10,7 @@ from fastcmp.kernels.cache_dir import cache_lock, use_cache_dir
 
 use_cache_dir()
 
-from numba import njit  # noqa: E402
+from numba import njit  # noqa: E402 - the directory of its cache must be set before
 
 
 @njit(cache=True)

@@ -49,7 +49,7 @@ class StandIn:
         return self.receive()
 
 
-def compared(base: StandIn, head: StandIn) -> ab.Comparison:  # type: ignore[name-defined]
+def compared(base: StandIn, head: StandIn) -> ab.Comparison:
     return ab.compare_case("task", base, head, 0.5, 6)
 
 

@@ -71,7 +71,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """A kernel that does nothing, in the place of the real one: compiled at once, and told apart by numba just the same."""
 
     @njit
-    def fold_nothing(floats, counts, golden, target, tag, jobs, numbers, tables, scratch, index, rooms):  # type: ignore[no-untyped-def]
+    def fold_nothing(floats, counts, golden, target, tag, jobs, numbers, tables, scratch, index, rooms):
         counts[0, 0] = counts[0, 0]
 
     monkeypatch.setattr(fold, "fold_many", fold_nothing)
@@ -82,7 +82,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 
 def test_the_stand_in_is_compiled_as_often_as_the_kernel(tmp_path: Path, stand_in: object) -> None:
     compare_variants(tmp_path)
-    assert len(stand_in.signatures) == 1  # type: ignore[attr-defined]
+    assert len(stand_in.signatures) == 1
 
 
 def test_payloads_of_two_types_are_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in: object) -> None:
@@ -90,4 +90,4 @@ def test_payloads_of_two_types_are_caught(tmp_path: Path, monkeypatch: pytest.Mo
     original = fold._as_bytes
     monkeypatch.setattr(fold, "_as_bytes", lambda piece: original(piece).copy() if piece.size > 2**24 else original(piece))
     compare_variants(tmp_path)
-    assert len(stand_in.signatures) == 2  # type: ignore[attr-defined]
+    assert len(stand_in.signatures) == 2

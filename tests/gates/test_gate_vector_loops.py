@@ -77,14 +77,14 @@ def compiled_loop(kernel: CPUDispatcher, golden: str, target: str) -> assembly.L
 
 
 def over_both(kernel: CPUDispatcher) -> Callable[..., Any]:
-    def call(g, t, golden_tag, target_tag, n, *others):  # type: ignore[no-untyped-def]
+    def call(g, t, golden_tag, target_tag, n, *others):
         return kernel(pointer(g, golden_tag), pointer(t, target_tag), n, *others)
 
     return call
 
 
 def over_rooms(kernel: CPUDispatcher) -> Callable[..., Any]:
-    def call(g, t, golden_tag, target_tag, n, other):  # type: ignore[no-untyped-def]
+    def call(g, t, golden_tag, target_tag, n, other):
         rooms = np.empty((2, 64), np.float32)
         room = np.float32(0)
         return kernel(pointer(g, golden_tag), pointer(t, target_tag), n, other, pointer(rooms[0], room), pointer(rooms[1], room))
@@ -93,7 +93,7 @@ def over_rooms(kernel: CPUDispatcher) -> Callable[..., Any]:
 
 
 def over_one(kernel: CPUDispatcher) -> Callable[..., Any]:
-    def call(g, t, golden_tag, target_tag, n, *others):  # type: ignore[no-untyped-def]
+    def call(g, t, golden_tag, target_tag, n, *others):
         return kernel(pointer(g, golden_tag), n, *others)
 
     return call
@@ -137,7 +137,7 @@ def test_the_hot_loop_is_packed(kernel: CPUDispatcher, golden: str, target: str)
 @pytest.mark.parametrize("stored", [np.uint16(0), np.int16(0)], ids=["float16", "bfloat16"])
 @pytest.mark.parametrize("wide", [np.float32(0), np.float64(0)], ids=["float32", "float64"])
 def test_16_bit_floats_are_widened_by_whole_registers(stored: Any, wide: Any) -> None:
-    def widen(room, raw, room_tag, raw_tag, n):  # type: ignore[no-untyped-def]
+    def widen(room, raw, room_tag, raw_tag, n):
         widen_floats(pointer(room, room_tag), pointer(raw, raw_tag), n)
 
     loop = loop_of(widen, wide, stored)
@@ -147,7 +147,7 @@ def test_16_bit_floats_are_widened_by_whole_registers(stored: Any, wide: Any) ->
 @on_vector_cpu
 @pytest.mark.parametrize("stored", [np.int16(0), np.uint16(0), np.int32(0), np.uint32(0)], ids=lambda stored: stored.dtype.name)
 def test_integers_are_widened_by_whole_registers(stored: Any) -> None:
-    def widen(room, raw, room_tag, raw_tag, n):  # type: ignore[no-untyped-def]
+    def widen(room, raw, room_tag, raw_tag, n):
         widen_integers(pointer(room, room_tag), pointer(raw, raw_tag), 0.5, n)
 
     assert not complaints(loop_of(widen, np.float64(0), stored), False)
@@ -155,7 +155,7 @@ def test_integers_are_widened_by_whole_registers(stored: Any) -> None:
 
 @on_vector_cpu
 def test_equal_bytes_are_compared_by_whole_registers() -> None:
-    def same(g, t, golden_tag, target_tag, n):  # type: ignore[no-untyped-def]
+    def same(g, t, golden_tag, target_tag, n):
         return same_words(pointer(g, golden_tag), pointer(t, target_tag), n)
 
     loop = loop_of(same, np.uint64(0), np.uint64(0))
@@ -172,7 +172,7 @@ def loop_of(call: Callable[..., Any], first: Any, second: Any) -> assembly.Loop:
 
 
 @njit(error_model="numpy", fastmath=blocks.FAST)
-def scalar_by_max(g, t, n):  # type: ignore[no-untyped-def]
+def scalar_by_max(g, t, n):
     largest = total = 0.0
     for i in range(n):
         difference = abs(np.float64(load_value(t, i)) - np.float64(load_value(g, i)))
@@ -182,7 +182,7 @@ def scalar_by_max(g, t, n):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy", fastmath=False)
-def scalar_by_strict_sums(g, t, n):  # type: ignore[no-untyped-def]
+def scalar_by_strict_sums(g, t, n):
     total = 0.0
     for i in range(n):
         total += np.float64(load_value(t, i)) * np.float64(load_value(g, i))
@@ -190,7 +190,7 @@ def scalar_by_strict_sums(g, t, n):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="python", fastmath=blocks.FAST)
-def scalar_by_checked_division(g, t, n):  # type: ignore[no-untyped-def]
+def scalar_by_checked_division(g, t, n):
     total = 0.0
     for i in range(n):
         total += np.float64(load_value(t, i)) / np.float64(load_value(g, i))
@@ -198,7 +198,7 @@ def scalar_by_checked_division(g, t, n):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy", fastmath=blocks.FAST)
-def scalar_by_early_end(g, t, n):  # type: ignore[no-untyped-def]
+def scalar_by_early_end(g, t, n):
     total = 0.0
     for i in range(n):
         if load_value(t, i) > load_value(g, i):
@@ -208,7 +208,7 @@ def scalar_by_early_end(g, t, n):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy", fastmath=blocks.FAST)
-def scalar_by_library_call(g, t, n):  # type: ignore[no-untyped-def]
+def scalar_by_library_call(g, t, n):
     total = 0.0
     for i in range(n):
         total += np.exp(np.float64(load_value(t, i)) - np.float64(load_value(g, i)))
@@ -216,7 +216,7 @@ def scalar_by_library_call(g, t, n):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy", fastmath=blocks.FAST)
-def packed_by_larger(g, t, n):  # type: ignore[no-untyped-def]
+def packed_by_larger(g, t, n):
     largest = total = 0.0
     for i in range(n):
         difference = abs(np.float64(load_value(t, i)) - np.float64(load_value(g, i)))
