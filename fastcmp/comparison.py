@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
@@ -21,9 +21,10 @@ from fastcmp.outcome import TaskResult
 from fastcmp.pairing import Pair
 from fastcmp.progress import Progress
 from fastcmp.results.findings import BlindSpots, Finding, find_blind_spots, find_first_divergence, find_worst
-from fastcmp.results.journal import JOURNAL_NAME, JournalWriter, fingerprint
+from fastcmp.results.journal import JournalWriter, journal_paths, next_journal_path
 from fastcmp.results.output_dir import OutputDirectory
 from fastcmp.results.report_files import report_table, run_facts, write_report
+from fastcmp.results.resume import Recovered, deciding_facts, named_as, recover
 from fastcmp.results.schema import ROW_COLUMN
 from fastcmp.results.table import compared_positions, record_batch, unpaired_result
 from fastcmp.results.totals import Totals, count
@@ -112,21 +113,25 @@ class Comparison:
         self.waiting_rows = 0
         self.wrote_at = time.monotonic()
         self.bytes_compared = 0
-        self.rows_done = self.failed = 0
+        self.rows_done = self.failed = self.kept = 0
         self.worst: tuple[float, str] = (0.0, "")
 
     def run(self, executor: Executor, on_plan: Callable[[], None] | None = None) -> Result:
         """Do it all: tasks to ``executor``, rows to the journal, the report at the end; ``on_plan`` is called before the first task."""
         started = time.perf_counter()
-        journal_path = self.output.join(JOURNAL_NAME)
-        with JournalWriter(journal_path, fingerprint(self._identity())) as journal:
-            self.journal = journal
-            with contextlib.ExitStack() as stack:
-                stack.callback(self.progress.stop)  # also where the disk is full: a bar that stays hides the cursor
-                stack.callback(self._write)
-                self._compare(executor, on_plan)
+        facts = deciding_facts(self.dumps[0].path, self.dumps[1].path, self.options)
+        if self.options.fresh:
+            self._remove_journals()
+        self._go_on_from(recover(self.output.path, facts, self.pairs, self.rules))
+        try:
+            self._compare_rest(facts, executor, on_plan)
+        except BaseException:
+            self._say_what_is_kept()
+            raise
         table = report_table(self.batches, len(self.pairs))
-        totals = count(table, self.bytes_compared, time.perf_counter() - started)
+        totals = count(
+            table, self.bytes_compared, time.perf_counter() - started, resumed=len(self.recovered.rows), resumed_bytes=self.recovered.bytes
+        )
         write_report(
             self.output,
             table,
@@ -134,24 +139,51 @@ class Comparison:
             csv_raw=self.options.csv_raw,
             parquet=self.options.parquet,
         )
-        with contextlib.suppress(OSError):  # the report is complete with or without it
-            os.unlink(journal_path)
+        self._remove_journals()
         orders = [pair.execution_order for pair in self.pairs]
         first = find_first_divergence(table, orders)
         blind_spots = find_blind_spots(table, orders, first)
         return Result(table, totals, first, blind_spots, self.dumps[0].kind != "directory", self.options.output, self._warnings())
+
+    def _go_on_from(self, recovered: Recovered) -> None:
+        self.recovered = recovered
+        self.batches += recovered.batches
+        self.bytes_compared += recovered.bytes
+        self.rows_done += len(recovered.rows)
+        for batch in recovered.batches:
+            self._note_worst(batch)
+
+    def _compare_rest(self, facts: dict[str, Any], executor: Executor, on_plan: Callable[[], None] | None) -> None:
+        with JournalWriter(next_journal_path(self.output.path), facts) as self.journal, contextlib.ExitStack() as stack:
+            stack.callback(self.progress.stop)  # also where the disk is full: a bar that stays hides the cursor
+            stack.callback(self._write)
+            self._compare(executor, on_plan)
+
+    def _remove_journals(self) -> None:
+        for path in journal_paths(self.output.path):
+            with contextlib.suppress(OSError):  # the report is complete with or without it
+                os.unlink(path)
+
+    def _say_what_is_kept(self) -> None:
+        """After a run that ended early: how much of it the next one need not do again."""
+        kept = len(self.recovered.rows) + self.kept
+        if kept:
+            self.progress.note(f"{kept} of {len(self.pairs)} rows are kept; the same command goes on from there")
 
     def _compare(self, executor: Executor, on_plan: Callable[[], None] | None) -> None:
         def started(total_bytes: int) -> None:
             if on_plan is not None:
                 on_plan()
             self.progress.start(total_bytes, len(self.pairs))
+            for remark in self.recovered.remarks:
+                self.progress.note(remark)
 
         alone = [pair for pair in self.pairs if pair.golden is None or pair.target is None]
         if alone:
             self._take(unpaired_result(alone, task=-1))
+        done = self.recovered.rows
         compare_pairs(
-            self.pairs,
+            [pair for pair in self.pairs if pair.row not in done] if done else self.pairs,
             self.options,
             executor,
             on_plan=started,
@@ -179,7 +211,8 @@ class Comparison:
         result = join_results(self.waiting)
         self.waiting, self.waiting_rows = [], 0
         batch = record_batch(result, self.pairs, self._metrics(result), self.rules)
-        self.journal.append(result.task, batch)
+        self.journal.append(result.task, batch, result.inputs, [named_as(self.pairs[row]) for row in result.rows])
+        self.kept += batch.column("cmp_flag").true_count
         self.batches.append(batch)
         self.bytes_compared += result.bytes_compared
         self.rows_done += len(result.rows)
@@ -212,15 +245,6 @@ class Comparison:
             key = self.pairs[row].key
             token = f" at token {key.token_id}" if key.token_id else ""
             self.worst = distance, f"{key.data_id}{token}: {distance:.3g}"
-
-    def _identity(self) -> dict[str, Any]:
-        """What must be unchanged for a journal to belong to this run."""
-        return {
-            "golden": os.path.realpath(self.dumps[0].path),
-            "target": os.path.realpath(self.dumps[1].path),
-            "pairs": len(self.pairs),
-            "options": asdict(self.options),
-        }
 
     def _warnings(self) -> tuple[str, ...]:
         return (*self.dumps[0].warnings, *self.dumps[1].warnings)

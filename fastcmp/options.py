@@ -73,6 +73,8 @@ class CompareOptions:
     csv_raw : bool
         Text cells are not made harmless to spreadsheets.
     parquet : bool
+    fresh : bool
+        Take nothing from an earlier run that did not come to its end.
     """
 
     output: str = "./fastcmp_report"
@@ -89,6 +91,7 @@ class CompareOptions:
     stall_s: float = 120.0
     csv_raw: bool = False
     parquet: bool = False
+    fresh: bool = False
     scan: ScanOptions = field(default_factory=ScanOptions)
 
     def __post_init__(self) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+
+from fastcmp.formats.tensor_info import FileIdentity
 
 
 @dataclass(slots=True)
@@ -25,6 +27,20 @@ class TensorFacts:
     def __reduce__(self) -> tuple[type[TensorFacts], tuple[str, tuple[int, ...] | None, int, int, dict[str, float] | None]]:
         # By constructor: half the cost of the state that a slotted dataclass pickles by default.
         return TensorFacts, (self.dtype, self.shape, self.nbytes, self.format_code, self.statistics)
+
+
+INPUT_WORDS: Final = 6
+NOTHING_READ: Final = (0,) * INPUT_WORDS
+
+InputRecord = tuple[int, int, int, int, int, int]
+
+
+def input_record(golden: FileIdentity, target: FileIdentity) -> InputRecord:
+    """Inode, size and mtime_ns of golden's and of target's file: while they stay, a result stays.
+
+    Without the device, whose number may be another one after the next mount.
+    """
+    return golden.inode, golden.size, golden.mtime_ns, target.inode, target.size, target.mtime_ns
 
 
 _Kinds = tuple[list[TensorFacts], list[int]]
@@ -51,6 +67,8 @@ class TaskResult:
         One entry per *compared* whole pair, in order; for an item that is a range of pieces, one entry per piece.
     sums_counts : list of int
         How many entries of ``sums`` belong to each item (0 for an error row).
+    inputs : ndarray of int64, shape (items, 6), or None
+        Which files each item was read from, see `input_record`; None where there was nothing to read.
     bytes_compared : int
         Payload bytes of both sides.
     busy_s : float
@@ -66,6 +84,7 @@ class TaskResult:
     notes: list[tuple[str, ...]] = field(default_factory=list)
     sums: np.ndarray | None = None
     sums_counts: list[int] = field(default_factory=list)
+    inputs: np.ndarray | None = None
     bytes_compared: int = 0
     busy_s: float = 0.0
 

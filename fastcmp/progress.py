@@ -14,6 +14,9 @@ class Progress(Protocol):
     def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
         """So much is done; ``failed`` pairs did not pass, ``worst`` says which is worst so far ("" while none is)."""
 
+    def note(self, remark: str) -> None:
+        """Something that a user should know about this run, in a sentence."""
+
     def stop(self) -> None:
         """The run ended, whichever way."""
 
@@ -25,6 +28,9 @@ class Silent:
         """Do nothing."""
 
     def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
+        """Do nothing."""
+
+    def note(self, remark: str) -> None:
         """Do nothing."""
 
     def stop(self) -> None:

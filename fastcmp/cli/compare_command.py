@@ -48,6 +48,7 @@ def compare(
     stall: float = 120.0,
     csv_raw: Annotated[bool, _Flag] = False,
     parquet: Annotated[bool, _Flag] = False,
+    fresh: Annotated[bool, _Flag] = False,
     json: Annotated[bool, _Flag] = False,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
 ) -> int:
@@ -95,6 +96,8 @@ def compare(
         Leave cells that a spreadsheet would run as a formula as they are.
     parquet
         Write cmp_report.parquet too.
+    fresh
+        Start over, even where an earlier run was ended and could be gone on with.
     json
         One JSON object on stdout instead of the summary.
     quiet
@@ -103,7 +106,7 @@ def compare(
     options = CompareOptions(
         output=output, thresholds=threshold, include=include, exclude=exclude, allow_unpaired=allow_unpaired, kl=kl,
         relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale, workers=jobs, executor=executor, stall_s=stall,
-        csv_raw=csv_raw, parquet=parquet, scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
+        csv_raw=csv_raw, parquet=parquet, fresh=fresh, scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
     )  # fmt: skip
     result = run_comparison(golden, target, options, silent=quiet)
     if not quiet:

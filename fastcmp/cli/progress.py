@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, TextIO
 
 from fastcmp.cli.endings import close_quietly
-from fastcmp.cli.shown import bytes_text, counted, grouped, seconds_text, shortened, throughput_text, visible
+from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, seconds_text, shortened, throughput_text, visible
 from fastcmp.kernels.making import has_kernels
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ class PlainProgress:
         if worst:
             line += f", worst {shortened(worst, 100)}"
         self._print(line)
+
+    def note(self, remark: str) -> None:
+        """Say it."""
+        self._print(one_line(remark))
 
     def stop(self) -> None:
         """Nothing is left to put away."""
@@ -129,6 +133,14 @@ class TerminalProgress:
             state += f", worst {shortened(worst, 60)}"
         amount = f"{bytes_text(bytes_done)} {throughput_text(bytes_done, elapsed_s)}"
         self._bars.update(self._bars.task_ids[0], completed=bytes_done, amount=amount, state=state)
+
+    def note(self, remark: str) -> None:
+        """Say it, above the bar while there is one."""
+        from rich.console import Console
+
+        console = self._bars.console if self._bars is not None else Console(stderr=True, highlight=False, markup=False, emoji=False)
+        with contextlib.suppress(OSError):
+            console.print(one_line(remark), soft_wrap=True)
 
     def stop(self) -> None:
         """Take the bar away; the summary says it all."""

@@ -65,9 +65,14 @@ def summary_lines(result: Result) -> list[Line]:
 
 
 def _what_was_done(totals: Totals) -> str:
-    rate = throughput_text(totals.bytes, totals.elapsed_s)
-    done = f"{counted(totals.pairs, 'pair')}, {bytes_text(totals.bytes)} in {seconds_text(totals.elapsed_s)}"
-    return f"{done} ({rate})" if rate else done
+    new_bytes = totals.bytes - totals.resumed_bytes
+    rate = throughput_text(new_bytes, totals.elapsed_s)
+    work = f"{bytes_text(new_bytes)} in {seconds_text(totals.elapsed_s)}{f' ({rate})' if rate else ''}"
+    if not totals.resumed:
+        return f"{counted(totals.pairs, 'pair')}, {work}"
+    return (
+        f"{counted(totals.pairs, 'pair')}, {bytes_text(totals.bytes)}; {grouped(totals.resumed)} pairs by an earlier run, the rest, {work}"
+    )
 
 
 def _blind_lines(result: Result) -> list[Line]:

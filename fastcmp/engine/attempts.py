@@ -15,7 +15,7 @@ from fastcmp.engine.item_errors import ItemError
 from fastcmp.engine.pieces import stack
 from fastcmp.errors import WorkerDied
 from fastcmp.kernels.sums import SUMS_DTYPE
-from fastcmp.outcome import TaskResult, TensorFacts
+from fastcmp.outcome import INPUT_WORDS, NOTHING_READ, InputRecord, TaskResult, TensorFacts
 from fastcmp.plan import Task, WorkItem
 
 
@@ -102,11 +102,14 @@ def _in_order(task: Task, parts: Sequence[TaskResult]) -> TaskResult:
         busy_s=sum(part.busy_s for part in parts),
     )
     records: list[np.ndarray] = []
+    inputs: list[np.ndarray | InputRecord] = []
     for item in task.items:
         part, position, at = entries[item.row]
         for name in ("rows", "golden", "target", "error_codes", "error_sides", "error_details", "notes", "sums_counts"):
             getattr(whole, name).append(getattr(part, name)[position])
         if part.sums is not None:
             records.append(part.sums[at : at + part.sums_counts[position]])
+        inputs.append(NOTHING_READ if part.inputs is None else part.inputs[position])
     whole.sums = stack(records)
+    whole.inputs = np.array(inputs, np.int64).reshape(-1, INPUT_WORDS)
     return whole

@@ -24,7 +24,7 @@ from fastcmp.formats.payload import Payload, open_payload
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.kernels import fold
 from fastcmp.options import FormatPolicy, ScanOptions
-from fastcmp.outcome import TaskResult, TensorFacts
+from fastcmp.outcome import INPUT_WORDS, NOTHING_READ, InputRecord, TaskResult, TensorFacts, input_record
 from fastcmp.plan import Task, WorkItem
 
 
@@ -92,6 +92,7 @@ def run_task(task: Task, *, mapped: bool = True, beacon: Beacon | None = None) -
     for entry in entries:
         _append(entry, result)
     result.sums = stack([record for entry in entries for record in entry.sums])
+    result.inputs = np.array([_input_record(entry) for entry in entries], np.int64).reshape(-1, INPUT_WORDS)
     result.busy_s = time.perf_counter() - began
     return result
 
@@ -183,6 +184,13 @@ def _append(entry: _Entry, result: TaskResult) -> None:
     result.error_details.append(failure.detail if failure else "")
     result.notes.append(entry.notes)
     result.sums_counts.append(len(entry.sums))
+
+
+def _input_record(entry: _Entry) -> InputRecord:
+    golden, target = entry.golden, entry.target
+    if entry.failure is not None or isinstance(golden, Exception) or isinstance(target, Exception):
+        return NOTHING_READ
+    return input_record(golden.identity, target.identity)
 
 
 def _facts(info: TensorInfo | Exception, true_dtype: str) -> TensorFacts:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastcmp.engine.pieces import merge_pieces, stack
 from fastcmp.kernels.sums import SUMS_DTYPE
-from fastcmp.outcome import TaskResult
+from fastcmp.outcome import INPUT_WORDS, TaskResult
 from fastcmp.plan import Plan, Task
 
 # The lists of a `TaskResult`, one entry per item.
@@ -82,8 +82,13 @@ def join_results(results: Sequence[TaskResult]) -> TaskResult:
             getattr(joined, name).extend(getattr(result, name))
         joined.bytes_compared += result.bytes_compared
         joined.busy_s += result.busy_s
+    joined.inputs = np.concatenate([_inputs(result) for result in results])
     joined.sums = stack([result.sums for result in results if result.sums is not None])
     return joined
+
+
+def _inputs(result: TaskResult) -> np.ndarray:
+    return np.zeros((len(result.rows), INPUT_WORDS), np.int64) if result.inputs is None else result.inputs
 
 
 def join_ranges(parts: list[TaskResult]) -> TaskResult:
@@ -106,6 +111,7 @@ def join_ranges(parts: list[TaskResult]) -> TaskResult:
         return whole
     records = [part.sums[i : i + 1] for part in parts if part.sums is not None for i in range(len(part.sums))]
     whole.sums, whole.sums_counts = merge_pieces(records), [1]
+    whole.inputs = first.inputs  # every range was read from the same two files, or has an error
     whole.bytes_compared = sum(part.bytes_compared for part in parts)
     return whole
 

@@ -2,6 +2,8 @@
 
 An Arrow IPC *stream* (an IPC file cut anywhere yields nothing), with a CRC-32 per batch because Arrow notices few of the bits that flip on
 a disk. What is read back is treated as foreign: schema equality, no extension types, checksum, full validation, in that order.
+
+Every run writes a journal of its own, ``journal-NNN.arrows`` with the next free number; one that goes on where another stopped reads that one's.
 """
 
 from __future__ import annotations
@@ -9,43 +11,85 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import mmap
 import os
+import re
+import stat
 import struct
 import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from types import TracebackType
 from typing import Any, BinaryIO, Final
 
+import numpy as np
 import pyarrow as pa
 
 from fastcmp.errors import OutputError
+from fastcmp.outcome import INPUT_WORDS
 from fastcmp.results.output_dir import create, write_error
 from fastcmp.results.schema import arrow_schema
+from fastcmp.results.text import string_array
 
-JOURNAL_NAME: Final = "journal-000.arrows"
-_VERSION: Final = b"1"
+_VERSION: Final = b"2"
 _VERSION_KEY: Final = b"fastcmp.journal"
-_FINGERPRINT_KEY: Final = b"fastcmp.fingerprint"
+_FACTS_KEY: Final = b"fastcmp.run"
+_NAME: Final = re.compile(r"journal-([0-9]{3,9})\.arrows")
 
 # A killed process loses nothing of what was written; only a power cut loses what was not synced.
 _SYNC_EVERY_S: Final = 5.0
 
+_INPUT_BYTES: Final = 8 * INPUT_WORDS
+_ADVICE: Final = "start over without it (--fresh)"
+
+
+def _schema(metadata: Mapping[bytes, bytes] | None = None) -> pa.Schema:
+    """The report's columns, the row number, and what the row was made from."""
+    return (
+        arrow_schema(with_row=True)
+        .append(pa.field("inputs", pa.binary(_INPUT_BYTES)))
+        .append(pa.field("named_as", pa.string()))
+        .with_metadata(dict(metadata or {}))
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One whole, valid batch of a journal."""
+    """One whole, valid batch of a journal.
+
+    Attributes
+    ----------
+    task : int
+    batch : pyarrow.RecordBatch
+        In the report's schema with the ``row`` column.
+    inputs : ndarray of int64, shape (rows, 6)
+        See `fastcmp.outcome.input_record`; zeros where nothing was compared.
+    named_as : list of str
+        What the dumps said about each pair that no other column holds.
+    """
 
     task: int
     batch: pa.RecordBatch
+    inputs: np.ndarray
+    named_as: list[str]
 
 
-def fingerprint(facts: Mapping[str, Any]) -> str:
-    """A digest of inputs and options: another one means that a journal belongs to another run. ``facts`` is plain JSON data."""
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=list)
-    return sha256(text.encode("ascii")).hexdigest()
+def journal_paths(directory: str) -> list[str]:
+    """The journals in an output directory, the oldest first; links and whatever else is no regular file are left out."""
+    found = []
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            match = _NAME.fullmatch(entry.name)
+            if match and entry.is_file(follow_symlinks=False):
+                found.append((int(match[1]), entry.path))
+    return [path for _, path in sorted(found)]
+
+
+def next_journal_path(directory: str) -> str:
+    """Where the next run writes: behind the last number that is taken, by whatever it is."""
+    numbers = [int(match[1]) for match in map(_NAME.fullmatch, os.listdir(directory)) if match]
+    return os.path.join(directory, f"journal-{max(numbers, default=-1) + 1:03d}.arrows")
 
 
 def _checksum(batch: pa.RecordBatch, task: int, run: bytes) -> int:
@@ -60,8 +104,8 @@ class JournalWriter:
     ----------
     path : str
         Replaced if it exists.
-    run_fingerprint : str
-        See `fingerprint`.
+    facts : mapping
+        What decides the numbers of this run; plain JSON data. A run with other facts takes nothing from this journal.
 
     Raises
     ------
@@ -69,19 +113,19 @@ class JournalWriter:
         From every method, if the disk is full or fails; names the path and the bytes that are safely in it.
     """
 
-    def __init__(self, path: str, run_fingerprint: str) -> None:
+    def __init__(self, path: str, facts: Mapping[str, Any]) -> None:
         self.path = path
         self.safe_bytes = 0
-        self._run = run_fingerprint.encode("ascii")
+        self.rows = 0
+        self._run = json.dumps(facts, sort_keys=True).encode("ascii")
         self._synced_at = time.monotonic()
         try:
             self._file: BinaryIO = create(path, buffering=0)
         except OSError as error:
             raise write_error(path, 0, error) from error
         self._buffer = io.BytesIO()
-        self._writer = pa.ipc.new_stream(
-            self._buffer, arrow_schema(with_row=True, metadata={_VERSION_KEY: _VERSION, _FINGERPRINT_KEY: self._run})
-        )
+        self._schema = _schema({_VERSION_KEY: _VERSION, _FACTS_KEY: self._run})
+        self._writer = pa.ipc.new_stream(self._buffer, self._schema)
 
     def __enter__(self) -> JournalWriter:
         return self
@@ -89,15 +133,37 @@ class JournalWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None:
             self.close()
-        else:
+            return
+        with contextlib.suppress(OSError):
+            self._file.close()
+        if not self.rows:
             with contextlib.suppress(OSError):
-                self._file.close()
+                os.unlink(self.path)
 
-    def append(self, task: int, batch: pa.RecordBatch) -> None:
-        """Write the rows of finished tasks, ``task`` the last of them; after the return they survive the death of this process."""
-        checksum = _checksum(batch, task, self._run)
-        self._writer.write_batch(batch, custom_metadata={b"task": str(task).encode(), b"crc32": f"{checksum:08x}".encode()})
+    def append(self, task: int, batch: pa.RecordBatch, inputs: np.ndarray | None = None, named_as: list[str] | None = None) -> None:
+        """Write the rows of finished tasks, ``task`` the last of them; after the return they survive the death of this process.
+
+        Parameters
+        ----------
+        task : int
+        batch : pyarrow.RecordBatch
+        inputs, named_as
+            See `JournalEntry`; nothing is known about them where they are left out.
+        """
+        count = batch.num_rows
+        words = np.zeros((count, INPUT_WORDS), np.int64) if inputs is None else np.ascontiguousarray(inputs, np.int64)
+        if words.shape != (count, INPUT_WORDS):
+            raise ValueError(f"inputs: shape {words.shape}, expected ({count}, {INPUT_WORDS})")
+        columns = [
+            *batch.columns,
+            pa.FixedSizeBinaryArray.from_buffers(pa.binary(_INPUT_BYTES), count, [None, pa.py_buffer(words)]),
+            string_array(named_as if named_as is not None else [""] * count),
+        ]
+        whole = pa.record_batch(columns, schema=self._schema)
+        checksum = _checksum(whole, task, self._run)
+        self._writer.write_batch(whole, custom_metadata={b"task": str(task).encode(), b"crc32": f"{checksum:08x}".encode()})
         self._flush()
+        self.rows += count
 
     def close(self) -> None:
         """End the stream and make it durable."""
@@ -128,64 +194,89 @@ class JournalWriter:
             raise write_error(self.path, self.safe_bytes, error) from error
 
 
-def read_fingerprint(path: str) -> str:
-    """The fingerprint of the run that wrote a journal.
-
-    Raises
-    ------
-    OutputError
-        If this is no journal of this version.
-    """
-    with _opened(path) as reader:
-        return (reader.schema.metadata or {}).get(_FINGERPRINT_KEY, b"").decode("ascii", "replace")
-
-
-def read_journal(path: str) -> Iterator[JournalEntry]:
-    """Every whole, valid batch in the order written, up to the first that is torn or damaged.
+class Journal:
+    """A journal that is read back; iterating gives every whole, valid batch in the order written.
 
     What a batch says is trusted only after its schema, its checksum and its buffers are found right; whatever follows the first bad one is
     dropped, because its place in the stream cannot be trusted either.
+
+    Attributes
+    ----------
+    facts : dict
+        What decided the numbers of the run that wrote it.
+    is_damaged : bool
+        Known after iterating: it did not end by being cut short, which a killed run does, but by bytes that are wrong.
 
     Raises
     ------
     OutputError
         If the file is no journal of this version: another schema, extension types, no header.
     """
-    with _opened(path) as reader:
-        run = (reader.schema.metadata or {}).get(_FINGERPRINT_KEY, b"")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.is_damaged = False
+        try:
+            self._reader = pa.ipc.open_stream(pa.py_buffer(_mapped(path)))
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise OutputError(f"{path}: not a journal: {error}; {_ADVICE}") from error
+        metadata = self._reader.schema.metadata or {}
+        if metadata.get(_VERSION_KEY) != _VERSION:
+            raise OutputError(f"{path}: not a journal of version {_VERSION.decode()}; {_ADVICE}")
+        if not self._reader.schema.equals(_schema()) or any(field.metadata for field in self._reader.schema):
+            raise OutputError(f"{path}: the journal has other columns than this version of fastcmp writes; {_ADVICE}")
+        self._run: bytes = metadata.get(_FACTS_KEY, b"")
+        self.facts = _facts(self._run, path)
+
+    def __iter__(self) -> Iterator[JournalEntry]:
         while True:
             try:
-                batch, metadata = reader.read_next_batch_with_custom_metadata()
-                entry = _valid_entry(batch, metadata or {}, run)
-            except (StopIteration, EOFError, OSError, ValueError, KeyError, pa.ArrowException):
+                batch, metadata = self._reader.read_next_batch_with_custom_metadata()
+            except (StopIteration, EOFError, OSError, ValueError, pa.ArrowException):
                 return
+            entry = self._valid_entry(batch, metadata or {})
             if entry is None:
+                self.is_damaged = True
                 return
             yield entry
 
-
-def _valid_entry(batch: pa.RecordBatch, metadata: Mapping[bytes, bytes], run: bytes) -> JournalEntry | None:
-    batch.validate(full=True)
-    task = int(metadata[b"task"])
-    if int(metadata[b"crc32"], 16) != _checksum(batch, task, run):
-        return None
-    return JournalEntry(task, batch)
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[pa.RecordBatchStreamReader]:
-    try:
-        source = pa.OSFile(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot read the journal: {error.strerror or error}; start over without it") from error
-    with source:
+    def _valid_entry(self, batch: pa.RecordBatch, metadata: Mapping[bytes, bytes]) -> JournalEntry | None:
         try:
-            reader = pa.ipc.open_stream(source)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise OutputError(f"{path}: not a journal: {error}; start over without it") from error
-        if (reader.schema.metadata or {}).get(_VERSION_KEY) != _VERSION:
-            raise OutputError(f"{path}: not a journal of version {_VERSION.decode()}; start over without it")
-        expected = arrow_schema(with_row=True)
-        if not reader.schema.equals(expected) or any(field.metadata for field in reader.schema):
-            raise OutputError(f"{path}: the journal has other columns than this version of fastcmp writes; start over without it")
-        yield reader
+            batch.validate(full=True)
+            task = int(metadata[b"task"])
+            if int(metadata[b"crc32"], 16) != _checksum(batch, task, self._run):
+                return None
+        except (ValueError, KeyError, pa.ArrowException):
+            return None
+        inputs, named_as = batch.columns[-2:]
+        words = np.frombuffer(inputs.buffers()[1], np.int64, INPUT_WORDS * len(inputs), _INPUT_BYTES * inputs.offset)
+        rows = pa.record_batch(batch.columns[:-2], schema=arrow_schema(with_row=True))
+        return JournalEntry(task, rows, words.reshape(-1, INPUT_WORDS), named_as.to_pylist())
+
+
+def _facts(run: bytes, path: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(run)
+    except (ValueError, RecursionError) as error:
+        raise OutputError(f"{path}: not a journal: it does not say what it was made from; {_ADVICE}") from error
+    if not isinstance(facts, dict):
+        raise OutputError(f"{path}: not a journal: it does not say what it was made from; {_ADVICE}")
+    return facts
+
+
+def _mapped(path: str) -> mmap.mmap:
+    """The bytes of a journal: no length that it states makes anything be allocated, no link is followed, no FIFO waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot read the journal: {error.strerror or error}; {_ADVICE}") from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OutputError(f"{path}: not a journal: no regular file; remove it, or choose another -o")
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    except ValueError as error:
+        raise OutputError(f"{path}: not a journal: it is empty; {_ADVICE}") from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot read the journal: {error.strerror or error}; {_ADVICE}") from error
+    finally:
+        os.close(descriptor)

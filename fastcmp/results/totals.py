@@ -29,6 +29,8 @@ class Totals:
         Payload bytes compared, both sides together.
     elapsed_s : float
         From the first task to the last result.
+    resumed, resumed_bytes : int
+        Rows taken from an earlier run that was ended, and the payload bytes of those: compared, but not in ``elapsed_s``.
     """
 
     rows: int
@@ -41,6 +43,8 @@ class Totals:
     unpaired_allowed: int
     bytes: int
     elapsed_s: float
+    resumed: int = 0
+    resumed_bytes: int = 0
 
     @property
     def unpaired(self) -> int:
@@ -49,8 +53,8 @@ class Totals:
 
     @property
     def gigabytes_per_s(self) -> float:
-        """Payload of both sides in 10⁹ bytes per second; 0 if no time was measured."""
-        return self.bytes / self.elapsed_s / 1e9 if self.elapsed_s > 0 else 0.0
+        """Payload of both sides that this run compared, in 10⁹ bytes per second; 0 if no time was measured."""
+        return (self.bytes - self.resumed_bytes) / self.elapsed_s / 1e9 if self.elapsed_s > 0 else 0.0
 
     @property
     def exit_code(self) -> int:
@@ -63,7 +67,7 @@ def unpaired_mask(table: pa.Table) -> pa.ChunkedArray:
     return pc.ends_with(table.column("cmp_fail_reason"), "[E_UNPAIRED]")
 
 
-def count(table: pa.Table, bytes_compared: int, elapsed_s: float) -> Totals:
+def count(table: pa.Table, bytes_compared: int, elapsed_s: float, *, resumed: int = 0, resumed_bytes: int = 0) -> Totals:
     """The totals of a report table."""
     verdict = table.column("verdict")
     unpaired = unpaired_mask(table)
@@ -88,4 +92,6 @@ def count(table: pa.Table, bytes_compared: int, elapsed_s: float) -> Totals:
         unpaired_allowed=rows_where(pc.and_(unpaired, pc.equal(verdict, PASS))),
         bytes=bytes_compared,
         elapsed_s=elapsed_s,
+        resumed=resumed,
+        resumed_bytes=resumed_bytes,
     )

@@ -197,7 +197,7 @@ def test_progress_is_put_away_also_when_the_journal_cannot_be_written(sides, tmp
         def stop(self) -> None:
             self.stops += 1
 
-    def full_disk(self, task, batch):
+    def full_disk(self, *arguments):
         raise OutputError("journal: could not be written")
 
     monkeypatch.setattr(JournalWriter, "append", full_disk)

@@ -1,8 +1,10 @@
 """Ctrl-C once and twice, SIGTERM, SIGHUP and a reader that goes away, at instants chosen by chance: no process stays, no shared memory,
-no half report; and the same command, given again, ends as if nothing had been."""
+no half report; and the same command, given again, goes on with what is kept, and ends as if nothing had been."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import random
 import signal
 import subprocess
@@ -11,6 +13,9 @@ from pathlib import Path
 
 import pytest
 from reliability_runs import ROOT, Sides, compare, descendants, many_pairs, report_lines, shared_memory, survivors, tree_state, tries, words
+
+from fastcmp.errors import OutputError
+from fastcmp.results.journal import Journal, journal_paths
 
 PAIRS = 1000
 # How each may end: as promised, or as it would have ended where the signal came too late.
@@ -66,6 +71,15 @@ def end_one(sides: Sides, output: Path, how: str, delay_s: float) -> tuple[int, 
     return process.returncode, said
 
 
+def rows_kept(output: Path) -> int:
+    """Compared rows in the journals that a run left; none where it came to its end."""
+    kept = 0
+    for path in journal_paths(str(output)):
+        with contextlib.suppress(OutputError):  # killed before its head was written
+            kept += sum(entry.batch.column("cmp_flag").true_count for entry in Journal(path))
+    return kept
+
+
 def at_a_random_instant(sides: Sides, undisturbed: tuple[list[bytes], float], base: Path, how: str, seed: int) -> int:
     wanted, whole_s = undisturbed
     output = base / f"{how}{seed}"
@@ -82,8 +96,10 @@ def at_a_random_instant(sides: Sides, undisturbed: tuple[list[bytes], float], ba
         assert report_lines(output) == wanted, context
     assert (code == 0) <= (output / "cmp_report.csv").exists(), context
     assert shared_memory() == memory, context
+    kept = rows_kept(output)
     again = compare(sides, output, "-j2")
     assert (again.returncode, again.stderr) == (0, ""), context
+    assert json.loads((output / "run.json").read_text())["totals"]["resumed"] == kept, context
     assert report_lines(output) == wanted, context
     assert {path.name for path in output.iterdir()} == {"cmp_report.csv", "cmp_report.arrow", "run.json"}, context
     return code

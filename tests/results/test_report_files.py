@@ -22,7 +22,7 @@ from fastcmp.errors import OutputError
 from fastcmp.options import CompareOptions
 from fastcmp.results.csv_text import write_csv
 from fastcmp.results.findings import find_first_divergence, find_worst
-from fastcmp.results.journal import JOURNAL_NAME, JournalWriter
+from fastcmp.results.journal import JournalWriter
 from fastcmp.results.output_dir import complete_or_absent, prepare
 from fastcmp.results.report_files import report_table, run_facts, write_report
 from fastcmp.results.schema import BY_NAME, NAMES, arrow_schema
@@ -223,7 +223,7 @@ NAMES_WRITTEN = ("journal-000.arrows", "cmp_report.csv", "cmp_report.csv.fastcmp
 
 def write_everything(directory: Path, batch: pa.RecordBatch) -> None:
     table = report_table([batch], 1)
-    with prepare(str(directory)) as output, JournalWriter(output.join(JOURNAL_NAME), "f") as journal:
+    with prepare(str(directory)) as output, JournalWriter(output.join("journal-000.arrows"), {}) as journal:
         journal.append(0, batch)
         write_report(output, table, run_facts("g", "t", CompareOptions(), count(table, 0, 1.0)))
 

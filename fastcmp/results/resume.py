@@ -1,0 +1,229 @@
+"""To go on where an earlier run stopped: which rows of its journals still hold, and why the others do not.
+
+A row holds while nothing has changed that it was made from: the options and versions that decide its numbers, its key, what the dumps say
+about the pair, and both files by inode, size and time. It is judged anew, for thresholds are no part of what it was made from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from platform import machine
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from fastcmp.errors import OutputError
+from fastcmp.options import CompareOptions
+from fastcmp.pairing import Pair
+from fastcmp.results.journal import Journal, JournalEntry, journal_paths
+from fastcmp.results.judging import judged_again
+from fastcmp.results.schema import ROW_COLUMN
+from fastcmp.results.text import valid_unicode
+from fastcmp.sources.named_tensor import NamedTensor
+from fastcmp.verdict import Rules
+
+# Whose numbers a row has: another version may round another way.
+_DECIDING_PACKAGES: Final = ("fastcmp", "numpy", "numba", "llvmlite")
+
+
+def deciding_facts(golden: str, target: str, options: CompareOptions) -> dict[str, Any]:
+    """What decides the numbers of a run beside its files: which dumps, options, versions, and the kind of CPU (vector width may move a digit)."""
+    return {
+        "golden": valid_unicode(os.path.realpath(golden)),
+        "target": valid_unicode(os.path.realpath(target)),
+        "kl": options.kl,
+        "relative_floor": options.relative_floor,
+        "compat_euclid": options.compat_euclid,
+        "scale": options.scale,
+        "multi_record": options.scan.multi_record,
+        "format_policy": options.scan.format_policy,
+        "root": [valid_unicode(root) for root in options.scan.roots],
+        **{package: _version(package) for package in _DECIDING_PACKAGES},
+        "cpu": _cpu(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _cpu() -> str:
+    """The machine, and a digest of what its first CPU can do."""
+    flags = ""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+        flags = next((line for line in file if line.lower().startswith(("flags", "features"))), "")
+    return f"{machine()}-{zlib.crc32(' '.join(sorted(flags.split())).encode()):08x}"
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What earlier runs left.
+
+    Attributes
+    ----------
+    batches : list of pyarrow.RecordBatch
+        Rows that hold, with the ``row`` they have in this run, judged by its rules.
+    rows : set of int
+    bytes : int
+        Payload bytes compared for them.
+    changed : int
+        Rows of a run that had the same facts, whose pair is another one now or has other files.
+    remarks : list of str
+        What a user should know, each a sentence without its first capital letter.
+    """
+
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+    rows: set[int] = field(default_factory=set)
+    bytes: int = 0
+    changed: int = 0
+    remarks: list[str] = field(default_factory=list)
+
+
+def recover(directory: str, facts: Mapping[str, Any], pairs: Sequence[Pair], rules: Rules) -> Recovered:
+    """Whatever holds in the journals of an output directory; of two rows for one pair the later.
+
+    Parameters
+    ----------
+    directory : str
+        Locked by the caller.
+    facts : mapping
+        See `deciding_facts`.
+    pairs : sequence of Pair
+        All pairs of the run; ``pairs[row].row == row``.
+    rules : Rules
+    """
+    found = Recovered()
+    finder = _Finder(pairs)
+    refused: list[str] = []
+    for path in reversed(journal_paths(directory)):
+        try:
+            journal = Journal(path)
+        except OutputError as error:
+            found.remarks.append(f"an earlier run cannot be gone on with: {error}")
+            continue
+        other = _differences(journal.facts, facts)
+        if other:
+            refused.append(other)
+            continue
+        for entry in reversed(list(journal)):
+            _take(entry, finder, rules, found)
+        if journal.is_damaged:
+            found.remarks.append(f"{path}: damaged; what follows the damage is compared again")
+    changed = finder.changed - found.rows
+    found.changed = len(changed)
+    _remark(found, len(pairs), refused)
+    return found
+
+
+def _take(entry: JournalEntry, finder: _Finder, rules: Rules, found: Recovered) -> None:
+    rows = finder.rows_of(entry, found.rows)
+    positions = np.flatnonzero(rows >= 0)
+    if not len(positions):
+        return
+    found.rows.update(rows[positions].tolist())
+    batch = entry.batch.take(pa.array(positions))
+    columns = [pa.array(rows[positions], pa.int64()), *batch.columns[1:]]
+    batch = judged_again(pa.record_batch(columns, schema=batch.schema), rules)
+    found.bytes += int(np.sum(batch.column("bytes").to_numpy()))
+    found.batches.append(batch)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What is another now than in an earlier run, in words; "" for nothing."""
+    names = [name for name in now if name not in before or before[name] != now[name]]
+    return ", ".join(f"{name} {_shown(before.get(name))}, now {_shown(now[name])}" for name in names)
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None or value == [] else json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
+
+
+def _remark(found: Recovered, pair_count: int, refused: Iterable[str]) -> None:
+    done = len(found.rows)
+    if done or found.changed:
+        changed = f"; {found.changed} were, but have changed since" if found.changed else ""
+        found.remarks.insert(0, f"going on where an earlier run stopped: {done} of {pair_count} rows are done{changed}")
+    for difference in dict.fromkeys(refused):
+        found.remarks.append(f"an earlier run left results here that do not fit, it had {difference}; kept until this report is complete")
+
+
+class _Finder:
+    """The row that a journal's row has in this run, if it still holds."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self._pairs = pairs
+        self._by_key: dict[tuple[str, str, str], int] | None = None
+        self.changed: set[int] = set()
+
+    def rows_of(self, entry: JournalEntry, taken: set[int]) -> np.ndarray:
+        """For each row of ``entry`` where it stands now; -1 where it does not hold, or is taken."""
+        batch = entry.batch
+        before, ranks, data_ids, tokens, goldens, targets, rules, flags = (
+            batch.column(name).to_pylist()
+            for name in (ROW_COLUMN, "rank", "data_id", "token_id", "golden_data_path", "acl_data_path", "pair_rule", "cmp_flag")
+        )
+        rows = np.full(batch.num_rows, -1, np.int64)
+        for position, key in enumerate(zip(ranks, data_ids, tokens, strict=True)):
+            if not flags[position]:
+                continue  # an error is tried again: what was wrong may be well
+            row = self._row(key, before[position])
+            if row < 0 or row in taken:
+                continue
+            pair = self._pairs[row]
+            said = (goldens[position], targets[position], rules[position], entry.named_as[position])
+            if _says(pair) == said and input_words(pair) == tuple(entry.inputs[position].tolist()):
+                rows[position] = row
+            else:
+                self.changed.add(row)
+        return rows
+
+    def _row(self, key: tuple[str, str, str], before: int) -> int:
+        if 0 <= before < len(self._pairs) and _key(self._pairs[before]) == key:
+            return before
+        if self._by_key is None:
+            self._by_key = {}
+            for pair in self._pairs:
+                known = self._by_key.setdefault(_key(pair), pair.row)
+                if known != pair.row:  # two names that look the same in a report: neither is taken for the other
+                    self._by_key[_key(pair)] = -1
+        return self._by_key.get(key, -1)
+
+
+def _key(pair: Pair) -> tuple[str, str, str]:
+    return valid_unicode(pair.key.rank), valid_unicode(pair.key.data_id), valid_unicode(pair.key.token_id)
+
+
+def _says(pair: Pair) -> tuple[str | None, str | None, str, str]:
+    golden, target = (None if side is None else valid_unicode(side.written_path) for side in (pair.golden, pair.target))
+    return golden, target, pair.rule, named_as(pair)
+
+
+def named_as(pair: Pair) -> str:
+    """What the dumps say about a pair that no column of the report holds as such; "" for nothing, as nearly always."""
+    said = [_named(pair.golden), _named(pair.target)]
+    return json.dumps(said) if any(said) else ""
+
+
+def _named(tensor: NamedTensor | None) -> list[str]:
+    return [] if tensor is None or not (tensor.dtype or tensor.notes) else [tensor.dtype, *tensor.notes]
+
+
+def input_words(pair: Pair) -> tuple[int, ...] | None:
+    """As `fastcmp.outcome.input_record`, of the files as they are now; None where one cannot be looked at."""
+    if pair.golden is None or pair.target is None:
+        return None
+    try:
+        golden, target = os.stat(pair.golden.path), os.stat(pair.target.path)
+    except (OSError, ValueError):
+        return None
+    return golden.st_ino, golden.st_size, golden.st_mtime_ns, target.st_ino, target.st_size, target.st_mtime_ns
