@@ -129,9 +129,8 @@ class Comparison:
             self._say_what_is_kept()
             raise
         table = report_table(self.batches, len(self.pairs))
-        totals = count(
-            table, self.bytes_compared, time.perf_counter() - started, resumed=len(self.recovered.rows), resumed_bytes=self.recovered.bytes
-        )
+        elapsed_s, recovered = time.perf_counter() - started, self.recovered
+        totals = count(table, self.bytes_compared, elapsed_s, resumed=len(recovered.rows), resumed_bytes=recovered.bytes)
         write_report(
             self.output,
             table,

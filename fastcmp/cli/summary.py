@@ -70,9 +70,8 @@ def _what_was_done(totals: Totals) -> str:
     work = f"{bytes_text(new_bytes)} in {seconds_text(totals.elapsed_s)}{f' ({rate})' if rate else ''}"
     if not totals.resumed:
         return f"{counted(totals.pairs, 'pair')}, {work}"
-    return (
-        f"{counted(totals.pairs, 'pair')}, {bytes_text(totals.bytes)}; {grouped(totals.resumed)} pairs by an earlier run, the rest, {work}"
-    )
+    earlier = f"{bytes_text(totals.bytes)}; {counted(totals.resumed, 'pair')} by an earlier run"
+    return f"{counted(totals.pairs, 'pair')}, {earlier}, the rest, {work}"
 
 
 def _blind_lines(result: Result) -> list[Line]:

@@ -7,6 +7,7 @@ number.
 
 from __future__ import annotations
 
+from io import BufferedIOBase, RawIOBase
 from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from fastcmp.results.text import characters, csv_cells, without_formulas
 _ROWS_AT_ONCE: Final = 4096
 
 
-def write_csv(table: pa.Table, file: BinaryIO, *, raw: bool = False) -> None:
+def write_csv(table: pa.Table, file: BinaryIO | BufferedIOBase | RawIOBase, *, raw: bool = False) -> None:
     """Write header and rows.
 
     Parameters

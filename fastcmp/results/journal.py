@@ -3,7 +3,7 @@
 An Arrow IPC *stream* (an IPC file cut anywhere yields nothing), with a CRC-32 per batch because Arrow notices few of the bits that flip on
 a disk. What is read back is treated as foreign: schema equality, no extension types, checksum, full validation, in that order.
 
-Every run writes a journal of its own, ``journal-NNN.arrows`` with the next free number; one that goes on where another stopped reads that one's.
+Every run writes a journal of its own, ``journal-NNN.arrows`` with the next free number; one that goes on where others stopped reads theirs.
 """
 
 from __future__ import annotations

@@ -195,20 +195,36 @@ def complete_or_absent(output: OutputDirectory, names: tuple[str, ...]) -> Itera
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()
-            for name in names:
-                current = output.join(name)
-                os.rename(f"{current}{_TEMPORARY_SUFFIX}", current)
-            sync_directory(output.path)
         except OSError as error:
             if isinstance(error, OutputError):
                 raise
             raise write_error(*_where(files, output, current), error) from error
+        _take_names(output, names)
     finally:
         for name, file in files.items():
             with contextlib.suppress(OSError):
                 file.close()
             with contextlib.suppress(OSError):
                 os.unlink(f"{output.join(name)}{_TEMPORARY_SUFFIX}")
+
+
+def _take_names(output: OutputDirectory, names: tuple[str, ...]) -> None:
+    """Whole files get their names. What was compared is in the journal until then, so that the same command has little to do again."""
+    for number, name in enumerate(names):
+        path = output.join(name)
+        try:
+            os.rename(f"{path}{_TEMPORARY_SUFFIX}", path)
+        except OSError as error:
+            new, earlier = ", ".join(names[:number]), ", ".join(names[number:])
+            mixture = f"; {new} are new, {earlier} the earlier ones or none" if number else ""
+            raise OutputError(f"{path}: could not take its name: {_why(error)}{mixture}; run the same command again") from error
+    try:
+        sync_directory(output.path)
+    except OSError as error:
+        raise OutputError(
+            f"{output.path}: the report is complete, but whether its names are on the disk is not known: {_why(error)}; "
+            "run the same command again"
+        ) from error
 
 
 def _where(files: dict[str, BinaryIO], output: OutputDirectory, current: str) -> tuple[str, int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from platform import machine, python_version
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +21,8 @@ from fastcmp.results.output_dir import OutputDirectory, complete_or_absent
 from fastcmp.results.schema import ROW_COLUMN, arrow_schema
 from fastcmp.results.text import valid_unicode
 from fastcmp.results.totals import Totals
+
+RUN_NAME: Final = "run.json"
 
 
 def report_table(batches: Iterable[pa.RecordBatch], row_count: int) -> pa.Table:
@@ -94,14 +98,39 @@ def write_report(
     OutputError
         If the disk is full or fails; what stood there before is untouched.
     """
-    names = ("cmp_report.arrow", "cmp_report.csv", *(("cmp_report.parquet",) if parquet else ()), "run.json")
+    names = ("cmp_report.arrow", "cmp_report.csv", *(("cmp_report.parquet",) if parquet else ()), RUN_NAME)
     with complete_or_absent(output, names) as files:
-        _write_arrow(table, files["cmp_report.arrow"])
-        write_csv(table, files["cmp_report.csv"], raw=csv_raw)
+        sums = {name: _Checksummed(files[name]) for name in names if name != RUN_NAME}
+        _write_arrow(table, sums["cmp_report.arrow"])
+        write_csv(table, sums["cmp_report.csv"], raw=csv_raw)
         if parquet:
-            _write_parquet(table, files["cmp_report.parquet"])
-        files["run.json"].write(_json_bytes(facts))
+            _write_parquet(table, sums["cmp_report.parquet"])
+        contents = {name: {"bytes": file.size, "crc32": f"{file.crc:08x}"} for name, file in sums.items()}
+        files[RUN_NAME].write(_json_bytes({**facts, "files": contents}))
     return names
+
+
+class _Checksummed(io.RawIOBase):
+    """Passes bytes on to a file and knows how many they were, and their CRC-32: a report of two generations can be told by it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size = self.crc = 0
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes so far."""
+        return self.size
+
+    def write(self, content: Any) -> int:
+        """All of it."""
+        self.crc = crc32(content, self.crc)
+        count = self._file.write(content)
+        self.size += count
+        return count
 
 
 def _write_arrow(table: pa.Table, file: Any) -> None:
@@ -109,7 +138,7 @@ def _write_arrow(table: pa.Table, file: Any) -> None:
         writer.write_table(table, max_chunksize=65536)
 
 
-def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
+def _write_parquet(table: pa.Table, file: io.RawIOBase) -> None:
     import pyarrow.parquet as pq
 
     pq.write_table(table, file)

@@ -34,7 +34,7 @@ _DECIDING_PACKAGES: Final = ("fastcmp", "numpy", "numba", "llvmlite")
 
 
 def deciding_facts(golden: str, target: str, options: CompareOptions) -> dict[str, Any]:
-    """What decides the numbers of a run beside its files: which dumps, options, versions, and the kind of CPU (vector width may move a digit)."""
+    """What decides the numbers of a run beside its files: dumps, options, versions, and the kind of CPU (vector width may move a digit)."""
     return {
         "golden": valid_unicode(os.path.realpath(golden)),
         "target": valid_unicode(os.path.realpath(target)),

@@ -57,12 +57,12 @@ def sides(tmp_path: Path) -> Sides:
         folder = tmp_path / role
         folder.mkdir()
         named: dict[str, dict[str, str]] = {}
-        for pair in range(PAIRS):
+        for place in range(PAIRS):
             values = random.standard_normal((3, 65)).astype(np.float32)
-            values *= 1 + np.float32(number * (1e-6 if pair % 5 else 0.1))
-            path = folder / f"{pair}.npy"
+            values *= 1 + np.float32(number * (1e-6 if place % 5 else 0.1))
+            path = folder / f"{place}.npy"
             np.save(path, values)
-            named.setdefault(f"op{pair // 6}", {})[str(pair % 6)] = f"./{path.name}"
+            named.setdefault(f"op{place // 6}", {})[str(place % 6)] = f"./{path.name}"
         if role == "golden":
             named["alone"] = {"0": "./0.npy"}
         named["missing"] = {"0": "./0.npy" if role == "golden" else "./nowhere.npy"}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from fastcmp.options import CompareOptions
 from fastcmp.results.csv_text import write_csv
 from fastcmp.results.findings import find_first_divergence, find_worst
 from fastcmp.results.journal import JournalWriter
-from fastcmp.results.output_dir import complete_or_absent, prepare
+from fastcmp.results.output_dir import OutputDirectory, complete_or_absent, prepare
 from fastcmp.results.report_files import report_table, run_facts, write_report
 from fastcmp.results.schema import BY_NAME, NAMES, arrow_schema
 from fastcmp.results.text import csv_cells, without_formulas
@@ -249,3 +251,56 @@ def test_a_directory_in_the_place_of_a_temporary_file_is_one_line(tmp_path: Path
     (tmp_path / "cmp_report.csv.fastcmp-tmp").mkdir()
     with pytest.raises(OutputError, match=r"cmp_report\.csv: could not be written after 0 bytes"):
         write_everything(tmp_path, batch_of(["a"]))
+
+
+def write_small_report(output: OutputDirectory, batch_of: BatchOf, mean: float = 0.0) -> None:
+    table = report_table([batch_of(["a", "b"], golden_mean_value=np.array([mean, mean]))], 2)
+    write_report(output, table, {"golden": "g"}, parquet=True)
+
+
+def test_run_json_knows_the_bytes_of_the_other_files(tmp_path: Path, batch_of: BatchOf) -> None:
+    with prepare(str(tmp_path)) as output:
+        write_small_report(output, batch_of)
+    files = json.loads((tmp_path / "run.json").read_text())["files"]
+    assert set(files) == {"cmp_report.arrow", "cmp_report.csv", "cmp_report.parquet"}
+    for name, said in files.items():
+        content = (tmp_path / name).read_bytes()
+        assert said == {"bytes": len(content), "crc32": f"{zlib.crc32(content):08x}"}
+
+
+@pytest.mark.parametrize("failing", range(4))
+def test_a_file_that_cannot_take_its_name_is_told_with_what_stands_there_now(
+    tmp_path: Path, batch_of: BatchOf, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    names = ["cmp_report.arrow", "cmp_report.csv", "cmp_report.parquet", "run.json"]
+    with prepare(str(tmp_path)) as output:
+        write_small_report(output, batch_of)
+        earlier = {name: (tmp_path / name).read_bytes() for name in names}
+        rename = os.rename
+
+        def fails(before: str, after: str) -> None:
+            if after.endswith(names[failing]):
+                raise OSError(errno.EIO, "Input/output error")
+            rename(before, after)
+
+        monkeypatch.setattr(os, "rename", fails)
+        with pytest.raises(OutputError) as error:
+            write_small_report(output, batch_of, 1.0)
+    mixture = f"; {', '.join(names[:failing])} are new, {', '.join(names[failing:])} the earlier ones or none" if failing else ""
+    message = f"{tmp_path}/{names[failing]}: could not take its name: Input/output error{mixture}; run the same command again"
+    assert str(error.value) == message
+    assert [name for name in names if (tmp_path / name).read_bytes() != earlier[name]] == names[:failing]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_a_directory_that_cannot_be_synced_is_told_as_that(tmp_path: Path, batch_of: BatchOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fastcmp.results.output_dir.sync_directory", fails)
+    with prepare(str(tmp_path)) as output, pytest.raises(OutputError) as error:
+        write_small_report(output, batch_of)
+    assert str(error.value).startswith(
+        f"{tmp_path}: the report is complete, but whether its names are on the disk is not known: Input/output"
+    )
+    assert (tmp_path / "run.json").exists()
