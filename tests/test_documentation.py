@@ -42,5 +42,5 @@ def test_every_test_that_the_documents_name_exists() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:tests|cpp/tests)/[\w/.]+)`", text))
     assert len(named) > 20 and {path for path in named if not (ROOT / path).exists()} == set()
-    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "reliability").glob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     assert set(re.findall(r"`TRY_(\w+)`", text)) == set(re.findall(r'\btries\("(\w+)"', sources))
