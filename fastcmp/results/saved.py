@@ -1,0 +1,135 @@
+"""What a comparison has left in its directory: a complete report, or what a run that still goes on (or was ended) has found so far."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import stat
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from fastcmp.errors import OutputError, UsageError
+from fastcmp.results.journal import Journal, journal_paths
+from fastcmp.results.report_files import RUN_NAME
+from fastcmp.results.schema import ROW_COLUMN, arrow_schema
+
+ARROW_NAME: Final = "cmp_report.arrow"
+# A run.json holds options and warnings; a larger one is none.
+_MOST_JSON_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SavedReport:
+    """A report that was read back.
+
+    Attributes
+    ----------
+    directory : str
+    table : pyarrow.Table
+        In the schema of `fastcmp.results.schema.arrow_schema`, in report order; of a run without an end the rows found so far.
+    facts : dict
+        Of ``run.json``; of a run without an end what its journal says (`fastcmp.results.resume.deciding_facts`).
+    is_complete : bool
+    """
+
+    directory: str
+    table: pa.Table
+    facts: Mapping[str, Any]
+    is_complete: bool
+
+
+def load_saved(directory: str) -> SavedReport:
+    """The newest there is in ``directory``: journals where there are any, for they are written after the report that stands beside them.
+
+    Raises
+    ------
+    UsageError
+        If there is no report and no journal.
+    OutputError
+        If what is there is damaged, or was written by two different runs.
+    """
+    if not os.path.isdir(directory):
+        raise UsageError(f"{directory}: no such directory; name the directory of a report, as given to -o")
+    running = _running(directory)
+    if running is not None:
+        return running
+    if not os.path.lexists(os.path.join(directory, ARROW_NAME)):
+        raise UsageError(f"{directory}: no {ARROW_NAME} in it; name the directory of a report, as given to -o")
+    facts = _facts(os.path.join(directory, RUN_NAME))
+    return SavedReport(directory, _table(os.path.join(directory, ARROW_NAME), facts), facts, True)
+
+
+def _running(directory: str) -> SavedReport | None:
+    """All rows of the journals that have the facts of the newest one that can be read; the later row where one stands twice."""
+    facts: Mapping[str, Any] | None = None
+    batches: list[pa.RecordBatch] = []
+    seen: set[int] = set()
+    for path in reversed(journal_paths(directory)):
+        try:
+            journal = Journal(path)
+        except OutputError:
+            continue
+        if facts is not None and journal.facts != facts:
+            continue
+        facts = journal.facts
+        for entry in reversed(list(journal)):
+            rows = entry.batch.column(ROW_COLUMN).to_pylist()
+            new = [position for position, row in enumerate(rows) if row not in seen]
+            seen.update(rows)
+            batches.append(entry.batch.take(pa.array(new, pa.int64())))
+    if facts is None:
+        return None
+    table = pa.Table.from_batches(batches, schema=arrow_schema(with_row=True)).sort_by(ROW_COLUMN)
+    return SavedReport(directory, table.drop_columns([ROW_COLUMN]).combine_chunks(), facts, False)
+
+
+def _facts(path: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(bytes(_mapped(path, _MOST_JSON_BYTES)))
+    except (ValueError, RecursionError) as error:
+        raise OutputError(f"{path}: not the {RUN_NAME} of a report: {error}; compare again") from error
+    if not isinstance(facts, dict):
+        raise OutputError(f"{path}: not the {RUN_NAME} of a report: expected an object; compare again")
+    return facts
+
+
+def _table(path: str, facts: Mapping[str, Any]) -> pa.Table:
+    """The table of an Arrow file that is the one ``facts`` speak of. Foreign bytes: checksum, schema and buffers are seen to first."""
+    content = _mapped(path)
+    files = facts.get("files")
+    said = files.get(ARROW_NAME) if isinstance(files, dict) else None
+    if said != {"bytes": len(content), "crc32": f"{zlib.crc32(content):08x}"}:
+        raise OutputError(f"{path}: not the file that {RUN_NAME} speaks of: damaged, or the two were left by different runs; compare again")
+    try:
+        reader = pa.ipc.open_file(pa.py_buffer(content))
+        if not reader.schema.equals(arrow_schema()) or any(field.metadata for field in reader.schema):
+            raise OutputError(f"{path}: has other columns than this version of fastcmp writes; compare again")
+        table = reader.read_all()
+        table.validate(full=True)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise OutputError(f"{path}: not a report: {error}; compare again") from error
+    return table
+
+
+def _mapped(path: str, most_bytes: int | None = None) -> Any:
+    """The bytes of a regular file; nothing is allocated for what it says about itself."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror or error}; compare again") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or not status.st_size:
+            raise OutputError(f"{path}: no file of a report: {'it is empty' if stat.S_ISREG(status.st_mode) else 'not a regular file'}")
+        if most_bytes is not None and status.st_size > most_bytes:
+            raise OutputError(f"{path}: {status.st_size} bytes, expected at most {most_bytes}")
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror or error}; compare again") from error
+    finally:
+        os.close(descriptor)

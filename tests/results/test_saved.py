@@ -1,0 +1,119 @@
+"""A report comes back as it was written, a run that goes on as far as it is, and nothing else comes back at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fastcmp.errors import OutputError, UsageError
+from fastcmp.results.journal import JournalWriter, next_journal_path
+from fastcmp.results.output_dir import prepare
+from fastcmp.results.report_files import report_table, write_report
+from fastcmp.results.saved import load_saved
+
+BatchOf = Callable[..., pa.RecordBatch]
+
+
+@pytest.fixture
+def directory(tmp_path: Path, batch_of: BatchOf) -> Path:
+    write(tmp_path, batch_of)
+    return tmp_path
+
+
+def write(directory: Path, batch_of: BatchOf, mean: float = 0.0) -> pa.Table:
+    table = report_table([batch_of(["a", "b", "c"], golden_mean_value=np.full(3, mean))], 3)
+    with prepare(str(directory)) as output:
+        write_report(output, table, {"golden": "g"})
+    return table
+
+
+def test_a_report_comes_back(directory: Path, batch_of: BatchOf) -> None:
+    saved = load_saved(str(directory))
+    assert saved.is_complete and saved.facts["golden"] == "g" and saved.directory == str(directory)
+    assert saved.table.equals(report_table([batch_of(["a", "b", "c"])], 3))
+
+
+@pytest.mark.parametrize("generation", ["cmp_report.arrow", "run.json"])
+def test_files_of_two_runs_are_not_one_report(directory: Path, batch_of: BatchOf, generation: str) -> None:
+    earlier = (directory / generation).read_bytes()
+    write(directory, batch_of, 1.0)
+    (directory / generation).write_bytes(earlier)
+    with pytest.raises(OutputError, match="left by different runs"):
+        load_saved(str(directory))
+
+
+def test_damage_is_told(directory: Path) -> None:
+    chance = random.Random(5)
+    for name in ("cmp_report.arrow", "run.json"):
+        whole = (directory / name).read_bytes()
+        for _ in range(60):
+            damaged = bytearray(whole)
+            damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+            (directory / name).write_bytes(damaged)
+            try:
+                saved = load_saved(str(directory))
+            except OutputError:
+                continue
+            assert name == "run.json" and saved.table.num_rows == 3  # a letter in a text of run.json
+        (directory / name).write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("run.json", None, "cannot be read: No such file"), ("run.json", b"", "it is empty"), ("run.json", b"[]", "expected an object"),
+        ("run.json", b"[" * 100000, "not the run.json of a report"), ("run.json", b'{"files": 3}', "different runs"),
+        ("run.json", b"{}", "different runs"), ("cmp_report.arrow", b"", "it is empty"), ("cmp_report.arrow", b"ARROW1", "different runs"),
+    ],
+)  # fmt: skip
+def test_what_is_no_report_is_one_line(directory: Path, name: str, content: bytes | None, message: str) -> None:
+    (directory / name).unlink()
+    if content is not None:
+        (directory / name).write_bytes(content)
+    with pytest.raises(OutputError, match=message):
+        load_saved(str(directory))
+
+
+def test_another_schema_is_refused(directory: Path) -> None:
+    with pa.OSFile(str(directory / "cmp_report.arrow"), "wb") as file, pa.ipc.new_file(file, pa.schema([("a", pa.int64())])):
+        pass
+    content = (directory / "cmp_report.arrow").read_bytes()
+    facts = {"files": {"cmp_report.arrow": {"bytes": len(content), "crc32": f"{zlib.crc32(content):08x}"}}}
+    (directory / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(OutputError, match="has other columns"):
+        load_saved(str(directory))
+
+
+def test_a_directory_without_a_report_is_a_slip(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no cmp_report\.arrow in it"):
+        load_saved(str(tmp_path))
+    with pytest.raises(UsageError, match="no such directory"):
+        load_saved(str(tmp_path / "nowhere"))
+    os.mkfifo(tmp_path / "cmp_report.arrow")
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(OutputError, match="not a regular file"):
+        load_saved(str(tmp_path))
+
+
+def test_of_a_run_that_goes_on_there_is_what_it_has_found(directory: Path, batch_of: BatchOf) -> None:
+    facts = {"golden": "g", "target": "t"}
+    with JournalWriter(next_journal_path(str(directory)), facts) as journal:
+        journal.append(0, batch_of(["c", "d"], first=2))
+    with JournalWriter(next_journal_path(str(directory)), {"golden": "another"}) as journal:
+        journal.append(0, batch_of(["x"], first=0))
+    with JournalWriter(next_journal_path(str(directory)), facts) as journal:
+        journal.append(0, batch_of(["d2"], first=3))
+        journal.append(1, batch_of(["a"], first=0))
+        saved = load_saved(str(directory))  # still open
+    assert not saved.is_complete and saved.facts == facts
+    assert saved.table.column("data_id").to_pylist() == ["a", "c", "d2"]
+    (directory / "journal-009.arrows").write_bytes(b"not one of ours")
+    assert load_saved(str(directory)).table.equals(saved.table)
