@@ -43,8 +43,8 @@ std::optional<std::int64_t> parse_integer(string_view text) {
         return std::nullopt;
     }
     std::int64_t value = 0;
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (failure != std::errc{} || end != text.data() + text.size()) {
+    // Digits to the end, so that all of them are taken; there may be too many.
+    if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc{}) {
         return std::nullopt;
     }
     return value;
