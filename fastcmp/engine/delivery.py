@@ -51,9 +51,15 @@ class Delivery:
     def flush(self) -> None:
         """Deliver whatever is whole, gaps or not: the run ends early."""
         for index in sorted(self._waiting):
-            group = self._group(index)
-            if index == group.start and all(part in self._waiting for part in group):
-                self._deliver(group)
+            if index in self._waiting and self._begins_a_group(index):
+                group = self._group(index)
+                if all(part in self._waiting for part in group):
+                    self._deliver(group)
+
+    def _begins_a_group(self, index: int) -> bool:
+        """False for all but the first range of a split pair: what follows a gap in it is not the pair."""
+        row = _split_row(self._tasks[index])
+        return row is None or index == 0 or _split_row(self._tasks[index - 1]) != row
 
     def _group(self, start: int) -> range:
         """Indices of the tasks that are delivered together: one, or all ranges of a split pair."""
