@@ -13,6 +13,7 @@ from cyclopts.config import Env, Toml
 
 from fastcmp.cli.bench_command import bench
 from fastcmp.cli.compare_command import compare
+from fastcmp.cli.compare_reports_command import compare_reports
 from fastcmp.cli.doctor_command import doctor
 from fastcmp.cli.endings import say
 from fastcmp.cli.explain_command import explain
@@ -40,6 +41,7 @@ def build() -> App:
     compare_app = App(name="compare", help_format="plaintext", config=config)
     compare_app.default(compare)
     app.command(compare_app)
+    app.command(compare_reports, name="compare-reports", usage="Usage: fastcmp compare-reports [OPTIONS] OLD NEW")
     app.command(inspect, name="inspect")
     app.command(explain, name="explain", usage="Usage: fastcmp explain [CODE]")
     app.command(run_program, name="run", usage="Usage: fastcmp run [OPTIONS] -- COMMAND [ARGUMENT...]")

@@ -19,6 +19,7 @@ GOLDEN and TARGET are each a metadata.json, a directory of dumps, or a tensor fi
 
 Commands:
   compare GOLDEN TARGET  the main job; the word compare may be left out
+  compare-reports A B    what got worse, what better, between two reports
   inspect FILE|DIR       headers as the readers see them
   explain [E_CODE]       what an error code means and what to do
   run -- CMD ...         run a program under the preload library
@@ -35,6 +36,7 @@ Options of compare (all of them: fastcmp compare --help):
   --kl WHICH             kl_divergence for auto, all or none of the tensors
   --root DIR             open nothing outside of DIR; repeatable
   -j, --jobs N           worker processes (one per core)
+  --fresh                start over instead of going on with a run that was ended
   --parquet              write cmp_report.parquet too
   --json                 one JSON object on stdout instead of the summary
   -q, --quiet            nothing but errors and the exit code
@@ -45,7 +47,8 @@ Options of compare (all of them: fastcmp compare --help):
 
 Exit code: 0 all pairs passed; 1 a pair failed or stands alone; 2 something could
 not be read or the report is not complete; 130 Ctrl-C; 143 SIGTERM. Of doctor: 0
-nothing found wrong; 1 a cause found; 2 wrong arguments. Of run: the program's own.
+nothing found wrong; 1 a cause found; 2 wrong arguments. Of compare-reports: 0
+nothing got worse; 1 something did; 2 as above. Of run: the program's own.
 
 Every option of compare can also be set as FASTCMP_NAME in the environment or in
 [tool.fastcmp] of pyproject.toml.
