@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from fastcmp.options import CompareOptions
 from fastcmp.results.csv_text import write_csv
 from fastcmp.results.output_dir import OutputDirectory, complete_or_absent
-from fastcmp.results.schema import ROW_COLUMN, arrow_schema
+from fastcmp.results.schema import arrow_schema
 from fastcmp.results.text import valid_unicode
 from fastcmp.results.totals import Totals
 
@@ -31,7 +31,7 @@ def report_table(batches: Iterable[pa.RecordBatch], row_count: int) -> pa.Table:
     Parameters
     ----------
     batches : iterable of pyarrow.RecordBatch
-        With the ``row`` column, in any order.
+        With the ``row`` column, in any order. Where nobody else holds them, their columns are freed one by one.
     row_count : int
         How many rows the run has.
 
@@ -40,17 +40,27 @@ def report_table(batches: Iterable[pa.RecordBatch], row_count: int) -> pa.Table:
     ValueError
         If a row is missing or stands twice: a report that lost a key must not be written.
     """
-    table = pa.Table.from_batches(batches, schema=arrow_schema(with_row=True))
-    rows = table.column(ROW_COLUMN).combine_chunks()
+    columns = pa.Table.from_batches(batches, schema=arrow_schema(with_row=True)).columns
+    order = _report_order(columns[0].combine_chunks(), row_count)
+    report = arrow_schema()
+    # One column at a time, from the last to the first, and the batches let go of each: else all of the report would be in memory twice.
+    ready: list[pa.ChunkedArray] = []
+    for field in reversed(report):
+        table = pa.table([columns.pop()], schema=pa.schema([field]))
+        ready.append((table if order is None else table.take(order)).combine_chunks().column(0))
+    return pa.table(ready[::-1], schema=report)
+
+
+def _report_order(rows: pa.Array, row_count: int) -> pa.Array | None:
+    """Where each row of the report stands among ``rows``; None where tasks ended in report order, as with pairs of one size."""
     expected = pa.array(np.arange(row_count))
-    report = table.drop_columns([ROW_COLUMN])
-    if rows.equals(expected):  # tasks end in report order where pairs are of one size: nothing to move
-        return report.combine_chunks()
+    if rows.equals(expected):
+        return None
     order = pc.sort_indices(rows)
     if len(rows) != row_count or not rows.take(order).equals(expected):
         distinct = pc.count_distinct(rows).as_py()
         raise ValueError(f"the results hold {len(rows)} rows, {distinct} distinct, expected rows 0 to {row_count - 1} once each")
-    return report.take(order).combine_chunks()
+    return order
 
 
 def run_facts(golden: str, target: str, options: CompareOptions, totals: Totals, **more: Any) -> dict[str, Any]:
