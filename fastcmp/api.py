@@ -55,4 +55,6 @@ def compare(
             dumps = load(os.fspath(golden), "golden", options), load(os.fspath(target), "target", options)
             pairs = pair(*dumps, options)
             with prepare(options.output) as output:
-                return Comparison(dumps, pairs, rules, options, output, progress or Silent()).run(executor, on_plan=resume_collector)
+                comparison = Comparison(dumps, pairs, rules, options, output, progress or Silent())
+                del dumps, pairs  # it frees what it is done with
+                return comparison.run(executor, on_plan=resume_collector)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,7 +29,7 @@ from fastcmp.results.resume import Recovered, deciding_facts, named_as, recover
 from fastcmp.results.schema import ROW_COLUMN
 from fastcmp.results.table import compared_positions, record_batch, unpaired_result
 from fastcmp.results.totals import Totals, count
-from fastcmp.sources import Dump
+from fastcmp.sources import Dump, TensorKey
 from fastcmp.verdict import FAIL, Rules
 
 # A batch takes 3 ms and some microseconds a row: large pairs, one to a task, wait for each other half a second, by the next limit. More
@@ -36,6 +37,8 @@ from fastcmp.verdict import FAIL, Rules
 _WRITE_ROWS: Final = 4096
 # A killed run loses no more than what came within so many seconds.
 _WRITE_EVERY_S: Final = 0.5
+# In the place of a pair whose row is written.
+_DONE: Final = Pair(-1, TensorKey("", "", ""), None, None, "", -1)
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,7 +99,10 @@ class Result:
 
 
 class Comparison:
-    """One comparison on its way: pairs in, journal and report out."""
+    """One comparison on its way: pairs in, journal and report out.
+
+    A pair is let go of when its row is written: a million of them are a gigabyte. It helps where the caller holds none of them either.
+    """
 
     def __init__(
         self,
@@ -107,7 +113,10 @@ class Comparison:
         output: OutputDirectory,
         progress: Progress,
     ) -> None:
-        self.dumps, self.pairs, self.rules, self.options, self.output, self.progress = dumps, pairs, rules, options, output, progress
+        self.rules, self.options, self.output, self.progress = rules, options, output, progress
+        self.dumps = replace(dumps[0], tensors=[]), replace(dumps[1], tensors=[])
+        self.pairs = list(pairs)
+        self.execution_orders = np.fromiter((pair.execution_order for pair in pairs), np.int64, len(pairs))
         self.batches: list[pa.RecordBatch] = []
         self.waiting: list[TaskResult] = []
         self.waiting_rows = 0
@@ -128,7 +137,8 @@ class Comparison:
         except BaseException:
             self._say_what_is_kept()
             raise
-        table = report_table(self.batches, len(self.pairs))
+        batches, self.batches = iter(self.batches), []  # an iterator lets go of its list at the end
+        table = report_table(batches, len(self.pairs))
         elapsed_s, recovered = time.perf_counter() - started, self.recovered
         totals = count(table, self.bytes_compared, elapsed_s, resumed=len(recovered.rows), resumed_bytes=recovered.bytes)
         write_report(
@@ -139,18 +149,19 @@ class Comparison:
             parquet=self.options.parquet,
         )
         self._remove_journals()
-        orders = [pair.execution_order for pair in self.pairs]
-        first = find_first_divergence(table, orders)
-        blind_spots = find_blind_spots(table, orders, first)
+        first = find_first_divergence(table, self.execution_orders)
+        blind_spots = find_blind_spots(table, self.execution_orders, first)
         return Result(table, totals, first, blind_spots, self.dumps[0].kind != "directory", self.options.output, self._warnings())
 
     def _go_on_from(self, recovered: Recovered) -> None:
         self.recovered = recovered
-        self.batches += recovered.batches
         self.bytes_compared += recovered.bytes
         self.rows_done += len(recovered.rows)
         for batch in recovered.batches:
             self._note_worst(batch)
+            self.batches.append(batch)
+        recovered.batches.clear()
+        self._let_go(recovered.rows)
 
     def _compare_rest(self, facts: dict[str, Any], executor: Executor, on_plan: Callable[[], None] | None) -> None:
         with JournalWriter(next_journal_path(self.output.path), facts) as self.journal, contextlib.ExitStack() as stack:
@@ -177,18 +188,26 @@ class Comparison:
             for remark in self.recovered.remarks:
                 self.progress.note(remark)
 
-        alone = [pair for pair in self.pairs if pair.golden is None or pair.target is None]
-        if alone:
-            self._take(unpaired_result(alone, task=-1))
-        done = self.recovered.rows
+        self._take_alone()
         compare_pairs(
-            [pair for pair in self.pairs if pair.row not in done] if done else self.pairs,
+            self.pairs,
             self.options,
             executor,
             on_plan=started,
             on_result=self._take,
             on_progress=self._advanced,
         )
+
+    def _take_alone(self) -> None:
+        """The rows of the tensors that only one side has."""
+        rows = [pair.row for pair in self.pairs if pair is not _DONE and (pair.golden is None or pair.target is None)]
+        for start in range(0, len(rows), _WRITE_ROWS):
+            self._take(unpaired_result([self.pairs[row] for row in rows[start : start + _WRITE_ROWS]], task=-1))
+
+    def _let_go(self, rows: Iterable[int]) -> None:
+        """What is done is no pair any more: a place without sides, in which there is no work."""
+        for row in rows:
+            self.pairs[row] = _DONE
 
     def _advanced(self, bytes_done: int) -> None:
         if time.monotonic() - self.wrote_at > _WRITE_EVERY_S:
@@ -216,6 +235,7 @@ class Comparison:
         self.bytes_compared += result.bytes_compared
         self.rows_done += len(result.rows)
         self._note_worst(batch)
+        self._let_go(result.rows)
 
     def _metrics(self, result: TaskResult) -> dict[str, Any]:
         compared = compared_positions(result)

@@ -165,13 +165,13 @@ def judge_uncompared(rules: Rules, code: str, only_side: str = "") -> tuple[str,
     return ERROR, f"not compared [{code}]"
 
 
-def first_divergence(verdicts: Sequence[str], execution_orders: Sequence[int], unpaired: Sequence[bool]) -> int | None:
-    """Position of the failed *pair* that ran first, None if no pair failed.
+def first_divergence(has_failed: np.ndarray, execution_orders: np.ndarray, unpaired: np.ndarray) -> int | None:
+    """Position of the failed *pair* that ran first, None if no pair failed; all three have one entry per row.
 
     A tensor that stands alone is no divergence: nothing was computed differently where nothing can be compared.
     """
-    candidates = [i for i, verdict in enumerate(verdicts) if verdict == FAIL and not unpaired[i]]
-    return min(candidates, key=lambda i: execution_orders[i], default=None)
+    candidates = np.flatnonzero(has_failed & ~unpaired)
+    return int(candidates[np.argmin(execution_orders[candidates])]) if candidates.size else None
 
 
 def exit_code(*, pairs: int, failed: int, errors: int, unpaired_refused: int) -> int:

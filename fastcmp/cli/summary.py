@@ -136,10 +136,11 @@ def _error_codes(result: Result) -> str:
     """How often each error code stands in the report, the most frequent first."""
     if not result.totals.errors:
         return ""
-    verdicts, reasons = (result.table.column(name).to_pylist() for name in ("verdict", "verdict_reason"))
-    codes = Counter(
-        str(reason).rpartition("[")[2].rstrip("]") for verdict, reason in zip(verdicts, reasons, strict=True) if verdict == "error"
-    )
+    from fastcmp.results.findings import count_error_reasons
+
+    codes: Counter[str] = Counter()
+    for reason, count in count_error_reasons(result.table).items():
+        codes[reason.rpartition("[")[2].rstrip("]")] += count
     return ", ".join(f"{code} {grouped(count)}" for code, count in codes.most_common(4))
 
 

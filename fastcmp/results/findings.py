@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fastcmp.results import totals
 from fastcmp.verdict import ERROR, FAIL, first_divergence
@@ -65,11 +65,9 @@ def finding(table: pa.Table, row: int) -> Finding:
     return Finding(row, *(table.column(name)[row].as_py() for name in _SHOWN))
 
 
-def find_first_divergence(table: pa.Table, execution_orders: Sequence[int]) -> Finding | None:
+def find_first_divergence(table: pa.Table, execution_orders: np.ndarray) -> Finding | None:
     """The failed pair that ran first; ``execution_orders`` has one entry per row of the report."""
-    verdicts: Any = table.column("verdict").to_pylist()
-    unpaired: Any = totals.unpaired_mask(table).to_pylist()
-    row = first_divergence(verdicts, execution_orders, unpaired)
+    row = first_divergence(_has_verdict(table, FAIL), execution_orders, _booleans(totals.unpaired_mask(table)))
     return None if row is None else finding(table, row)
 
 
@@ -91,15 +89,19 @@ class BlindSpots:
     before_divergence: int
 
 
-def find_blind_spots(table: pa.Table, execution_orders: Sequence[int], divergence: Finding | None, most: int = 10) -> BlindSpots:
+def find_blind_spots(table: pa.Table, execution_orders: np.ndarray, divergence: Finding | None, most: int = 10) -> BlindSpots:
     """What the first divergence does not know about; ``execution_orders`` has one entry per row of the report."""
-    verdicts: Any = table.column("verdict").to_pylist()
-    unpaired: Any = totals.unpaired_mask(table).to_pylist()
-    rows = [row for row, verdict in enumerate(verdicts) if verdict == ERROR or (unpaired[row] and verdict == FAIL)]
-    rows.sort(key=lambda row: execution_orders[row])
-    limit = None if divergence is None else execution_orders[divergence.row]
-    before = len(rows) if limit is None else sum(execution_orders[row] < limit for row in rows)
-    return BlindSpots(tuple(finding(table, row) for row in rows[:most]), len(rows), before)
+    unpaired = _booleans(totals.unpaired_mask(table))
+    rows = np.flatnonzero(_has_verdict(table, ERROR) | (unpaired & _has_verdict(table, FAIL)))
+    orders = execution_orders[rows]
+    before = len(rows) if divergence is None else int((orders < execution_orders[divergence.row]).sum())
+    return BlindSpots(tuple(finding(table, int(row)) for row in rows[np.argsort(orders)[:most]]), len(rows), before)
+
+
+def count_error_reasons(table: pa.Table) -> dict[str, int]:
+    """How often each verdict_reason stands at a pair that could not be compared, in the order in which they first appear."""
+    counts = table.column("verdict_reason").filter(pc.equal(table.column("verdict"), ERROR)).value_counts()
+    return {count["values"]: count["counts"] for count in counts.to_pylist()}
 
 
 def find_worst(table: pa.Table, count: int) -> list[Finding]:
@@ -110,12 +112,23 @@ def find_worst(table: pa.Table, count: int) -> list[Finding]:
     compared = np.flatnonzero(table.column("cmp_flag").to_numpy(zero_copy_only=False))
     if not len(compared):
         return []
-    failed = np.array(table.column("verdict").to_pylist(), dtype=object)[compared] == FAIL
+    failed = _has_verdict(table, FAIL)[compared]
     mismatched = _column(table, "nonfinite_mismatch_count", compared) > 0
     distance = _column(table, "relative_euclidean_distance", compared)
     mismatches = _column(table, "mismatch_count", compared)
     order = np.lexsort((compared, -mismatches, -distance, ~mismatched, ~failed))
     return [finding(table, int(compared[position])) for position in order[:count]]
+
+
+# As arrays, never as lists: a Python object for each row of a million is a hundred megabytes.
+def _has_verdict(table: pa.Table, verdict: str) -> np.ndarray:
+    """Where a verdict stands."""
+    return _booleans(pc.equal(table.column("verdict"), verdict))
+
+
+def _booleans(mask: pa.ChunkedArray) -> np.ndarray:
+    """A mask of the rows; False where it is empty."""
+    return pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
 
 
 def _column(table: pa.Table, name: str, rows: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from fastcmp.cli import progress as progress_module
@@ -38,15 +39,9 @@ def make_finding(**values: Any) -> Finding:
     return Finding(**{**given, **values})
 
 
-@dataclass
-class FakeTable:
-    rows: list[tuple[str, str]]
-
-    def column(self, name: str) -> FakeTable:
-        return FakeTable([row[("verdict", "verdict_reason").index(name)] for row in self.rows])  # type: ignore[misc]
-
-    def to_pylist(self) -> list[Any]:
-        return self.rows
+def table_of(*rows: tuple[str, str]) -> pa.Table:
+    """The columns verdict and verdict_reason of a report."""
+    return pa.table({name: pa.array([row[place] for row in rows], pa.string()) for place, name in enumerate(("verdict", "verdict_reason"))})
 
 
 @dataclass
@@ -54,7 +49,7 @@ class FakeResult:
     totals: Totals
     first_divergence: Finding | None = None
     found: list[Finding] = field(default_factory=list)
-    table: FakeTable = field(default_factory=lambda: FakeTable([]))
+    table: pa.Table = field(default_factory=table_of)
     output: str = "./fastcmp_report"
     exit_code: int = 1
     blind_spots: BlindSpots = field(default_factory=lambda: BlindSpots((), 0, 0))
@@ -77,7 +72,7 @@ def text_of(result: Any) -> list[str]:
 
 
 def test_summary_says_it_all() -> None:
-    table = FakeTable([("error", "not compared [E_TRUNCATED]"), ("pass", "")])
+    table = table_of(("error", "not compared [E_TRUNCATED]"), ("pass", ""))
     first = make_finding()
     unread = make_finding(token_id="1", data_id="9", verdict="error", cmp_fail_reason="/a/9.bin: byte 90: cut short [E_TRUNCATED]")
     result = FakeResult(make_totals(), first, [first], table, blind_spots=BlindSpots((unread,), 3, 1))

@@ -140,7 +140,7 @@ def test_totals_and_findings_of_a_mixed_table(batch_of: BatchOf) -> None:
     totals = count(table, 10, 2.0)
     assert (totals.rows, totals.pairs, totals.passed, totals.failed, totals.errors, totals.unpaired) == (4, 4, 1, 3, 0, 0)
     assert totals.exit_code == 1
-    first = find_first_divergence(table, [3, 2, 0, 1])
+    first = find_first_divergence(table, np.array([3, 2, 0, 1]))
     assert first is not None and first.data_id == "c"
     assert first.reason == "relative_euclidean_distance 0.5 > 0.0001 (float32)"
     assert [row.data_id for row in find_worst(table, 3)] == ["d", "c", "b"]

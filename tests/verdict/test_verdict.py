@@ -155,10 +155,10 @@ def test_rules_come_from_the_options() -> None:
 
 
 def test_first_divergence_goes_by_execution_order_and_skips_errors_and_loners() -> None:
-    verdicts = ["pass", "fail", "error", "fail", "fail"]
-    unpaired = [False, False, False, False, True]
-    assert first_divergence(verdicts, [0, 4, 1, 3, 2], unpaired) == 3
-    assert first_divergence(["pass", "error"], [0, 1], [False, False]) is None
+    has_failed = np.array(["pass", "fail", "error", "fail", "fail"]) == "fail"
+    unpaired = np.array([False, False, False, False, True])
+    assert first_divergence(has_failed, np.array([0, 4, 1, 3, 2]), unpaired) == 3
+    assert first_divergence(has_failed & unpaired, np.arange(5), unpaired) is None
 
 
 @pytest.mark.parametrize(
