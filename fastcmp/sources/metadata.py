@@ -57,10 +57,9 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
     rows: Rows = {}
     is_one_sided = is_ours
     if journal is None or os.path.lexists(path):
-        document, merge_warnings = parse(read_bounded(path, roots=options.scan.roots), path)
-        rows = rows_of(document, role, printable(path))
+        rows, is_one_sided, merge_warnings = _rows_of_file(path, role, options)
+        is_one_sided = is_ours and is_one_sided
         warnings += merge_warnings
-        is_one_sided = is_ours and not has_lists(document)
     dtypes = _dtypes_beside(directory, options) if is_ours else {}
     if journal is not None:
         _add_journal(rows, dtypes, journal)
@@ -72,6 +71,15 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
         text = "; ".join(left_out[:MAX_LEFT_OUT])
         warnings.append(f"{printable(path)}: of a tensor that several entries name, once through a *, one counts: {text}{more}")
     return ProcessDump(path, rank, tensors, warnings)
+
+
+def _rows_of_file(path: str, role: Role, options: CompareOptions) -> tuple[Rows, bool, list[str]]:
+    """What a metadata.json lists, whether it is all of one side, and warnings.
+
+    The document is gone then: its objects, one for each data_id, make room for the tensors.
+    """
+    document, warnings = parse(read_bounded(path, roots=options.scan.roots), path)
+    return rows_of(document, role, printable(path)), not has_lists(document), warnings
 
 
 def _add_journal(rows: Rows, dtypes: dict[tuple[str, str], str], journal: Journal) -> None:
