@@ -8,9 +8,10 @@ follow the number of workers, the sizes of all the other pairs, anything.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, overload
 
 from fastcmp.formats.tensor_info import FileIdentity
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, row_group
@@ -102,16 +103,19 @@ class Plan:
 
     Attributes
     ----------
-    tasks : tuple of Task
+    tasks : sequence of Task
         ``tasks[i].index == i``. The tasks of one split pair stand together, in the order of their pieces.
     task_bytes : tuple of int
         Estimated bytes of both sides, for progress.
+    split_rows : tuple of (int or None)
+        The row of the split pair that a task is a part of; None for a task of whole pairs.
     pair_count : int
         Pairs in all tasks; each is in exactly one task, or in the tasks of its pieces.
     """
 
-    tasks: tuple[Task, ...]
+    tasks: Sequence[Task]
     task_bytes: tuple[int, ...]
+    split_rows: tuple[int | None, ...]
     pair_count: int
 
     @property
@@ -161,85 +165,111 @@ def wants_kl(pair: Pair, kl: str) -> bool:
     return False
 
 
-class _Unit(NamedTuple):
-    """Tasks that stand together: one batch of small pairs, one large pair, or the ranges of a split pair."""
+class _Part(NamedTuple):
+    """What a task is made of: places in the list of pairs, and of a split pair the range of pieces and where its files were looked at."""
 
     nbytes: int
-    tasks: list[tuple[tuple[WorkItem, ...], int]]
+    places: array[int]
+    pieces: tuple[int, int] | None = None
+    size: PairSize | None = None
 
 
-def plan(pairs: Iterable[Pair], sizes: Sequence[PairSize], options: CompareOptions, *, worker_count: int = 1) -> Plan:
+class _Tasks(Sequence[Task]):
+    """The tasks of a plan, each made when it is asked for: the items of a million pairs are 130 MB."""
+
+    def __init__(self, pairs: Sequence[Pair], parts: list[_Part], options: CompareOptions) -> None:
+        self._pairs, self._parts, self._kl, self._scan = pairs, parts, options.kl, options.scan
+        self._folds = [FoldOptions(kl=kl, relative_floor=options.relative_floor, scale=options.scale) for kl in (False, True)]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | list[Task]:
+        if isinstance(index, slice):
+            return [self[one] for one in range(*index.indices(len(self)))]
+        part = self._parts[index]
+        items = tuple([self._item(self._pairs[place]) for place in part.places])
+        if part.pieces is not None and part.size is not None:
+            first, stop = part.pieces
+            golden_identity, target_identity = part.size.golden_identity, part.size.target_identity
+            (item,) = items
+            items = (
+                item._replace(first_piece=first, stop_piece=stop, golden_identity=golden_identity, target_identity=target_identity),
+            )
+        return Task(range(len(self))[index], items, self._scan)
+
+    def _item(self, pair: Pair) -> WorkItem:
+        golden, target = pair.golden, pair.target
+        assert golden is not None and target is not None
+        return WorkItem(pair.row, golden.path, target.path, self._folds[wants_kl(pair, self._kl)], golden.dtype, target.dtype)
+
+
+def plan(pairs: Sequence[Pair], sizes: Sequence[PairSize], options: CompareOptions, *, worker_count: int = 1) -> Plan:
     """All pairs that have both sides, as tasks; the largest first, so that no worker is left alone with one at the end.
 
     Parameters
     ----------
-    pairs : iterable of Pair
-        Those with one side only are no work.
+    pairs : sequence of Pair
+        Those with one side only are no work. A pair is looked at again when one of its tasks is asked for; afterwards it may be gone.
     sizes : sequence of PairSize
         One for each of ``pairs``, in the same order.
     options : CompareOptions
     worker_count : int
         How many workers will share the work; changes task edges only, never a result.
     """
-    work = [
-        (pair, size, size.nbytes) for pair, size in zip(pairs, sizes, strict=True) if pair.golden is not None and pair.target is not None
-    ]
-    plain = FoldOptions(kl=False, relative_floor=options.relative_floor, scale=options.scale)
-    with_kl = FoldOptions(kl=True, relative_floor=options.relative_floor, scale=options.scale)
-    share = sum(nbytes for _, _, nbytes in work) // (worker_count * TASKS_PER_WORKER)
-    units: list[_Unit] = []
-    small: list[tuple[WorkItem, int]] = []
-    for pair, size, nbytes in work:
-        item = _whole_item(pair, with_kl if wants_kl(pair, options.kl) else plain)
-        if size.piece_count > 1 and (max(size.golden_bytes, size.target_bytes) > SPLIT_BYTES or nbytes > share):
-            units.append(_split(item, size, worker_count))
+    places = array("q", [place for place, pair in enumerate(pairs) if pair.golden is not None and pair.target is not None])
+    nbytes = array("q", [sizes[place].nbytes for place in places])
+    share = sum(nbytes) // (worker_count * TASKS_PER_WORKER)
+    # Parts that stand together: one batch of small pairs, one large pair, or the ranges of a split pair.
+    units: list[list[_Part]] = []
+    small, small_bytes = array("q"), array("q")
+    for place, number in zip(places, nbytes, strict=True):
+        size = sizes[place]
+        if size.piece_count > 1 and (max(size.golden_bytes, size.target_bytes) > SPLIT_BYTES or number > share):
+            units.append(_split(place, size, worker_count))
         else:
-            small.append((item, nbytes))
-    units += _batches(small, worker_count)
-    units.sort(key=lambda unit: -unit.nbytes)
-    flat = [task for unit in units for task in unit.tasks]
-    tasks = tuple(Task(index, items, options.scan) for index, (items, _) in enumerate(flat))
-    return Plan(tasks, tuple(nbytes for _, nbytes in flat), len(work))
+            small.append(place)
+            small_bytes.append(number)
+    units += _batches(small, small_bytes, worker_count)
+    units.sort(key=lambda unit: -sum(part.nbytes for part in unit))
+    parts = [part for unit in units for part in unit]
+    split_rows = tuple(None if part.pieces is None else pairs[part.places[0]].row for part in parts)
+    return Plan(_Tasks(pairs, parts, options), tuple(part.nbytes for part in parts), split_rows, len(places))
 
 
-def _whole_item(pair: Pair, fold: FoldOptions) -> WorkItem:
-    golden, target = pair.golden, pair.target
-    assert golden is not None and target is not None
-    return WorkItem(pair.row, golden.path, target.path, fold, golden.dtype, target.dtype)
-
-
-def _split(item: WorkItem, size: PairSize, worker_count: int) -> _Unit:
+def _split(place: int, size: PairSize, worker_count: int) -> list[_Part]:
     """A large pair as ranges of its pieces."""
     fair = -(-size.piece_count // (worker_count * TASKS_PER_WORKER))
     width = min(PIECES_PER_TASK, max(1, fair))
-    tasks: list[tuple[tuple[WorkItem, ...], int]] = []
+    parts: list[_Part] = []
     for first in range(0, size.piece_count, width):
         stop = min(first + width, size.piece_count)
-        part = item._replace(first_piece=first, stop_piece=stop, golden_identity=size.golden_identity, target_identity=size.target_identity)
         nbytes = size.nbytes * stop // size.piece_count - size.nbytes * first // size.piece_count
-        tasks.append(((part,), nbytes))
-    return _Unit(size.nbytes, tasks)
+        parts.append(_Part(nbytes, array("q", [place]), (first, stop), size))
+    return parts
 
 
-def _batches(small: list[tuple[WorkItem, int]], worker_count: int) -> list[_Unit]:
+def _batches(small: array[int], small_bytes: array[int], worker_count: int) -> list[list[_Part]]:
     """Whole pairs in the order given, batched by bytes and by count."""
     shares = worker_count * TASKS_PER_WORKER
-    most_bytes = min(BATCH_BYTES, max(BATCH_MIN_BYTES, sum(nbytes for _, nbytes in small) // shares))
+    most_bytes = min(BATCH_BYTES, max(BATCH_MIN_BYTES, sum(small_bytes) // shares))
     most_items = min(BATCH_COUNT, max(BATCH_MIN_COUNT, -(-len(small) // shares)))
-    units: list[_Unit] = []
-    items: list[WorkItem] = []
-    held = 0
+    units: list[list[_Part]] = []
+    start = held = 0
 
-    def close() -> None:
-        nonlocal items, held
-        if items:
-            units.append(_Unit(held, [(tuple(items), held)]))
-        items, held = [], 0
+    def close(stop: int) -> None:
+        nonlocal start, held
+        if stop > start:
+            units.append([_Part(held, small[start:stop])])
+        start, held = stop, 0
 
-    for item, nbytes in small:
-        if held + nbytes > most_bytes or len(items) >= most_items:
-            close()
-        items.append(item)
+    for number, nbytes in enumerate(small_bytes):
+        if held + nbytes > most_bytes or number - start >= most_items:
+            close(number)
         held += nbytes
-    close()
+    close(len(small))
     return units

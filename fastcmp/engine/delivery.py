@@ -11,7 +11,7 @@ import numpy as np
 from fastcmp.engine.pieces import merge_pieces, stack
 from fastcmp.kernels.sums import SUMS_DTYPE
 from fastcmp.outcome import INPUT_WORDS, TaskResult
-from fastcmp.plan import Plan, Task
+from fastcmp.plan import Plan
 
 # The lists of a `TaskResult`, one entry per item.
 _COLUMNS: Final = tuple(column.name for column in fields(TaskResult) if column.default_factory is list)
@@ -28,7 +28,7 @@ class Delivery:
     """
 
     def __init__(self, plan: Plan, on_result: Callable[[TaskResult], None]) -> None:
-        self._tasks = plan.tasks
+        self._split_rows = plan.split_rows
         self._on_result = on_result
         self._waiting: dict[int, TaskResult] = {}
         self._next = 0
@@ -41,7 +41,7 @@ class Delivery:
     def add(self, result: TaskResult) -> None:
         """Take a result, and deliver all that can be."""
         self._waiting[result.task] = result
-        while self._next < len(self._tasks):
+        while self._next < len(self._split_rows):
             group = self._group(self._next)
             if any(index not in self._waiting for index in group):
                 return
@@ -58,21 +58,21 @@ class Delivery:
 
     def _begins_a_group(self, index: int) -> bool:
         """False for all but the first range of a split pair: what follows a gap in it is not the pair."""
-        row = _split_row(self._tasks[index])
-        return row is None or index == 0 or _split_row(self._tasks[index - 1]) != row
+        row = self._split_rows[index]
+        return row is None or index == 0 or self._split_rows[index - 1] != row
 
     def _group(self, start: int) -> range:
         """Indices of the tasks that are delivered together: one, or all ranges of a split pair."""
-        row = _split_row(self._tasks[start])
+        row = self._split_rows[start]
         stop = start + 1
         if row is not None:
-            while stop < len(self._tasks) and _split_row(self._tasks[stop]) == row:
+            while stop < len(self._split_rows) and self._split_rows[stop] == row:
                 stop += 1
         return range(start, stop)
 
     def _deliver(self, group: range) -> None:
         parts = [self._waiting.pop(index) for index in group]
-        if _split_row(self._tasks[group.start]) is None:
+        if self._split_rows[group.start] is None:
             self._on_result(parts[0])
         else:
             self._on_result(join_ranges(parts))
@@ -120,8 +120,3 @@ def join_ranges(parts: list[TaskResult]) -> TaskResult:
     whole.inputs = first.inputs  # every range was read from the same two files, or has an error
     whole.bytes_compared = sum(part.bytes_compared for part in parts)
     return whole
-
-
-def _split_row(task: Task) -> int | None:
-    item = task.items[0]
-    return None if item.first_piece is None else item.row

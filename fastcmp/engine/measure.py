@@ -32,14 +32,21 @@ def measure(pairs: Sequence[Pair], options: ScanOptions) -> list[PairSize]:
     whole = [pair for pair in pairs if pair.golden is not None and pair.target is not None]
     golden_bytes = file_sizes([pair.golden.path for pair in whole if pair.golden is not None])
     target_bytes = _target_bytes(whole, golden_bytes)
-    sizes = [
-        PairSize(golden, target) if golden <= PIECE_BYTES >= target else _large_pair(pair, golden, target, options)
-        for pair, golden, target in zip(whole, golden_bytes, target_bytes, strict=True)
-    ]
+    # Small pairs of one size share one object: most dumps have few sizes, and a million pairs are 120 MB otherwise.
+    known: dict[tuple[int, int], PairSize] = {}
+    sizes: list[PairSize] = []
+    for pair, both in zip(whole, zip(golden_bytes, target_bytes, strict=True), strict=True):
+        size = known.get(both)
+        if size is None:
+            is_small = max(both) <= PIECE_BYTES
+            size = PairSize(*both) if is_small else _large_pair(pair, *both, options)
+            if is_small:
+                known[both] = size
+        sizes.append(size)
     if len(whole) == len(pairs):
         return sizes
-    by_row = {pair.row: size for pair, size in zip(whole, sizes, strict=True)}
-    return [by_row.get(pair.row, PairSize(0, 0)) for pair in pairs]
+    following, nothing = iter(sizes), PairSize(0, 0)
+    return [nothing if pair.golden is None or pair.target is None else next(following) for pair in pairs]
 
 
 def _target_bytes(whole: Sequence[Pair], golden_bytes: Sequence[int]) -> list[int]:

@@ -67,7 +67,8 @@ def one_by_one(pairs: list[Pair]) -> Plan:
     """Every pair in a task of its own."""
     whole = plan(pairs, measure(pairs, OPTIONS.scan), OPTIONS)
     items = [item for task in whole.tasks for item in task.items]
-    return Plan(tuple(Task(index, (item,), OPTIONS.scan) for index, item in enumerate(items)), (0,) * len(items), len(items))
+    tasks = [Task(index, (item,), OPTIONS.scan) for index, item in enumerate(items)]
+    return Plan(tasks, (0,) * len(items), (None,) * len(items), len(items))
 
 
 @pytest.fixture(scope="module")
