@@ -71,7 +71,6 @@ WITHOUT_NUMPY = {
     "dump_layout",
     "preload_library",
     "doctor",
-    "pairing",
     "plan",
     "cli",
     "fastcmp",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 from fastcmp._native import file_sizes
@@ -14,12 +16,15 @@ from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import ScanOptions
 from fastcmp.pairing import Pair
 from fastcmp.plan import PIECE_BYTES, PairSize
+from fastcmp.sources import NamedTensor
 
 SAMPLE_COUNT: Final = 64
 # How many times larger one side of a pair can be: complex128 against packed bits.
 WIDEST: Final = 128
 # The target of so small a golden is at most one piece, if it has as many elements.
 SMALL_BYTES: Final = PIECE_BYTES // WIDEST
+# The reader copies the paths that it is given: of a million at once, 150 MB.
+_PATHS_AT_ONCE: Final = 16384
 
 
 def measure(pairs: Sequence[Pair], options: ScanOptions) -> list[PairSize]:
@@ -30,7 +35,7 @@ def measure(pairs: Sequence[Pair], options: ScanOptions) -> list[PairSize]:
     a pair can be split.
     """
     whole = [pair for pair in pairs if pair.golden is not None and pair.target is not None]
-    golden_bytes = file_sizes([pair.golden.path for pair in whole if pair.golden is not None])
+    golden_bytes = _sizes_of(pair.golden for pair in whole)
     target_bytes = _target_bytes(whole, golden_bytes)
     # Small pairs of one size share one object: most dumps have few sizes, and a million pairs are 120 MB otherwise.
     known: dict[tuple[int, int], PairSize] = {}
@@ -49,21 +54,37 @@ def measure(pairs: Sequence[Pair], options: ScanOptions) -> list[PairSize]:
     return [nothing if pair.golden is None or pair.target is None else next(following) for pair in pairs]
 
 
-def _target_bytes(whole: Sequence[Pair], golden_bytes: Sequence[int]) -> list[int]:
+def _target_bytes(whole: Sequence[Pair], golden_bytes: Sequence[int]) -> Sequence[int]:
     """Sizes of the targets: looked up for large pairs and for the first of each data_id, the others made from golden's (a stat is 2 us)."""
     first: dict[str, int] = {}
-    asked = [
-        position
-        for position, (pair, golden) in enumerate(zip(whole, golden_bytes, strict=True))
-        if not 0 < golden <= SMALL_BYTES or first.setdefault(pair.key.data_id, position) == position
-    ]
-    paths = [pair.target.path for pair in whole if pair.target is not None]
-    found = dict(zip(asked, file_sizes([paths[position] for position in asked]), strict=True))
-    times = {data_id: min(found[position] / golden_bytes[position], WIDEST) or 1.0 for data_id, position in first.items()}
-    return [
-        found[position] if position in found else int(golden * times[pair.key.data_id])
-        for position, (pair, golden) in enumerate(zip(whole, golden_bytes, strict=True))
-    ]
+    asked = array(
+        "q",
+        (
+            position
+            for position, (pair, golden) in enumerate(zip(whole, golden_bytes, strict=True))
+            if not 0 < golden <= SMALL_BYTES or first.setdefault(pair.key.data_id, position) == position
+        ),
+    )
+    found = _sizes_of(whole[position].target for position in asked)
+    if len(found) == len(whole):
+        return found
+    target_bytes = array("q", [-1]) * len(whole)
+    for position, nbytes in zip(asked, found, strict=True):
+        target_bytes[position] = nbytes
+    times = {data_id: min(target_bytes[position] / golden_bytes[position], WIDEST) or 1.0 for data_id, position in first.items()}
+    for position, (pair, golden) in enumerate(zip(whole, golden_bytes, strict=True)):
+        if target_bytes[position] < 0:
+            target_bytes[position] = int(golden * times[pair.key.data_id])
+    return target_bytes
+
+
+def _sizes_of(tensors: Iterable[NamedTensor | None]) -> array[int]:
+    """Sizes of their files."""
+    paths = (tensor.path for tensor in tensors if tensor is not None)
+    sizes = array("q")
+    while batch := list(islice(paths, _PATHS_AT_ONCE)):
+        sizes.extend(file_sizes(batch))
+    return sizes
 
 
 def dtype_pairs(pairs: Sequence[Pair], options: ScanOptions) -> list[tuple[str, str]]:
