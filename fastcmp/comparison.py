@@ -22,6 +22,7 @@ from fastcmp.outcome import TaskResult
 from fastcmp.pairing import Pair
 from fastcmp.progress import Progress
 from fastcmp.results.findings import BlindSpots, Finding, find_blind_spots, find_first_divergence, find_worst
+from fastcmp.results.found_rows import FoundRows
 from fastcmp.results.journal import JournalWriter, journal_paths, next_journal_path
 from fastcmp.results.output_dir import OutputDirectory
 from fastcmp.results.report_files import report_table, run_facts, write_report
@@ -117,7 +118,7 @@ class Comparison:
         self.dumps = replace(dumps[0], tensors=[]), replace(dumps[1], tensors=[])
         self.pairs = list(pairs)
         self.execution_orders = np.fromiter((pair.execution_order for pair in pairs), np.int64, len(pairs))
-        self.batches: list[pa.RecordBatch] = []
+        self.found = FoundRows()
         self.waiting: list[TaskResult] = []
         self.waiting_rows = 0
         self.wrote_at = time.monotonic()
@@ -137,8 +138,7 @@ class Comparison:
         except BaseException:
             self._say_what_is_kept()
             raise
-        batches, self.batches = iter(self.batches), []  # an iterator lets go of its list at the end
-        table = report_table(batches, len(self.pairs))
+        table = report_table(self.found.drain(), len(self.pairs))
         elapsed_s, recovered = time.perf_counter() - started, self.recovered
         totals = count(table, self.bytes_compared, elapsed_s, resumed=len(recovered.rows), resumed_bytes=recovered.bytes)
         write_report(
@@ -159,7 +159,7 @@ class Comparison:
         self.rows_done += len(recovered.rows)
         for batch in recovered.batches:
             self._note_worst(batch)
-            self.batches.append(batch)
+            self.found.add(batch)
         recovered.batches.clear()
         self._let_go(recovered.rows)
 
@@ -231,7 +231,7 @@ class Comparison:
         batch = record_batch(result, self.pairs, self._metrics(result), self.rules)
         self.journal.append(result.task, batch, result.inputs, [named_as(self.pairs[row]) for row in result.rows])
         self.kept += batch.column("cmp_flag").true_count
-        self.batches.append(batch)
+        self.found.add(batch)
         self.bytes_compared += result.bytes_compared
         self.rows_done += len(result.rows)
         self._note_worst(batch)
