@@ -197,9 +197,7 @@ class _Tasks(Sequence[Task]):
             first, stop = part.pieces
             golden_identity, target_identity = part.size.golden_identity, part.size.target_identity
             (item,) = items
-            items = (
-                item._replace(first_piece=first, stop_piece=stop, golden_identity=golden_identity, target_identity=target_identity),
-            )
+            items = (item._replace(first_piece=first, stop_piece=stop, golden_identity=golden_identity, target_identity=target_identity),)
         return Task(range(len(self))[index], items, self._scan)
 
     def _item(self, pair: Pair) -> WorkItem:

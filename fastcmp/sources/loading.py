@@ -114,7 +114,7 @@ def _refuse_processes_without_rank(processes: list[ProcessDump], path: str, role
 def _tensors_of(tree: Tree, role: Role) -> tuple[list[NamedTensor], list[str]]:
     """Files to tensors named by their relative path without extension; and the paths that share it with another file."""
     prefix = _role_prefix(tree, role)
-    root = os.path.abspath(tree.root)
+    root = os.path.join(os.path.abspath(tree.root), "")
     by_stem: dict[str, list[str]] = {}
     for relative in tree.tensor_paths:
         if relative.startswith(prefix):
@@ -132,7 +132,7 @@ def _tensors_of(tree: Tree, role: Role) -> tuple[list[NamedTensor], list[str]]:
                     data_id += "#"
                 taken.add(data_id)
             key = TensorKey("", data_id.removeprefix(prefix), "")
-            tensors.append(NamedTensor(key, relative, os.path.join(root, relative)))
+            tensors.append(NamedTensor(key, relative, root, tail_start=0))
     return tensors, collisions
 
 

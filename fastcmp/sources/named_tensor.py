@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import sys
+from typing import Final, NamedTuple
+
+_NOTHING: Final = sys.maxsize
 
 
 class TensorKey(NamedTuple):
@@ -23,18 +26,27 @@ class NamedTensor(NamedTuple):
     key : TensorKey
     written_path : str
         As the metadata has it; what the report shows.
-    path : str
-        Where the file lies (resolved); where it was looked for first if it is nowhere.
+    place : str
+        The path without what `tail_start` says: of the files of one directory, the same object. A path for each would be as much memory
+        as all the rest.
     dtype : str
         The true storage dtype if the dump side stored a wider one (`dtypes.json`), else "".
     notes : tuple of str
     is_unmatched : bool
         A ``*`` in the path stands for no file; ``notes`` say why.
+    tail_start : int
+        From here on ``written_path`` is the end of the path too; none of it is, if not given.
     """
 
     key: TensorKey
     written_path: str
-    path: str
+    place: str
     dtype: str = ""
     notes: tuple[str, ...] = ()
     is_unmatched: bool = False
+    tail_start: int = _NOTHING
+
+    @property
+    def path(self) -> str:
+        """Where the file lies (resolved); where it was looked for first if it is nowhere."""
+        return self[2] + self[1][self[6] :]

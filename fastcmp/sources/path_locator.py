@@ -18,6 +18,7 @@ MAX_RUN_DIRECTORIES: Final = 64
 _NOT_BELOW: Final = frozenset({"", ".", ".."})
 
 Located = tuple[str, tuple[str, ...]]
+Place = tuple[str, int, tuple[str, ...]]
 Found = TypeVar("Found")
 
 
@@ -44,6 +45,7 @@ class PathLocator:
         self._only_places: dict[str, str] = {}
         self._bases: dict[str, list[str]] = {}
         self._only_runs: dict[tuple[str, str, str], str] = {}
+        self._shared: dict[str, str] = {}
         self._run_directories: dict[tuple[str, str], list[str]] = {}
 
     def locate(self, written: str) -> Located:
@@ -51,20 +53,27 @@ class PathLocator:
 
         Nothing is opened. If the file is nowhere, this is where it was looked for first.
         """
+        place, tail_start, notes = self.place(written)
+        return place + written[tail_start:], notes
+
+    def place(self, written: str) -> Place:
+        """`locate` in two parts: the directory, one object for all that it holds, and where in ``written`` the rest of the path begins."""
         if "tensors/" in written:
             parts = split_low_level_path(written)
             if parts is not None:
-                return self._locate_low_level(parts)
+                place, notes = self._low_level_place(parts)
+                return place, len(written) - len(parts.tail), notes
         slash = written.rfind("/") + 1
         prefix, tail = written[:slash], written[slash:]
         directories = self._directories.get(prefix)
         if directories is None:
-            directories = self._directories[prefix] = self._by_directory_above(prefix) or self._search(prefix)[1]
+            found = self._by_directory_above(prefix) or self._search(prefix)[1]
+            directories = self._directories[prefix] = [f"{directory}/" for directory in found]
         if len(directories) > 1:
             for directory in directories:
-                if _exists(f"{directory}/{tail}"):
-                    return f"{directory}/{tail}", ()
-        return f"{directories[0]}/{tail}", ()
+                if _exists(f"{directory}{tail}"):
+                    return directory, slash, ()
+        return directories[0], slash, ()
 
     def _by_directory_above(self, prefix: str) -> list[str] | None:
         """The candidates of a directory, without a system call; None where they must be searched.
@@ -86,23 +95,23 @@ class PathLocator:
         paths = path_candidates(f"{prefix}_", self._metadata_directory, self._working_directory, is_one_sided=self._is_one_sided)
         return _existing(paths)
 
-    def _locate_low_level(self, parts: LowLevelPath) -> Located:
-        """Where the acceleration library wrote a tensor."""
+    def _low_level_place(self, parts: LowLevelPath) -> Located:
+        """Where the acceleration library wrote a tensor: what stands before ``parts.tail``."""
         token = parts.tail.partition("/")[0]
         place = parts.tensors_directory, parts.run_directory, token
         only = self._only_runs.get(place)
         if only is None:
             only = self._only_runs[place] = self._only_run(parts, token)
         if only:
-            return f"{only}/{parts.tail}", ()
+            return only, ()
         run, _, notes = self.search_runs(parts, token, lambda run: _exists(f"{run}/{parts.tail}"))
-        return f"{run}/{parts.tail}", notes
+        return self._shared.setdefault(f"{run}/", f"{run}/"), notes
 
     def _only_run(self, parts: LowLevelPath, token: str) -> str:
-        """The run directory that files of a token are in if they are anywhere; "" where there are others to look at."""
+        """The run directory that files of a token are in if they are anywhere, with a slash; "" where there are others to look at."""
         bases = self._bases_of(parts)
         is_only = len(bases) == 1 and all(run == parts.run_directory for run in self._runs_with(bases[0], token))
-        return f"{bases[0]}/{parts.run_directory}" if is_only else ""
+        return f"{bases[0]}/{parts.run_directory}/" if is_only else ""
 
     def search_runs(self, parts: LowLevelPath, token: str, look: Callable[[str], Found]) -> tuple[str, Found | None, tuple[str, ...]]:
         """The run directory in which ``look`` finds something: as written, or else the one other that holds it.

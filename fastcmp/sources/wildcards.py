@@ -81,7 +81,7 @@ def tensors_of(
     tensors: list[NamedTensor] = []
     taken: dict[TensorKey, str] = {}
     left_out: list[str] = []
-    locate, known_dtypes = locator.locate, dtypes or {}
+    place_of, known_dtypes = locator.place, dtypes or {}
     for key, written in rows.items():
         if "*" in written and (found := expanded[key]):
             for tensor in found:
@@ -96,12 +96,12 @@ def tensors_of(
                     where = f"{printable(other)}, not {printable(tensor.path)}"
                     left_out.append(f"{printable(own[0], 80)} of token {printable(own[1], 80)} is {where}")
             continue
-        path, notes = locate(written)
+        place, tail_start, notes = place_of(written)
         data_id, token_id = key
         dtype = known_dtypes.get(key, "") if known_dtypes else ""
         if why := remarks.get(key) if remarks else None:
             notes = tuple(dict.fromkeys((*notes, *why)))
-        tensors.append(NamedTensor(TensorKey(rank, data_id, token_id), written, path, dtype, notes, bool(why)))
+        tensors.append(NamedTensor(TensorKey(rank, data_id, token_id), written, place, dtype, notes, bool(why), tail_start))
     return tensors, left_out
 
 
