@@ -52,9 +52,10 @@ def compare(
 
         rules = Rules.from_options(options)
         with collector_paused() as resume_collector:
-            dumps = load(os.fspath(golden), "golden", options), load(os.fspath(target), "target", options)
+            golden_dump = load(os.fspath(golden), "golden", options)
+            dumps = golden_dump, load(os.fspath(target), "target", options, golden_dump)
             pairs = pair(*dumps, options)
             with prepare(options.output) as output:
                 comparison = Comparison(dumps, pairs, rules, options, output, progress or Silent())
-                del dumps, pairs  # it frees what it is done with
+                del golden_dump, dumps, pairs  # it frees what it is done with
                 return comparison.run(executor, on_plan=resume_collector)

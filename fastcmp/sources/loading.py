@@ -13,7 +13,7 @@ from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.options import CompareOptions
 from fastcmp.sources.dump import Dump, Role
 from fastcmp.sources.metadata import ProcessDump, load_metadata
-from fastcmp.sources.named_tensor import NamedTensor, TensorKey
+from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
 from fastcmp.sources.natural_order import natural_key, token_key
 from fastcmp.sources.tree import SOURCE_DIRECTORIES, Tree, walk
 from fastcmp.sources.wording import MAX_SHOWN, listing, printable
@@ -21,7 +21,7 @@ from fastcmp.sources.wording import MAX_SHOWN, listing, printable
 _RANK_DIRECTORY: Final = re.compile(r"rank[_-]?([0-9]+)", re.IGNORECASE)
 
 
-def load(path: str | os.PathLike[str], role: Role, options: CompareOptions) -> Dump:
+def load(path: str | os.PathLike[str], role: Role, options: CompareOptions, other: Dump | None = None) -> Dump:
     """Every tensor that ``path`` names, in the dump's own order. No tensor file is opened, none needs to exist.
 
     * ``*.json``: the metadata of one process, of any era.
@@ -30,6 +30,8 @@ def load(path: str | os.PathLike[str], role: Role, options: CompareOptions) -> D
     * Any other directory: its tensor files; the key of one is its path below the directory without extension, the token is "".
     * Any other regular file: one tensor; its key is the name without extension.
 
+    Keys that ``other``, loaded before, has too are its objects then: half the memory for names.
+
     Raises
     ------
     UsageError
@@ -37,10 +39,11 @@ def load(path: str | os.PathLike[str], role: Role, options: CompareOptions) -> D
     """
     path = os.fspath(path)
     name = printable(path)
+    keys: KnownKeys = {tensor.key: tensor.key for tensor in other.tensors} if other is not None else {}
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            return _load_directory(path, role, options)
+            return _load_directory(path, role, options, keys)
     except (OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
@@ -50,13 +53,13 @@ def load(path: str | os.PathLike[str], role: Role, options: CompareOptions) -> D
     if not stat.S_ISREG(mode):
         raise UsageError(f"{name}: not a regular file; name a metadata.json, a directory or a tensor file")
     if path.lower().endswith(".json"):
-        process = load_metadata(path, role, options)
+        process = load_metadata(path, role, options, keys=keys)
         return Dump(path, "metadata", process.tensors, process.warnings)
     stem = os.path.splitext(os.path.basename(path))[0]
     return Dump(path, "file", [NamedTensor(TensorKey("", stem, ""), path, os.path.abspath(path))], [])
 
 
-def _load_directory(path: str, role: Role, options: CompareOptions) -> Dump:
+def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownKeys) -> Dump:
     tree = walk(path)
     warnings = [f"{printable(path)}: {warning}" for warning in tree.warnings]
     if tree.metadata_paths:
@@ -65,7 +68,7 @@ def _load_directory(path: str, role: Role, options: CompareOptions) -> Dump:
             found = next(directory for directory, its_role in SOURCE_DIRECTORIES.items() if its_role != role)
             question = f"{role.upper()} holds {found} only: are the sides swapped?"
             warnings.append(f"{printable(path)}: {question} Taken as the {role} side: {listing(chosen)}")
-        processes = [load_metadata(os.path.join(path, one), role, options, rank=_rank_of(one)) for one in chosen]
+        processes = [load_metadata(os.path.join(path, one), role, options, rank=_rank_of(one), keys=keys) for one in chosen]
         _refuse_processes_without_rank(processes, path, role)
         processes.sort(key=lambda process: token_key(process.rank))
         warnings += [warning for process in processes for warning in process.warnings]
@@ -74,7 +77,7 @@ def _load_directory(path: str, role: Role, options: CompareOptions) -> Dump:
         raise UsageError(
             f"{printable(path)}: no metadata.json and no tensor file ({', '.join(SUFFIXES)}) in it; name the directory of a dump"
         )
-    tensors, collisions = _tensors_of(tree, role)
+    tensors, collisions = _tensors_of(tree, role, keys)
     if collisions:
         warnings.append(f"{printable(path)}: two files of one name, the second keeps its extension: {listing(collisions)}")
     return Dump(path, "directory", tensors, warnings)
@@ -111,7 +114,7 @@ def _refuse_processes_without_rank(processes: list[ProcessDump], path: str, role
         )
 
 
-def _tensors_of(tree: Tree, role: Role) -> tuple[list[NamedTensor], list[str]]:
+def _tensors_of(tree: Tree, role: Role, keys: KnownKeys) -> tuple[list[NamedTensor], list[str]]:
     """Files to tensors named by their relative path without extension; and the paths that share it with another file."""
     prefix = _role_prefix(tree, role)
     root = os.path.join(os.path.abspath(tree.root), "")
@@ -132,7 +135,7 @@ def _tensors_of(tree: Tree, role: Role) -> tuple[list[NamedTensor], list[str]]:
                     data_id += "#"
                 taken.add(data_id)
             key = TensorKey("", data_id.removeprefix(prefix), "")
-            tensors.append(NamedTensor(key, relative, root, tail_start=0))
+            tensors.append(NamedTensor(keys.get(key, key), relative, root, tail_start=0))
     return tensors, collisions
 
 

@@ -14,7 +14,7 @@ from fastcmp.options import CompareOptions
 from fastcmp.sources.dump import Role
 from fastcmp.sources.eras import Rows, has_lists, rows_of
 from fastcmp.sources.json_document import MAX_FILE_BYTES, is_inside, parse, read_bounded
-from fastcmp.sources.named_tensor import NamedTensor
+from fastcmp.sources.named_tensor import KnownKeys, NamedTensor
 from fastcmp.sources.path_locator import PathLocator
 from fastcmp.sources.wildcards import tensors_of
 from fastcmp.sources.wording import printable
@@ -32,7 +32,7 @@ class ProcessDump:
     warnings: list[str]
 
 
-def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str = "") -> ProcessDump:
+def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str = "", keys: KnownKeys | None = None) -> ProcessDump:
     """Read a metadata.json, merged with the journal and the dtypes beside it.
 
     Entries of the journal that metadata.json does not have yet come after its own, and what was dumped anew since then is taken from the
@@ -45,6 +45,8 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
     options : CompareOptions
     rank : str
         Used if the journal does not know the rank.
+    keys : mapping, optional
+        See `KnownKeys`.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
         _add_journal(rows, dtypes, journal)
         rank = (journal.header.rank if journal.header else "") or rank
     locator = PathLocator(directory, _working_directory(directory), is_one_sided=is_one_sided)
-    tensors, left_out = tensors_of(rows, locator, options.scan.roots, rank=rank, dtypes=dtypes)
+    tensors, left_out = tensors_of(rows, locator, options.scan.roots, rank=rank, dtypes=dtypes, keys=keys)
     if left_out:
         more = f" and {len(left_out) - MAX_LEFT_OUT} more" if len(left_out) > MAX_LEFT_OUT else ""
         text = "; ".join(left_out[:MAX_LEFT_OUT])

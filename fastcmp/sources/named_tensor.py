@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 _NOTHING: Final = sys.maxsize
@@ -14,6 +15,10 @@ class TensorKey(NamedTuple):
     rank: str
     data_id: str
     token_id: str
+
+
+# The keys of one dump, from each to itself: a key of the other that is equal can be the same object. Of a million pairs, 130 MB.
+KnownKeys = Mapping[tuple[str, str, str], TensorKey]
 
 
 class NamedTensor(NamedTuple):

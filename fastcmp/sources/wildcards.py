@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from fastcmp.dump_layout import ANY_TOKEN, split_low_level_path
 from fastcmp.sources.eras import RowKey, Rows
 from fastcmp.sources.json_document import is_inside
-from fastcmp.sources.named_tensor import NamedTensor, TensorKey
+from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
 from fastcmp.sources.natural_order import token_key
 from fastcmp.sources.path_locator import PathLocator
 from fastcmp.sources.wording import printable
@@ -48,7 +48,13 @@ class NotSearched(Exception):
 
 
 def tensors_of(
-    rows: Rows, locator: PathLocator, roots: Sequence[str] = (), *, rank: str = "", dtypes: Mapping[tuple[str, str], str] | None = None
+    rows: Rows,
+    locator: PathLocator,
+    roots: Sequence[str] = (),
+    *,
+    rank: str = "",
+    dtypes: Mapping[tuple[str, str], str] | None = None,
+    keys: KnownKeys | None = None,
 ) -> tuple[list[NamedTensor], list[str]]:
     """Every tensor of a metadata.json, in its order; those that a ``*`` stands for in its place, by number and then token.
 
@@ -64,6 +70,8 @@ def tensors_of(
         Of all of them.
     dtypes : mapping, optional
         `NamedTensor.dtype` by data_id and token_id.
+    keys : mapping, optional
+        See `KnownKeys`.
 
     Returns
     -------
@@ -81,7 +89,7 @@ def tensors_of(
     tensors: list[NamedTensor] = []
     taken: dict[TensorKey, str] = {}
     left_out: list[str] = []
-    place_of, known_dtypes = locator.place, dtypes or {}
+    place_of, known_dtypes, known_keys = locator.place, dtypes or {}, keys or {}
     for key, written in rows.items():
         if "*" in written and (found := expanded[key]):
             for tensor in found:
@@ -101,7 +109,9 @@ def tensors_of(
         dtype = known_dtypes.get(key, "") if known_dtypes else ""
         if why := remarks.get(key) if remarks else None:
             notes = tuple(dict.fromkeys((*notes, *why)))
-        tensors.append(NamedTensor(TensorKey(rank, data_id, token_id), written, place, dtype, notes, bool(why), tail_start))
+        # A tuple, which is equal to the key, is made in a third of its time.
+        own_key = known_keys.get((rank, data_id, token_id)) or TensorKey(rank, data_id, token_id)
+        tensors.append(NamedTensor(own_key, written, place, dtype, notes, bool(why), tail_start))
     return tensors, left_out
 
 
