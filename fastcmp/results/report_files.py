@@ -46,10 +46,10 @@ def report_table(batches: Iterable[pa.RecordBatch], row_count: int) -> pa.Table:
     # One column at a time, from the last to the first, and the batches let go of each: else all of the report would be in memory twice.
     ready: list[pa.ChunkedArray] = []
     for field in reversed(report):
+        pa.default_memory_pool().release_unused()  # it waits before it gives memory back, and each column asks for new
         table = pa.table([columns.pop()], schema=pa.schema([field]))
         ready.append((table if order is None else table.take(order)).combine_chunks().column(0))
         del table
-        pa.default_memory_pool().release_unused()  # it waits before it gives memory back, and each column asks for new
     return pa.table(ready[::-1], schema=report)
 
 
