@@ -137,3 +137,15 @@ def test_a_task_is_the_same_after_its_way_to_a_worker() -> None:
     for task in (Task(7, items, OPTIONS.scan), Task(8, items[1:], OPTIONS.scan), Task(9, (), OPTIONS.scan)):
         back = pickle.loads(pickle.dumps(task))
         assert back == task and all(type(item) is WorkItem for item in back.items)
+
+
+def test_a_task_is_the_same_each_time_it_is_asked_for() -> None:
+    sizes = [PairSize(1 << 20, 1 << 20), PairSize(1 << 32, 1 << 32, 64)] * 20
+    planned = plan([make_pair(row) for row in range(40)], sizes, OPTIONS, worker_count=2)
+    tasks = list(planned.tasks)
+    assert len(tasks) == len(planned.tasks) == len(planned.split_rows) == len(planned.task_bytes)
+    assert list(planned.tasks[2:5]) == tasks[2:5] and planned.tasks[-1] == tasks[-1]
+    rows = [None if task.items[0].first_piece is None else task.items[0].row for task in tasks]
+    assert list(planned.split_rows) == rows and None in rows and len(set(rows)) > 2
+    with pytest.raises(IndexError, match="out of range"):
+        planned.tasks[len(tasks)]

@@ -247,3 +247,14 @@ def test_malformed_dtypes_are_refused(tmp_path):
     write(tmp_path / "dtypes.json", ["float32"])
     with pytest.raises(UsageError, match=r"dtypes\.json: expected \{data_id: \{token_id: dtype\}\}"):
         load(path, "golden", OPTIONS)
+
+
+def test_both_sides_share_their_keys_and_the_files_of_a_directory_its_name(tmp_path):
+    document = {str(number): {"0": f"./tensors/{number}.npy", "1": f"./tensors/{number}_1.npy"} for number in range(4)}
+    golden = load(write(tmp_path / "g" / "metadata.json", document), "golden", OPTIONS)
+    target = load(write(tmp_path / "t" / "metadata.json", {**document, "more": {"0": "x.npy"}}), "target", OPTIONS, golden)
+    assert [tensor.key for tensor in target.tensors[:-1]] == [tensor.key for tensor in golden.tensors]
+    assert all(one.key is other.key for one, other in zip(golden.tensors, target.tensors[:-1], strict=True))
+    assert keys(target)[-1] == ("more", "0")
+    assert len({id(tensor.place) for tensor in golden.tensors}) == 1
+    assert golden.tensors[3].path == f"{tmp_path}/g/tensors/1_1.npy"
