@@ -51,7 +51,7 @@ double seconds_now() {
     return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
 }
 
-thread_local bool CallGuard::is_inside_ __attribute__((tls_model("initial-exec"))) = false;
+constinit thread_local bool CallGuard::is_inside_ __attribute__((tls_model("initial-exec"))) = false;
 
 std::mutex Process::making_;
 

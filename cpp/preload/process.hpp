@@ -101,7 +101,7 @@ public:
 
 private:
     // Named here as well: every file that reads it is to do so without a call that may allocate.
-    __attribute__((visibility("hidden"), tls_model("initial-exec"))) static thread_local bool is_inside_;
+    __attribute__((visibility("hidden"), tls_model("initial-exec"))) static constinit thread_local bool is_inside_;
     bool is_outermost_;
     int errno_;
     int cancel_state_ = 0;
