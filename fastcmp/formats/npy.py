@@ -1,7 +1,7 @@
 """`.npy` files: a header parser of our own. Nothing is evaluated, nothing unpickled, nothing believed that the file cannot hold.
 
-Stricter than numpy: no duplicate keys, no escapes, no comments, dtypes only in the spelling that `np.save` writes, and a
-header of 10 000 bytes at most, whatever `max_header_size` says.
+Stricter than numpy: no duplicate keys, no escapes, no comments, no blanks but spaces and line feeds, dtypes only in the spelling that
+`np.save` writes, and a header of 10 000 bytes at most, whatever `max_header_size` says.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _DTYPE_NAMES: Final = {
     "b1": "bool", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64", "u1": "uint8", "u2": "uint16", "u4": "uint32",
     "u8": "uint64", "f2": "float16", "f4": "float32", "f8": "float64", "c8": "complex64", "c16": "complex128",
 }  # fmt: skip
+# Around the braces as Python, and so numpy, takes it: what stands behind a line feed is a line of its own, and needs one too.
+_AROUND: Final = re.compile(r" *\{.*\}(?:(?: *\n)+| *)", re.DOTALL)
 _TOKEN: Final = re.compile(r"'[^'\\\n]*'|\"[^\"\\\n]*\"|-?[0-9]+|True|False|[{}()\[\],:]|[ \n]+|.", re.DOTALL)
 
 
@@ -117,7 +119,10 @@ def _remember(prefix: bytes) -> _Header:
 
 
 def _parse(prefix: bytes, start: int) -> _Header:
-    fields = _parse_fields(_Tokens(prefix[start:].decode("latin-1"), start))
+    text = prefix[start:].decode("latin-1")
+    fields = _parse_fields(_Tokens(text, start))
+    if not _AROUND.fullmatch(text):
+        raise _Malformed("E_NPY_HEADER", f"byte {start}: expected a header that begins with '{{' and ends in a line feed, got other blanks")
     dtype, big_endian = _parse_descr(fields["descr"])
     shape = fields["shape"]
     if not isinstance(shape, tuple) or not isinstance(fields["fortran_order"], bool):
@@ -166,7 +171,8 @@ class _Tokens:
     """The header's tokens without blanks, each with its byte in the file."""
 
     def __init__(self, text: str, start: int) -> None:
-        self._matches: Iterator[re.Match[str]] = (match for match in _TOKEN.finditer(text) if not match[0].isspace())
+        # Not isspace(): that takes a no-break space for a blank, which numpy does not.
+        self._matches: Iterator[re.Match[str]] = (match for match in _TOKEN.finditer(text) if match[0][0] not in " \n")
         self._start = start
         self.offset = start
 

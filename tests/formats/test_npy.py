@@ -66,7 +66,7 @@ def test_fortran_order_is_strides_only_where_it_matters(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [b"\x01\x00", b"\x02\x00", b"\x03\x00"])
 def test_three_versions_and_long_headers_are_read(tmp_path: Path, version: bytes) -> None:
-    info = scan_bytes(tmp_path, framed(described() + " " * 5000, b"\0" * 24, version))
+    info = scan_bytes(tmp_path, framed(described()[:-1] + " " * 5000 + "\n", b"\0" * 24, version))
     assert (info.shape, info.nbytes) == ((2, 3), 24)
 
 
@@ -85,7 +85,7 @@ BAD = [
     ("empty", b"", "E_EMPTY_FILE", "the file is empty"),
     ("zip", zip_bytes(), "E_BAD_MAGIC", r"byte 0: expected b'\x93NUMPY', got b'PK"),
     ("version 9.9", framed(described(), version=b"\x09\x09"), "E_NPY_VERSION", "byte 6: expected version 1.0, 2.0 or 3.0, got 9.9"),
-    ("long", framed(described() + " " * 9990), "E_NPY_HEADER", "expected a header of at most 10000 bytes"),
+    ("long", framed(described()[:-1] + " " * 9990), "E_NPY_HEADER", "expected a header of at most 10000 bytes"),
     ("huge length", b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}", "E_NPY_HEADER", "got 4294967295"),
     ("objects", framed(described("'|O'")), "E_NPY_PICKLE", "got '|O', pickled objects"),
     ("structured", framed(described("[('a', '<f4')]")), "E_NPY_KIND", "got a structured dtype"),
@@ -105,6 +105,9 @@ BAD = [
     ("order", framed(described(order="1")), "E_NPY_HEADER", "True, False or a tuple of integers, got '1'"),
     ("order is text", framed(described(order="'True'")), "E_NPY_HEADER", "True or False as fortran_order"),
     ("after", framed(described() + "x"), "E_NPY_HEADER", "got 'x'"),
+    *((f"blank {blank!a}", framed(described().replace(", ", f",{blank}")), "E_NPY_HEADER", f"got {blank!r}") for blank in "\t\r\f\x1d\xa0"),
+    ("blanks before", framed("\n " + described()), "E_NPY_HEADER", "expected a header that begins with '{' and ends in a line feed"),
+    ("blanks behind", framed(described() + " "), "E_NPY_HEADER", "expected a header that begins with '{' and ends in a line feed"),
     ("negative", framed(described(shape="(-1,)")), "E_BAD_DIMS", "expected at most 64 axes of 0 or more, got (-1,)"),
     ("65 axes", framed(described(shape=f"({'1,' * 65})")), "E_BAD_DIMS", "at most 64 axes"),
     ("overflow", framed(described(shape="(4294967296, 4294967296)")), "E_BAD_DIMS", "exceeds 2^63-1 bytes"),
