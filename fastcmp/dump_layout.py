@@ -409,7 +409,7 @@ def read_journal(path: str) -> Journal:
 
 def _object_of(line: bytes) -> dict[str, Any]:
     try:
-        fields = json.loads(line)
+        fields = json.loads(line.decode())  # of bytes json.loads would guess the encoding, and take UTF-16 with NULs for a line
     except (ValueError, RecursionError):
         return {}
     return fields if isinstance(fields, dict) else {}
