@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cctype>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -24,6 +23,7 @@
 #include "core.hpp"
 #include "fastcmp_preload.h"
 #include "list_file.hpp"
+#include "matches.hpp"
 #include "paths.hpp"
 #include "pattern_index.hpp"
 #include "process.hpp"
@@ -123,28 +123,6 @@ void test_settings() {
     for (const char* off : {"0", "off", "No", "FALSE"}) {
         check(!settings_of({{"FASTCMP_DUMP", off}}).is_on, std::string{"off: "} + off);
     }
-}
-
-// One pattern at a time: what `*` means, in as few words as can be.
-bool matches(std::string_view pattern, std::string_view path) {
-    std::size_t at = 0;
-    for (const char c : pattern) {
-        const auto begin = at;
-        if (c != '*') {
-            if (at >= path.size() || path[at] != c) {
-                return false;
-            }
-            ++at;
-            continue;
-        }
-        while (at < path.size() && std::isdigit(static_cast<unsigned char>(path[at])) != 0) {
-            ++at;
-        }
-        if (at == begin || (begin > 0 && std::isdigit(static_cast<unsigned char>(path[begin - 1])) != 0)) {
-            return false;
-        }
-    }
-    return at == path.size();
 }
 
 void test_patterns(const fs::path& folder) {
