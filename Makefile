@@ -10,8 +10,10 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 CPP_SOURCES := $(shell find cpp -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
+FUZZ_SEEDS := $(wildcard cpp/fuzz/seeds/*/*)
 CMAKE_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH;
-FUZZ_SECONDS ?= 60
+# How long `make fuzz` searches, in all.
+SECONDS ?= 120
 # Without those that ask what a worker has loaded, and those whose working directory goes away: there is counting in the way.
 COVERED_TESTS := tests/formats tests/results tests/engine tests/sources tests/end_to_end tests/cpp tests/pairing tests/plan tests/reliability \
   --deselect tests/engine/test_local_pool.py::test_workers_use_one_thread_and_load_nothing_heavy \
@@ -70,15 +72,14 @@ coverage: $(VENV)/.installed build/standin/.built ## branch coverage of readers,
 	  && llvm-profdata merge -sparse ./*.profraw -o all.profdata && rm -f ./*.profraw \
 	  && llvm-cov report test_reader -object test_file -instr-profile all.profdata -show-branch-summary ../../cpp/src 2>/dev/null
 
-fuzz: $(VENV)/.requirements ## fuzz the C++ reader for FUZZ_SECONDS (60); installs clang
-	@command -v clang++ >/dev/null || { echo "make: installing clang"; apt-get -qq update && apt-get -qq install -y clang >/dev/null; } \
-	  || { echo "make: fuzzing needs clang++"; exit 1; }
-	@mkdir -p build/fuzz-corpus
+fuzz: $(VENV)/.installed ## every fuzz target for its share of SECONDS (120); installs clang, and atheris where there is one for this Python
+	@$(NEED_CLANG)
+	@$(PIP) --group fuzz 2>/dev/null || echo "make: no atheris for $$($(RUN) --version) here"
+	@mkdir -p build
 	@$(CMAKE_ENV) cmake -S cpp -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ \
-	    -DFASTCMP_PYTHON=OFF -DFASTCMP_FUZZ=ON -DFASTCMP_SANITIZE=address \
-	    -DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link >build/fuzz.log 2>&1 \
+	    -DFASTCMP_PYTHON=OFF -DFASTCMP_FUZZ=ON -DFASTCMP_SANITIZE=address >build/fuzz.log 2>&1 \
 	  && cmake --build build/fuzz >>build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
-	@build/fuzz/fuzz_header -max_len=8192 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build/fuzz-corpus cpp/fuzz/seeds
+	@$(RUN) tests/fuzz/fuzz_run.py $(SECONDS)
 
 bench: $(VENV)/.installed build/standin/.built ## speed beside its yardstick, 3 minutes, 7 GB in bench/data
 	@$(RUN) bench/run.py
@@ -105,8 +106,8 @@ clean: ## remove everything that make made
 	@rm -rf $(VENV) build demo-output bench/data bench/results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Run again only when the C++ sources have changed.
-build/cpp/.tested: $(CPP_SOURCES) $(VENV)/.requirements
+# Run again only when the C++ sources or the seeds of their fuzz targets have changed.
+build/cpp/.tested: $(CPP_SOURCES) $(FUZZ_SEEDS) $(VENV)/.requirements
 	@echo "make: C++ tests"
 	@mkdir -p build
 	@$(CMAKE_ENV) cmake -S cpp -B build/cpp -G Ninja -DCMAKE_BUILD_TYPE=Debug -DFASTCMP_PYTHON=OFF -DFASTCMP_TESTS=ON -DFASTCMP_SANITIZE=address >build/cpp.log 2>&1 \
