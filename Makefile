@@ -74,7 +74,7 @@ coverage: $(VENV)/.installed build/standin/.built ## branch coverage of readers,
 
 fuzz: $(VENV)/.installed ## every fuzz target for its share of SECONDS (120); installs clang, and atheris where there is one for this Python
 	@$(NEED_CLANG)
-	@$(PIP) --group fuzz 2>/dev/null || echo "make: no atheris for $$($(RUN) --version) here"
+	@$(PIP) --only-binary atheris --group fuzz 2>/dev/null || echo "make: no atheris for $$($(RUN) --version) here"
 	@mkdir -p build
 	@$(CMAKE_ENV) cmake -S cpp -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ \
 	    -DFASTCMP_PYTHON=OFF -DFASTCMP_FUZZ=ON -DFASTCMP_SANITIZE=address >build/fuzz.log 2>&1 \

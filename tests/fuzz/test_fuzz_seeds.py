@@ -130,11 +130,17 @@ def test_a_target_that_does_not_run_is_no_success(tmp_path: Path, capsys: pytest
     assert fuzz_run.report([good]) == 0 and "not guided" in fuzz_run.table([good])
 
 
-def test_one_target_is_searched_and_replayed_by_its_command(tmp_path: Path) -> None:
-    corpus = tmp_path / "corpus"
+@pytest.mark.parametrize("is_without", [False, True], ids=["as it is", "without atheris"])
+def test_one_target_is_searched_and_replayed_by_its_command(tmp_path: Path, is_without: bool) -> None:
+    corpus, blocked = tmp_path / "corpus", tmp_path / "blocked"
     corpus.mkdir()
+    blocked.mkdir()
+    if is_without:
+        (blocked / "atheris.py").write_text("raise ImportError")
     command = [sys.executable, str(fuzz_run.SEARCH), "threshold"]
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
-    for rest in (["-max_total_time=1", f"-artifact_prefix={tmp_path}/", str(corpus)], [str(PYTHON_SEEDS / "threshold" / "00")]):
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(blocked)}
+    searching = ["-max_total_time=1", f"-artifact_prefix={tmp_path}/", str(corpus), str(PYTHON_SEEDS / "threshold")]
+    for rest in (searching, [str(PYTHON_SEEDS / "threshold" / "00")]):
         done = subprocess.run([*command, *rest], capture_output=True, text=True, timeout=120, check=False, env=environment, cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-2000:]
+        assert not is_without or (fuzz_search.WITHOUT_COVERAGE in done.stderr) == (rest is searching)
