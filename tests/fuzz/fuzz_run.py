@@ -84,7 +84,7 @@ def search(target: Target, seconds: int, corpus: Path, findings: Path) -> Result
     artifacts.mkdir(parents=True, exist_ok=True)
     before = set(artifacts.iterdir())
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None, prefix="fastcmp_fuzz_") as scratch:
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None, prefix="fuzzing_") as scratch:
         log = Path(scratch) / "log"
         with log.open("wb") as stream:
             code = _end_of(
