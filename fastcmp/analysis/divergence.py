@@ -1,0 +1,209 @@
+"""Where it went wrong: the first operation that adds error of its own, and how far that reaches over tokens, layers and ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from fastcmp.analysis.growth import Growth, numbers
+from fastcmp.analysis.jumps import Jumps
+from fastcmp.analysis.names import OUTPUT
+from fastcmp.analysis.order import Order
+from fastcmp.analysis.place import Place, place_of
+
+# Whether an operation is wrong in other layers too, where its inputs are wrong by then: it is if it adds half of what it added first, and
+# its gain is above anything that it showed while it was sound. Turning a vector, for one, never changed its error by more than 1.05.
+_MORE_THAN_SOUND: Final = 1.5
+_SHARE_OF_FIRST: Final = 0.5
+_LEAST_SOUND: Final = 3
+_MOST_NAMED: Final = 3
+
+Reach = Literal["one of one", "all", "from here on", "only here", "some"]
+
+
+@dataclass(frozen=True)
+class Jump:
+    """An operation that adds error of its own.
+
+    Attributes
+    ----------
+    place : Place
+    error : float
+        inf: see ``what``.
+    came_from : float
+        The largest error of its inputs, or before it; 0 where there was none.
+    factor : float
+        ``error`` in multiples of ``came_from``, or of one rounding where that is larger.
+    what : {"error", "non-finite", "shape", "integer"}
+    knows_inputs : bool
+        ``came_from`` is that of its own inputs.
+    unknown_inputs : int
+        Inputs of it that could not be compared.
+    passes : bool
+        The pair passed all the same.
+    previous : Place or None
+        The last output before it.
+    nonfinite : int
+        Positions where a NaN or an infinity meets something else.
+    is_nan : bool
+        There are more NaNs on one side.
+    """
+
+    place: Place
+    error: float
+    came_from: float
+    factor: float
+    what: Literal["error", "non-finite", "shape", "integer"]
+    knows_inputs: bool
+    unknown_inputs: int
+    passes: bool
+    previous: Place | None
+    nonfinite: int
+    is_nan: bool
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the operation of a `Jump` adds error of its own, among all tokens, layers and ranks it was compared at.
+
+    Attributes
+    ----------
+    tokens, layers, ranks : Reach
+    token_ids, layer_numbers, rank_names : tuple
+        Where it does.
+    token_count, layer_count, rank_count : int
+        Where it was compared at all.
+    unclear_layers : int
+        Layers where it cannot be told, because what goes in is wrong already.
+    others : tuple of str
+        The first further operations that add error of their own, in the order they ran.
+    other_count : int
+    cached : bool
+        At later tokens, and at no other, attention adds error: what it has cached is from a wrong token.
+    """
+
+    tokens: Reach
+    layers: Reach
+    ranks: Reach
+    token_ids: tuple[str, ...]
+    layer_numbers: tuple[int, ...]
+    rank_names: tuple[str, ...]
+    token_count: int
+    layer_count: int
+    rank_count: int
+    unclear_layers: int
+    others: tuple[str, ...]
+    other_count: int
+    cached: bool
+
+
+def find_jump(table: pa.Table, order: Order, growth: Growth, jumps: Jumps, cut: int, failed: np.ndarray, is_choice: np.ndarray) -> Jump | None:
+    """The first jump that fails, or else the first; at tokens from ``cut`` on none is looked for, and none among ``is_choice``."""
+    rows = np.flatnonzero(jumps.is_jump & (order.token < cut) & ~is_choice)
+    if not len(rows):
+        return None
+    rows = rows[np.argsort(order.position[rows])]
+    failing = rows[failed[rows]]
+    row = int(failing[0] if len(failing) else rows[0])
+    error = float(growth.error[row])
+    nonfinite, golden_nans, target_nans = (
+        numbers(table.slice(row, 1), name)[0] for name in ("nonfinite_mismatch_count", "golden_nan_count", "target_nan_count")
+    )
+    what: Literal["error", "non-finite", "shape", "integer"] = "error"
+    if np.isinf(error) and np.isnan(nonfinite):
+        what = "shape"
+    elif nonfinite > 0:
+        what = "non-finite"
+    elif growth.is_integer[row]:
+        what = "integer"
+    knows_inputs = not np.isnan(growth.inherited[row]) and not jumps.is_container[row]
+    came_from = growth.inherited[row] if knows_inputs else growth.before[row]
+    return Jump(
+        place=place_of(order, row),
+        error=error,
+        came_from=float(came_from),
+        factor=float(jumps.gain[row]),
+        what=what,
+        knows_inputs=knows_inputs,
+        unknown_inputs=int(jumps.unknown_inputs[row]),
+        passes=not failed[row],
+        previous=_last_output_before(order, growth, row),
+        nonfinite=0 if np.isnan(nonfinite) else int(nonfinite),
+        is_nan=bool(golden_nans != target_nans),
+    )
+
+
+def _last_output_before(order: Order, growth: Growth, row: int) -> Place | None:
+    part = order.names.part[order.name]
+    before = (order.step == order.step[row]) & (order.position < order.position[row]) & (part == OUTPUT) & ~np.isnan(growth.error)
+    rows = np.flatnonzero(before)
+    return place_of(order, int(rows[np.argmax(order.position[rows])])) if len(rows) else None
+
+
+def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump, cut: int, is_choice: np.ndarray) -> Spread:
+    """How far a jump reaches."""
+    row = jump.place.row
+    kind, layer = order.names.kind[order.name], order.names.layer[order.name]
+    same = (kind == kind[row]) & ~np.isnan(growth.error) & (order.token < cut)
+    has = same & (jumps.is_jump | _adds_as_much(order, growth, jumps, same, row))
+    at_home = same & (layer == layer[row])
+    tokens, ranks, layers = np.unique(order.token[has & at_home]), np.unique(order.rank[has & at_home]), np.unique(layer[has])
+    compared_layers = np.unique(layer[same])
+    # It would show there: what goes in is better than what the jump made of it.
+    is_clear = same & (growth.reference <= _SHARE_OF_FIRST * jump.error) & (order.token >= order.token[row])
+    unclear = np.setdiff1d(compared_layers, np.union1d(layers, layer[is_clear]))
+    is_other = jumps.is_jump & (kind != kind[row]) & (order.token < cut) & ~jumps.is_container & ~is_choice
+    is_other &= order.position > order.position[row]
+    others, cached = _others(order, np.flatnonzero(is_other), row)
+    return Spread(
+        tokens=_reach(tokens, np.unique(order.token[at_home])),
+        layers=_reach(layers, compared_layers),
+        ranks=_reach(ranks, np.unique(order.rank[at_home])),
+        token_ids=tuple(order.tokens[token] for token in tokens.tolist()),
+        layer_numbers=tuple(layers.tolist()),
+        rank_names=tuple(order.ranks[rank] for rank in ranks.tolist()),
+        token_count=len(np.unique(order.token[at_home])),
+        layer_count=len(compared_layers),
+        rank_count=len(np.unique(order.rank[at_home])),
+        unclear_layers=len(unclear),
+        others=tuple(others[:_MOST_NAMED]),
+        other_count=len(others),
+        cached=cached,
+    )
+
+
+def _adds_as_much(order: Order, growth: Growth, jumps: Jumps, same: np.ndarray, row: int) -> np.ndarray:
+    """Where the operation of ``row`` adds about what it added there, and more than it ever did before; nowhere if it was seen too little."""
+    sound = same & (order.token < order.token[row]) & np.isfinite(jumps.gain)
+    if sound.sum() < _LEAST_SOUND or not np.isfinite(growth.error[row]):
+        return np.zeros_like(same)
+    most = max(float(jumps.gain[sound].max()), 1.0)
+    with np.errstate(invalid="ignore"):
+        is_more = (jumps.gain >= _MORE_THAN_SOUND * most) & (growth.added >= _SHARE_OF_FIRST * growth.error[row])
+    return is_more & (order.position >= order.position[row]) & ~jumps.is_container
+
+
+def _others(order: Order, rows: np.ndarray, row: int) -> tuple[list[str], bool]:
+    """Operations that jump after ``row``, in order; attention that does so at later tokens only is left out, and told by the second value."""
+    kind = order.names.kind[order.name[rows]]
+    by_kind = np.lexsort((order.position[rows], kind))
+    firsts = rows[by_kind][np.flatnonzero(np.diff(kind[by_kind], prepend=-1))]
+    places = [place_of(order, one) for one in firsts[np.argsort(order.position[firsts])].tolist()]
+    is_cached = [order.token[place.row] > order.token[row] and "att" in place.data_id.lower() for place in places]
+    names = dict.fromkeys(place.operation or place.data_id for place, cached in zip(places, is_cached, strict=True) if not cached)
+    return list(names), any(is_cached)
+
+
+def _reach(found: np.ndarray, compared: np.ndarray) -> Reach:
+    if len(compared) < 2:
+        return "one of one"
+    if len(found) == len(compared):
+        return "all"
+    if len(found) == 1 and found[0] != compared[-1]:
+        return "only here"
+    if np.array_equal(found, compared[-len(found) :]):
+        return "from here on"
+    return "some"

@@ -1,0 +1,40 @@
+"""One row of a report by where it stands in the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastcmp.analysis.names import INPUT, operation
+from fastcmp.analysis.order import Order
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor stands. ``row`` is its number in the report, ``layer`` -1 where its name has none.
+
+    ``operation`` is the data_id without layer, and without what says that it is an input.
+    """
+
+    row: int
+    rank: str
+    token_id: str
+    data_id: str
+    layer: int
+    operation: str
+    is_input: bool
+
+
+def place_of(order: Order, row: int) -> Place:
+    """The place of one row."""
+    names, name = order.names, int(order.name[row])
+    data_id = names.texts[name].as_py()
+    owner = names.owners[names.owner[name]]
+    return Place(
+        row=row,
+        rank=order.ranks[order.rank[row]],
+        token_id=order.tokens[order.token[row]],
+        data_id=data_id,
+        layer=int(names.layer[name]),
+        operation=operation(owner),
+        is_input=bool(names.part[name] == INPUT),
+    )

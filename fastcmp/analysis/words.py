@@ -1,0 +1,232 @@
+"""A story in plain sentences, the most important first. Names in them are as the files have them: who shows them makes them safe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastcmp.analysis.choices import Choices
+from fastcmp.analysis.divergence import Jump, Reach, Spread
+from fastcmp.analysis.identical import Identical
+from fastcmp.analysis.place import Place
+from fastcmp.analysis.rounding import Rounding
+from fastcmp.analysis.story import Story
+
+_FEW = 3
+_FINE = 0.05
+
+
+def tell(story: Story, shown: Callable[[str], str] = str) -> list[str]:
+    """What happened, in a handful of sentences that each stand alone; empty where nothing was compared.
+
+    Parameters
+    ----------
+    story : Story
+    shown : callable
+        Makes a name from a file fit to show; each goes through it.
+    """
+    words = _Words(shown)
+    lines = words.of_choices(story.choices)
+    lines += _of_identical(story.identical, shown)
+    if story.jump is not None and story.spread is not None:
+        lines += words.of_jump(story.jump, story.spread, story.earlier_jump)
+    if story.choices.was_fed:
+        lines.append(words.of_harmless_choice(story.choices))
+    lines += _of_rounding(story)
+    lines += _of_the_unknown(story)
+    return lines
+
+
+class _Words:
+    def __init__(self, shown: Callable[[str], str]) -> None:
+        self.shown = shown
+
+    def where(self, place: Place) -> str:
+        """``rank 1, token 3, layer 3, the input of mlp.down_proj``."""
+        rank = f"rank {self.shown(place.rank)}, " if place.rank else ""
+        token = f"token {self.shown(place.token_id)}, " if place.token_id else ""
+        return f"{rank}{token}{self.what(place)}"
+
+    def what(self, place: Place) -> str:
+        """``layer 3, the input of mlp.down_proj``."""
+        layer = f"layer {place.layer}" if place.layer >= 0 else ""
+        operation = self.shown(place.operation or ("" if layer else place.data_id))
+        if place.is_input:
+            return f"{layer}, the input of {operation}".removeprefix(", ") if operation else f"the input of {layer}"
+        return ", ".join(part for part in (layer, operation) if part)
+
+    def of_choices(self, choices: Choices) -> list[str]:
+        """Said first: everything after another token differs."""
+        if choices.read is not None:
+            chose = ""
+            if choices.chosen is not None and choices.chosen.token_id != choices.read.token_id:
+                chose = f" (they chose differently at token {self.shown(choices.chosen.token_id)}{_ids(choices)})"
+            token = self.shown(choices.read.token_id)
+            return [f"the runs read other tokens from token {token} on{chose}: everything from there on differs anyway"]
+        if choices.looks_other is not None:
+            place = choices.looks_other
+            return [
+                f"the runs seem to read other tokens from token {self.shown(place.token_id)} on: {self.shown(place.data_id)} is of another one;"
+                " everything from there on differs anyway"
+            ]
+        if choices.chosen is None or choices.was_fed:
+            return []
+        token = self.shown(choices.chosen.token_id)
+        return [f"the runs chose other tokens at token {token}{_ids(choices)}: everything after it differs anyway"]
+
+    def of_harmless_choice(self, choices: Choices) -> str:
+        """A choice that nothing followed from."""
+        assert choices.chosen is not None
+        token = self.shown(choices.chosen.token_id)
+        return f"the runs chose other tokens at token {token}{_ids(choices)}, but both read the same ones after it, so that all can be compared"
+
+    def of_jump(self, jump: Jump, spread: Spread, earlier: Place | None) -> list[str]:
+        """Where it went wrong, how far that reaches, and what else."""
+        lines = [self._jump(jump)]
+        reach = self._reach(spread)
+        if reach:
+            lines.append(reach)
+        if spread.others:
+            names = ", ".join(map(self.shown, spread.others))
+            more = f" and {spread.other_count - len(spread.others)} more" if spread.other_count > len(spread.others) else ""
+            lines.append(f"error of their own comes also from {names}{more}")
+        if spread.cached:
+            lines.append("attention of later tokens adds error as well: what it has cached is wrong from then on")
+        if earlier is not None:
+            lines.append(f"before it the error jumps at {self.where(earlier)}, which passes")
+        return lines
+
+    def _jump(self, jump: Jump) -> str:
+        where = self.where(jump.place)
+        whose = self._came_from(jump)
+        if jump.what == "non-finite":
+            count = _counted(jump.nonfinite, "element")
+            before = "its inputs had none" if jump.knows_inputs else "nothing before it had any"
+            return f"{'NaN' if jump.is_nan else 'infinity'} on one side only first appears at {where}, in {count}: {before}"
+        if jump.what == "shape":
+            return f"the shapes part at {where}"
+        if jump.what == "integer":
+            return f"integers differ first at {where}: no error before it explains that"
+        beside = "" if jump.came_from * jump.factor >= 0.99 * jump.error else " one rounding"
+        passes = "; it still passes" if jump.passes else ""
+        return f"error jumps at {where}: {jump.came_from:.2g} -> {jump.error:.2g} ({jump.factor:.0f} times{beside}){whose}{passes}"
+
+    def _came_from(self, jump: Jump) -> str:
+        if jump.place.is_input:
+            if jump.previous is None:
+                return ", nothing ran before it"
+            return f"; what made it of {self.what(jump.previous)} was not dumped"
+        if not jump.knows_inputs:
+            return ", what ran before it was fine" if jump.came_from < _FINE else ", far more than anything before it"
+        if jump.unknown_inputs:
+            return f", its other inputs were fine, {jump.unknown_inputs} could not be compared"
+        return ", its inputs were fine" if jump.came_from < _FINE else ", far more than its inputs had"
+
+    def _reach(self, spread: Spread) -> str:
+        tokens = {
+            "one of one": "",
+            "all": "seen at every token",
+            "from here on": f"begins at token {self._first(spread.token_ids)} and stays",
+            "only here": f"seen at token {self._first(spread.token_ids)} only",
+            "some": f"seen at {len(spread.token_ids)} of {spread.token_count} tokens, first at token {self._first(spread.token_ids)}",
+        }[spread.tokens]
+        if spread.tokens == "from here on" and len(spread.token_ids) == 1:
+            tokens = f"begins at token {self._first(spread.token_ids)}, the last one"
+        ranks = {
+            "one of one": "",
+            "all": "on every rank",
+            "only here": f"on rank {self._first(spread.rank_names)} only",
+        }.get(spread.ranks, f"on rank {', '.join(map(self.shown, spread.rank_names[:_FEW]))} of {spread.rank_count} ranks")
+        parts = [part for part in (tokens, _layers(spread), ranks) if part]
+        return ("" if tokens or not parts else "seen ") + ", ".join(parts)
+
+    def _first(self, names: tuple[str, ...]) -> str:
+        return self.shown(names[0]) if names else ""
+
+
+def _layers(spread: Spread) -> str:
+    numbers = spread.layer_numbers
+    reach: Reach = spread.layers
+    if reach == "one of one" or not numbers:
+        return ""
+    if reach == "all":
+        return f"in every layer ({len(numbers)})"
+    unclear = f" (in {spread.unclear_layers} more it cannot be told: what goes in is wrong already)" if spread.unclear_layers else ""
+    if len(numbers) == 1:
+        return f"in layer {numbers[0]}{unclear}" if unclear else f"in layer {numbers[0]} only"
+    if reach == "from here on":
+        return f"from layer {numbers[0]} on"
+    return f"in {len(numbers)} of {spread.layer_count} layers, first in layer {numbers[0]}{unclear}"
+
+
+def _of_identical(identical: Identical, shown: Callable[[str], str]) -> list[str]:
+    lines = []
+    if identical.same_file:
+        lines.append(f"{_counted(identical.same_file, 'pair')} of one file with itself: both sides name the same path")
+    elif identical.compared and identical.equal == identical.compared:
+        what = "the compared pair is" if identical.compared == 1 else f"all {identical.compared} compared pairs are"
+        lines.append(f"{what} equal bit for bit: two programs that round differently would not do that; was one dump taken twice?")
+    else:
+        lines += _of_exact_layers(identical, shown)
+    for repeat in identical.repeats[:1]:
+        more = f", and {len(identical.repeats) - 1} more such" if len(identical.repeats) > 1 else ""
+        at = f" at token {shown(repeat.token_id)}" if repeat.what == "layer" and repeat.token_id else ""
+        rank = f" on rank {shown(repeat.rank)}" if repeat.rank else ""
+        lines.append(
+            f"{repeat.side}'s {repeat.what} {shown(repeat.second)} repeats {repeat.what} {shown(repeat.first)}{at}{rank}"
+            f" ({repeat.count} of {repeat.comparable} tensors{more}), on the other side it does not: a replayed graph with old inputs?"
+        )
+    return lines
+
+
+def _of_exact_layers(identical: Identical, shown: Callable[[str], str]) -> list[str]:
+    if not identical.exact_layers:
+        return []
+    token, layer = identical.exact_layers[0]
+    at = f" at token {shown(token)}" if token else ""
+    more = f" (and {len(identical.exact_layers) - 1} more such)" if len(identical.exact_layers) > 1 else ""
+    return [f"layer {layer}{at} is equal bit for bit although what ran before it is not{more}: was it taken from the same run?"]
+
+
+def _of_rounding(story: Story) -> list[str]:
+    rounding = story.rounding
+    if rounding is None or story.jump is not None or not rounding.last and not rounding.first:
+        return []
+    before = "before that " if story.choices.is_cut else ""
+    if rounding.is_all:
+        return [f"{before}no more than rounding: {rounding.dtype}, {_course(rounding)}"]
+    return [
+        f"{before}no operation adds much by itself: {rounding.dtype}, {_course(rounding)};"
+        " it is rounding everywhere, or a small error in each layer"
+    ]
+
+
+def _course(rounding: Rounding) -> str:
+    course = f"{rounding.first:.2g} growing to {rounding.last:.2g}"
+    if not rounding.layer_count:
+        return course
+    return f"{course} over {_counted(rounding.layer_count, 'layer')}, {rounding.most_per_layer:.1f} roundings in one at most"
+
+
+def _of_the_unknown(story: Story) -> list[str]:
+    lines = []
+    found = story.jump is not None or story.first_failure is not None
+    if story.unknown_before:
+        tensors = _counted(story.unknown_before, "tensor")
+        lines.append(
+            f"{tensors} before it could not be compared: it may have begun there"
+            if found
+            else f"{tensors} could not be compared: what is in {'it' if story.unknown_before == 1 else 'them'} is not known"
+        )
+    if found and not story.order_is_known:
+        lines.append("first means by name: a directory does not say in which order its tensors were computed")
+    return lines
+
+
+def _ids(choices: Choices) -> str:
+    if choices.golden is None or choices.target is None:
+        return ""
+    return f" (golden {choices.golden}, target {choices.target})"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
