@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fastcmp.analysis.story import Story, find_story
 from fastcmp.engine.delivery import join_results
 from fastcmp.engine.run import compare_pairs
 from fastcmp.metrics import finish
@@ -85,6 +87,11 @@ class Result:
     def exit_code(self) -> int:
         """0: all passed; 1: something differs; 2: something could not be compared."""
         return self.totals.exit_code
+
+    @functools.cached_property
+    def story(self) -> Story:
+        """Where it went wrong, as facts: what jumps first, how far it reaches, whether both runs read the same tokens, or just rounding."""
+        return find_story(self.table, order_is_known=self.order_is_known)
 
     def worst(self, number: int = 10) -> list[Finding]:
         """The ``number`` worst compared pairs, worst first."""

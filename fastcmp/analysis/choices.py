@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from fastcmp.analysis.growth import Growth, numbers
 from fastcmp.analysis.jumps import JUMP
@@ -17,7 +16,8 @@ from fastcmp.analysis.place import Place, place_of
 
 _READ: Final = r"(?i)(?:^|[./_])(?:input_?ids?|input_?tokens?)(?:$|[./_\[#])"
 _CHOSEN: Final = (
-    r"(?i)(?:^|[./_])(?:(?:next|new|output|sampled|chosen|generated)_?(?:tokens?|ids?)(?:_?ids?)?|sampler|sampled|sampling|argmax)(?:$|[./_\[#])"
+    r"(?i)(?:^|[./_])(?:(?:next|new|output|sampled|chosen|generated)_?(?:tokens?|ids?)(?:_?ids?)?"
+    r"|sampler|sampled|sampling|argmax)(?:$|[./_\[#])"
 )
 _EITHER: Final = r"(?i)(?:^|[./_])(?:token_?ids?|tokens|ids)(?:$|[./_\[#])"
 _EMBEDDING: Final = r"(?i)(?:embed|(?:^|[./])wte(?:[./]|$))"
@@ -97,16 +97,13 @@ def is_choice(order: Order, growth: Growth) -> np.ndarray:
 def _id_rows(order: Order, growth: Growth) -> tuple[np.ndarray, np.ndarray]:
     names = order.names
 
-    def says(pattern: str) -> np.ndarray:
-        return pc.match_substring_regex(names.texts, pattern).to_numpy(zero_copy_only=False).astype(bool)
-
     if not growth.is_integer.any():
         none = np.zeros(len(order.name), dtype=bool)
         return none, none
     is_input = names.part == INPUT
-    reads = says(_READ) | (is_input & says(_EMBEDDING) & ~says(_POSITIONS))
-    chooses = says(_CHOSEN) & ~reads & ~is_input
-    either = says(_EITHER) & ~reads & ~chooses
+    reads = names.say(_READ) | (is_input & names.say(_EMBEDDING) & ~names.say(_POSITIONS))
+    chooses = names.say(_CHOSEN) & ~reads & ~is_input
+    either = names.say(_EITHER) & ~reads & ~chooses
     # Ids that only say that they are ids were read if nothing had been computed before them.
     computed = np.where(growth.is_integer, np.inf, order.position)
     first = np.full(int(order.step.max(initial=0)) + 1, np.inf)
@@ -130,8 +127,7 @@ def _begins_equal(order: Order, growth: Growth, token: int) -> bool:
 
 def _other_embedding(order: Order, growth: Growth) -> int | None:
     """The first embedding, at a later token than the first, that is too far away for any error of its own."""
-    is_embedding = pc.match_substring_regex(order.names.texts, _EMBEDDING).to_numpy(zero_copy_only=False).astype(bool)
-    is_embedding &= ~pc.match_substring_regex(order.names.texts, _POSITIONS).to_numpy(zero_copy_only=False).astype(bool)
+    is_embedding = order.names.say(_EMBEDDING) & ~order.names.say(_POSITIONS)
     far = (growth.error >= _OTHER_EMBEDDING) & np.isfinite(growth.error)
     row = _first(order, far & is_embedding[order.name] & ~growth.is_integer & (order.token > 0))
     if row is None:

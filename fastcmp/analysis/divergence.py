@@ -20,6 +20,7 @@ _MORE_THAN_SOUND: Final = 1.5
 _SHARE_OF_FIRST: Final = 0.5
 _LEAST_SOUND: Final = 3
 _MOST_NAMED: Final = 3
+_ATTENTION: Final = "(?i)att"
 
 Reach = Literal["one of one", "all", "from here on", "only here", "some"]
 
@@ -45,7 +46,7 @@ class Jump:
     passes : bool
         The pair passed all the same.
     previous : Place or None
-        The last output before it.
+        The last output of its step before it; where no outputs were dumped, the last tensor.
     nonfinite : int
         Positions where a NaN or an infinity meets something else.
     is_nan : bool
@@ -100,9 +101,9 @@ class Spread:
     cached: bool
 
 
-def find_jump(table: pa.Table, order: Order, growth: Growth, jumps: Jumps, cut: int, failed: np.ndarray, is_choice: np.ndarray) -> Jump | None:
-    """The first jump that fails, or else the first; at tokens from ``cut`` on none is looked for, and none among ``is_choice``."""
-    rows = np.flatnonzero(jumps.is_jump & (order.token < cut) & ~is_choice)
+def find_jump(table: pa.Table, order: Order, growth: Growth, jumps: Jumps, failed: np.ndarray) -> Jump | None:
+    """The first jump that fails, or else the first of those that pass."""
+    rows = np.flatnonzero(jumps.is_jump)
     if not len(rows):
         return None
     rows = rows[np.argsort(order.position[rows])]
@@ -130,24 +131,27 @@ def find_jump(table: pa.Table, order: Order, growth: Growth, jumps: Jumps, cut: 
         knows_inputs=knows_inputs,
         unknown_inputs=int(jumps.unknown_inputs[row]),
         passes=not failed[row],
-        previous=_last_output_before(order, growth, row),
+        previous=_last_before(order, growth, row),
         nonfinite=0 if np.isnan(nonfinite) else int(nonfinite),
         is_nan=bool(golden_nans != target_nans),
     )
 
 
-def _last_output_before(order: Order, growth: Growth, row: int) -> Place | None:
-    part = order.names.part[order.name]
-    before = (order.step == order.step[row]) & (order.position < order.position[row]) & (part == OUTPUT) & ~np.isnan(growth.error)
+def _last_before(order: Order, growth: Growth, row: int) -> Place | None:
+    before = (order.step == order.step[row]) & (order.position < order.position[row]) & ~np.isnan(growth.error)
     rows = np.flatnonzero(before)
-    return place_of(order, int(rows[np.argmax(order.position[rows])])) if len(rows) else None
+    if not len(rows):
+        return None
+    is_output = order.names.part[order.name[rows]] == OUTPUT
+    rows = rows[is_output] if is_output.any() else rows
+    return place_of(order, int(rows[np.argmax(order.position[rows])]))
 
 
-def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump, cut: int, is_choice: np.ndarray) -> Spread:
+def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump) -> Spread:
     """How far a jump reaches."""
     row = jump.place.row
     kind, layer = order.names.kind[order.name], order.names.layer[order.name]
-    same = (kind == kind[row]) & ~np.isnan(growth.error) & (order.token < cut)
+    same = (kind == kind[row]) & jumps.usable
     has = same & (jumps.is_jump | _adds_as_much(order, growth, jumps, same, row))
     at_home = same & (layer == layer[row])
     tokens, ranks, layers = np.unique(order.token[has & at_home]), np.unique(order.rank[has & at_home]), np.unique(layer[has])
@@ -155,9 +159,8 @@ def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump, cut: int
     # It would show there: what goes in is better than what the jump made of it.
     is_clear = same & (growth.reference <= _SHARE_OF_FIRST * jump.error) & (order.token >= order.token[row])
     unclear = np.setdiff1d(compared_layers, np.union1d(layers, layer[is_clear]))
-    is_other = jumps.is_jump & (kind != kind[row]) & (order.token < cut) & ~jumps.is_container & ~is_choice
-    is_other &= order.position > order.position[row]
-    others, cached = _others(order, np.flatnonzero(is_other), row)
+    is_other = jumps.is_jump & (kind != kind[row]) & ~jumps.is_container & (order.position > order.position[row])
+    others, other_count, cached = _others(order, np.flatnonzero(is_other), row)
     return Spread(
         tokens=_reach(tokens, np.unique(order.token[at_home])),
         layers=_reach(layers, compared_layers),
@@ -169,14 +172,14 @@ def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump, cut: int
         layer_count=len(compared_layers),
         rank_count=len(np.unique(order.rank[at_home])),
         unclear_layers=len(unclear),
-        others=tuple(others[:_MOST_NAMED]),
-        other_count=len(others),
+        others=tuple(dict.fromkeys(others)),
+        other_count=other_count,
         cached=cached,
     )
 
 
 def _adds_as_much(order: Order, growth: Growth, jumps: Jumps, same: np.ndarray, row: int) -> np.ndarray:
-    """Where the operation of ``row`` adds about what it added there, and more than it ever did before; nowhere if it was seen too little."""
+    """Where the operation of ``row`` adds about what it added there, and more than it ever did before; nowhere if that was too seldom."""
     sound = same & (order.token < order.token[row]) & np.isfinite(jumps.gain)
     if sound.sum() < _LEAST_SOUND or not np.isfinite(growth.error[row]):
         return np.zeros_like(same)
@@ -186,15 +189,19 @@ def _adds_as_much(order: Order, growth: Growth, jumps: Jumps, same: np.ndarray, 
     return is_more & (order.position >= order.position[row]) & ~jumps.is_container
 
 
-def _others(order: Order, rows: np.ndarray, row: int) -> tuple[list[str], bool]:
-    """Operations that jump after ``row``, in order; attention that does so at later tokens only is left out, and told by the second value."""
+def _others(order: Order, rows: np.ndarray, row: int) -> tuple[list[str], int, bool]:
+    """Operations that jump after ``row``: the first few, how many there are, and whether attention is among them at later tokens only.
+
+    That attention is not counted: it shows what it has cached.
+    """
     kind = order.names.kind[order.name[rows]]
     by_kind = np.lexsort((order.position[rows], kind))
     firsts = rows[by_kind][np.flatnonzero(np.diff(kind[by_kind], prepend=-1))]
-    places = [place_of(order, one) for one in firsts[np.argsort(order.position[firsts])].tolist()]
-    is_cached = [order.token[place.row] > order.token[row] and "att" in place.data_id.lower() for place in places]
-    names = dict.fromkeys(place.operation or place.data_id for place, cached in zip(places, is_cached, strict=True) if not cached)
-    return list(names), any(is_cached)
+    firsts = firsts[np.argsort(order.position[firsts])]
+    is_cached = (order.token[firsts] > order.token[row]) & order.names.say(_ATTENTION)[order.name[firsts]]
+    counted = firsts[~is_cached]
+    places = [place_of(order, one) for one in counted[:_MOST_NAMED].tolist()]
+    return [place.operation or place.data_id for place in places], len(counted), bool(is_cached.any())
 
 
 def _reach(found: np.ndarray, compared: np.ndarray) -> Reach:

@@ -79,7 +79,7 @@ def _exact_layers(order: Order, growth: Growth, equal: np.ndarray) -> tuple[tupl
     rows = order.rows[(layer[order.rows] >= 0) & ~growth.is_integer[order.rows] & ~np.isnan(growth.error[order.rows])]
     if not len(rows):
         return ()
-    groups, first, group = np.unique(order.step[rows] * (int(layer.max()) + 1) + layer[rows], return_index=True, return_inverse=True)
+    _, first, group = np.unique(order.step[rows] * (int(layer.max()) + 1) + layer[rows], return_index=True, return_inverse=True)
     sizes, equals = np.bincount(group), np.bincount(group, weights=equal[rows])
     first_rows = rows[first]
     is_exact = (sizes >= _LEAST_EQUAL) & (equals == sizes) & (growth.before[first_rows] > 0)
@@ -124,10 +124,16 @@ def _most_equal(
         repeated = np.bincount(group, weights=same[side] & varies[side] & ~same[other], minlength=len(first))
         for number in np.flatnonzero((repeated >= _LEAST_EQUAL) & (repeated >= _SHARE_EQUAL * sizes)).tolist():
             one, two = int(before[first[number]]), int(after[first[number]])
-            names = (str(layer[one]), str(layer[two])) if what == "layer" else (order.tokens[order.token[one]], order.tokens[order.token[two]])
-            found.append(
-                (order.position[two], Repeat(
-                    side, what, order.tokens[order.token[two]], order.ranks[order.rank[two]], *names, int(repeated[number]), int(sizes[number])
-                ))
-            )  # fmt: skip
+            token = order.tokens[order.token[two]]
+            repeat = Repeat(
+                side=side,
+                what=what,
+                token_id=token,
+                rank=order.ranks[order.rank[two]],
+                first=str(layer[one]) if what == "layer" else order.tokens[order.token[one]],
+                second=str(layer[two]) if what == "layer" else token,
+                count=int(repeated[number]),
+                comparable=int(sizes[number]),
+            )
+            found.append((int(order.position[two]), repeat))
     return [repeat for _, repeat in sorted(found, key=lambda pair: pair[0])]

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fastcmp.analysis.growth import Growth, texts_equal
-from fastcmp.analysis.names import INPUT, OUTPUT, Names
+from fastcmp.analysis.names import INPUT, OUTPUT
 from fastcmp.analysis.order import Order
 from fastcmp.verdict import FAIL
 
@@ -20,8 +20,6 @@ JUMP: Final = 8.0
 _UNLIKE_OTHERS: Final = 4.0
 _LEAST_OTHERS: Final = 8
 _MOST_SPREAD: Final = 6.0
-
-_BELOW_ALL: Final = {ord("/"): "\0", ord("."): "\0"}
 
 
 @dataclass(frozen=True)
@@ -39,46 +37,36 @@ class Jumps:
         Its operation holds others that were dumped as well: they tell more.
     unknown_inputs : ndarray of int64
         Inputs of the operation that could not be compared.
+    usable : ndarray of bool
+        Compared, and not excluded.
     """
 
     gain: np.ndarray
     is_jump: np.ndarray
     is_container: np.ndarray
     unknown_inputs: np.ndarray
+    usable: np.ndarray
 
 
-def find_jumps(order: Order, growth: Growth) -> Jumps:
-    """The jumps of every row."""
+def find_jumps(order: Order, growth: Growth, excluded: np.ndarray) -> Jumps:
+    """The jumps of every row; none where it is ``excluded``."""
+    usable = ~excluded & ~np.isnan(growth.error)
     part = order.names.part[order.name]
-    is_container = _containers(order.names)[order.name]
+    is_container = order.names.holds_others[order.name]
     came_from = np.where(is_container, np.fmax(growth.inherited, growth.before), growth.reference)
     came_from = np.maximum(came_from, growth.floor)
     with np.errstate(invalid="ignore", divide="ignore"):
         gain = np.where(growth.error == 0, 0.0, growth.error / came_from)  # inf / inf: NaN, nothing of its own is seen
-    is_candidate = ((part == OUTPUT) | (part == INPUT)) & ~np.isnan(gain)
+    is_candidate = ((part == OUTPUT) | (part == INPUT)) & ~np.isnan(gain) & usable
     is_candidate &= ~growth.is_integer | _is_first_integer(order, growth)
     others = _typical(order.names.kind[order.name], np.where(is_candidate, gain, np.nan))
     is_jump = is_candidate & ((gain >= JUMP) | ((gain >= _UNLIKE_OTHERS) & (gain >= others)))
-    return Jumps(gain, is_jump, is_container, _unknown_inputs(order, part, growth.error))
+    return Jumps(gain, is_jump, is_container, _unknown_inputs(order, part, growth.error), usable)
 
 
 def failed_rows(table: pa.Table) -> np.ndarray:
     """Where the verdict is fail."""
     return texts_equal(table, "verdict", FAIL)
-
-
-def _containers(names: Names) -> np.ndarray:
-    """For each name, whether its operation holds others: ``layers.3`` does if there is a ``layers.3.mlp``."""
-    owners = names.owners
-    # Sorted so that what an operation holds follows it at once: the separator is below every other character.
-    keys = sorted((text.translate(_BELOW_ALL), number) for number, text in enumerate(owners))
-    holds = np.zeros(len(owners), dtype=bool)
-    for (text, number), (following, _) in zip(keys, keys[1:], strict=False):
-        holds[number] = following.startswith(text + "\0")
-    for number, text in enumerate(owners):
-        if text in ("", "root"):  # what `dump_model` calls the model itself
-            holds[number] = len(owners) > 1
-    return holds[names.owner]
 
 
 def _is_first_integer(order: Order, growth: Growth) -> np.ndarray:

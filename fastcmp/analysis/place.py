@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastcmp.analysis.names import INPUT, operation
+from fastcmp.analysis.names import INPUT, operation, owner_of
 from fastcmp.analysis.order import Order
 
 
@@ -28,13 +28,12 @@ def place_of(order: Order, row: int) -> Place:
     """The place of one row."""
     names, name = order.names, int(order.name[row])
     data_id = names.texts[name].as_py()
-    owner = names.owners[names.owner[name]]
     return Place(
         row=row,
         rank=order.ranks[order.rank[row]],
         token_id=order.tokens[order.token[row]],
         data_id=data_id,
         layer=int(names.layer[name]),
-        operation=operation(owner),
+        operation=operation(owner_of(data_id)),
         is_input=bool(names.part[name] == INPUT),
     )

@@ -44,7 +44,10 @@ class Rounding:
 
 
 def find_rounding(table: pa.Table, order: Order, growth: Growth, *, is_clean: bool, cut: int) -> Rounding | None:
-    """The growth along the model, over the tokens before ``cut``; None where no float pair was compared. ``is_clean``: no failure, no jump."""
+    """The growth along the model at the tokens before ``cut``; None where no float pair was compared.
+
+    ``is_clean`` says that nothing fails or jumps there.
+    """
     part = order.names.part[order.name]
     usable = np.isfinite(growth.error) & ~growth.is_integer & (part == OUTPUT) & (order.token < cut)
     rows = order.rows[usable[order.rows]]

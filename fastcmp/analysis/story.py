@@ -11,7 +11,7 @@ from fastcmp.analysis.choices import Choices, find_choices, is_choice
 from fastcmp.analysis.divergence import Jump, Spread, find_jump, find_spread
 from fastcmp.analysis.growth import find_growth, texts_equal
 from fastcmp.analysis.identical import Identical, find_identical
-from fastcmp.analysis.jumps import failed_rows, find_jumps
+from fastcmp.analysis.jumps import Jumps, failed_rows, find_jumps
 from fastcmp.analysis.order import Order, find_order
 from fastcmp.analysis.place import Place, place_of
 from fastcmp.analysis.rounding import Rounding, find_rounding
@@ -29,6 +29,8 @@ class Story:
         Whether both runs read and chose the same tokens.
     first_failure : Place or None
         The failed pair that ran first.
+    fails_before_jump : bool
+        It ran before the jump.
     jump : Jump or None
         The first operation that adds error of its own.
     spread : Spread or None
@@ -46,6 +48,7 @@ class Story:
 
     choices: Choices
     first_failure: Place | None
+    fails_before_jump: bool
     jump: Jump | None
     spread: Spread | None
     earlier_jump: Place | None
@@ -67,25 +70,28 @@ def find_story(table: pa.Table, *, order_is_known: bool = True) -> Story:
     """
     order = find_order(table)
     growth = find_growth(table, order)
-    jumps = find_jumps(order, growth)
     choices = find_choices(table, order, growth)
-    ids = is_choice(order, growth)
+    is_after = order.token >= choices.cut
+    jumps = find_jumps(order, growth, excluded=is_after | is_choice(order, growth))
     unpaired = unpaired_mask(table).to_numpy(zero_copy_only=False).astype(bool)
     failed = failed_rows(table)
     failures = np.flatnonzero(failed & ~unpaired)
     first_failure = int(failures[np.argmin(order.position[failures])]) if len(failures) else None
-    jump = find_jump(table, order, growth, jumps, choices.cut, failed, ids)
-    spread = None if jump is None else find_spread(order, growth, jumps, jump, choices.cut, ids)
+    jump = find_jump(table, order, growth, jumps, failed)
+    spread = None if jump is None else find_spread(order, growth, jumps, jump)
     limit = first_failure if jump is None else jump.place.row
     unknown = texts_equal(table, "verdict", ERROR) | (unpaired & failed)
     before = unknown if limit is None else unknown & (order.position < order.position[limit])
-    is_clean = jump is None and not (failed & ~unpaired & (order.token < choices.cut)).any()
+    is_clean = jump is None and not (failed & ~unpaired & ~is_after).any()
     return Story(
         choices=choices,
         first_failure=None if first_failure is None else place_of(order, first_failure),
+        fails_before_jump=(
+            jump is not None and first_failure is not None and bool(order.position[first_failure] < order.position[jump.place.row])
+        ),
         jump=jump,
         spread=spread,
-        earlier_jump=_earlier(order, jumps.is_jump & ~ids, jump),
+        earlier_jump=_earlier(order, jumps, jump),
         identical=find_identical(table, order, growth),
         rounding=find_rounding(table, order, growth, is_clean=is_clean, cut=choices.cut),
         unknown_before=int(before.sum()),
@@ -93,9 +99,9 @@ def find_story(table: pa.Table, *, order_is_known: bool = True) -> Story:
     )
 
 
-def _earlier(order: Order, is_jump: np.ndarray, jump: Jump | None) -> Place | None:
+def _earlier(order: Order, jumps: Jumps, jump: Jump | None) -> Place | None:
     """The first jump, where it is not ``jump`` itself."""
     if jump is None:
         return None
-    rows = np.flatnonzero(is_jump & (order.position < order.position[jump.place.row]))
+    rows = np.flatnonzero(jumps.is_jump & (order.position < order.position[jump.place.row]))
     return place_of(order, int(rows[np.argmin(order.position[rows])])) if len(rows) else None

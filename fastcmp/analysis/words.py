@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-from fastcmp.analysis.choices import Choices
-from fastcmp.analysis.divergence import Jump, Reach, Spread
-from fastcmp.analysis.identical import Identical
-from fastcmp.analysis.place import Place
-from fastcmp.analysis.rounding import Rounding
-from fastcmp.analysis.story import Story
+if TYPE_CHECKING:
+    from fastcmp.analysis.choices import Choices
+    from fastcmp.analysis.divergence import Jump, Spread
+    from fastcmp.analysis.identical import Identical
+    from fastcmp.analysis.place import Place
+    from fastcmp.analysis.rounding import Rounding
+    from fastcmp.analysis.story import Story
 
-_FEW = 3
-_FINE = 0.05
+_FEW: Final = 3
+# Inputs with more error than this are not called fine, however much is added to it.
+_FINE: Final = 0.05
 
 
 def tell(story: Story, shown: Callable[[str], str] = str) -> list[str]:
@@ -28,7 +31,9 @@ def tell(story: Story, shown: Callable[[str], str] = str) -> list[str]:
     lines = words.of_choices(story.choices)
     lines += _of_identical(story.identical, shown)
     if story.jump is not None and story.spread is not None:
-        lines += words.of_jump(story.jump, story.spread, story.earlier_jump)
+        lines += words.of_jump(story.jump, story.spread, story.earlier_jump, is_cut=story.choices.is_cut)
+        if story.fails_before_jump and story.first_failure is not None:
+            lines.append(f"the first pair that fails ran before that, at {words.where(story.first_failure)}, without a jump")
     if story.choices.was_fed:
         lines.append(words.of_harmless_choice(story.choices))
     lines += _of_rounding(story)
@@ -64,10 +69,8 @@ class _Words:
             return [f"the runs read other tokens from token {token} on{chose}: everything from there on differs anyway"]
         if choices.looks_other is not None:
             place = choices.looks_other
-            return [
-                f"the runs seem to read other tokens from token {self.shown(place.token_id)} on: {self.shown(place.data_id)} is of another one;"
-                " everything from there on differs anyway"
-            ]
+            seen = f"{self.shown(place.data_id)} is of another one; everything from there on differs anyway"
+            return [f"the runs seem to read other tokens from token {self.shown(place.token_id)} on: {seen}"]
         if choices.chosen is None or choices.was_fed:
             return []
         token = self.shown(choices.chosen.token_id)
@@ -77,12 +80,12 @@ class _Words:
         """A choice that nothing followed from."""
         assert choices.chosen is not None
         token = self.shown(choices.chosen.token_id)
-        return f"the runs chose other tokens at token {token}{_ids(choices)}, but both read the same ones after it, so that all can be compared"
+        return f"the runs chose other tokens at token {token}{_ids(choices)}, but both read the same ones then: all can be compared"
 
-    def of_jump(self, jump: Jump, spread: Spread, earlier: Place | None) -> list[str]:
+    def of_jump(self, jump: Jump, spread: Spread, earlier: Place | None, *, is_cut: bool) -> list[str]:
         """Where it went wrong, how far that reaches, and what else."""
         lines = [self._jump(jump)]
-        reach = self._reach(spread)
+        reach = self._reach(spread, is_cut)
         if reach:
             lines.append(reach)
         if spread.others:
@@ -108,29 +111,30 @@ class _Words:
             return f"integers differ first at {where}: no error before it explains that"
         beside = "" if jump.came_from * jump.factor >= 0.99 * jump.error else " one rounding"
         passes = "; it still passes" if jump.passes else ""
-        return f"error jumps at {where}: {jump.came_from:.2g} -> {jump.error:.2g} ({jump.factor:.0f} times{beside}){whose}{passes}"
+        times = f"{jump.factor:,.0f}".replace(",", " ")
+        return f"error jumps at {where}: {jump.came_from:.2g} -> {jump.error:.2g} ({times} times{beside}){whose}{passes}"
 
     def _came_from(self, jump: Jump) -> str:
         if jump.place.is_input:
             if jump.previous is None:
-                return ", nothing ran before it"
-            return f"; what made it of {self.what(jump.previous)} was not dumped"
+                return ", the first tensor of its token"
+            return f"; what made it was not dumped, and what ran before it, {self.what(jump.previous)}, was fine"
         if not jump.knows_inputs:
             return ", what ran before it was fine" if jump.came_from < _FINE else ", far more than anything before it"
         if jump.unknown_inputs:
             return f", its other inputs were fine, {jump.unknown_inputs} could not be compared"
         return ", its inputs were fine" if jump.came_from < _FINE else ", far more than its inputs had"
 
-    def _reach(self, spread: Spread) -> str:
+    def _reach(self, spread: Spread, is_cut: bool) -> str:
         tokens = {
             "one of one": "",
-            "all": "seen at every token",
+            "all": f"seen at every token{' that can be compared' if is_cut else ''}",
             "from here on": f"begins at token {self._first(spread.token_ids)} and stays",
             "only here": f"seen at token {self._first(spread.token_ids)} only",
             "some": f"seen at {len(spread.token_ids)} of {spread.token_count} tokens, first at token {self._first(spread.token_ids)}",
         }[spread.tokens]
         if spread.tokens == "from here on" and len(spread.token_ids) == 1:
-            tokens = f"begins at token {self._first(spread.token_ids)}, the last one"
+            tokens = f"begins at token {self._first(spread.token_ids)}, the last one{' that can be compared' if is_cut else ''}"
         ranks = {
             "one of one": "",
             "all": "on every rank",
@@ -145,15 +149,14 @@ class _Words:
 
 def _layers(spread: Spread) -> str:
     numbers = spread.layer_numbers
-    reach: Reach = spread.layers
-    if reach == "one of one" or not numbers:
+    if spread.layers == "one of one" or not numbers:
         return ""
-    if reach == "all":
+    if spread.layers == "all":
         return f"in every layer ({len(numbers)})"
     unclear = f" (in {spread.unclear_layers} more it cannot be told: what goes in is wrong already)" if spread.unclear_layers else ""
     if len(numbers) == 1:
         return f"in layer {numbers[0]}{unclear}" if unclear else f"in layer {numbers[0]} only"
-    if reach == "from here on":
+    if spread.layers == "from here on":
         return f"from layer {numbers[0]} on"
     return f"in {len(numbers)} of {spread.layer_count} layers, first in layer {numbers[0]}{unclear}"
 
@@ -189,15 +192,13 @@ def _of_exact_layers(identical: Identical, shown: Callable[[str], str]) -> list[
 
 def _of_rounding(story: Story) -> list[str]:
     rounding = story.rounding
-    if rounding is None or story.jump is not None or not rounding.last and not rounding.first:
+    if rounding is None or story.jump is not None or (not rounding.last and not rounding.first):
         return []
     before = "before that " if story.choices.is_cut else ""
     if rounding.is_all:
         return [f"{before}no more than rounding: {rounding.dtype}, {_course(rounding)}"]
-    return [
-        f"{before}no operation adds much by itself: {rounding.dtype}, {_course(rounding)};"
-        " it is rounding everywhere, or a small error in each layer"
-    ]
+    causes = "it is rounding everywhere, or a small error in each layer"
+    return [f"{before}no operation adds much by itself: {rounding.dtype}, {_course(rounding)}; {causes}"]
 
 
 def _course(rounding: Rounding) -> str:

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from fastcmp.analysis.words import tell
 from fastcmp.cli.endings import say
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, seconds_text, shortened, throughput_text, visible
 from fastcmp.errors import CODES
@@ -60,6 +61,7 @@ def summary_lines(result: Result) -> list[Line]:
         lines.extend([(f"  {_name(row)}: {one_line(row.reason)}", _PLAIN)] for row in failed)
     lines.extend(_blind_lines(result))
     lines.extend(_divergence_lines(result))
+    lines.extend(_story_lines(result))
     lines.append([(f"report: {visible(os.path.join(result.output, 'cmp_report.csv'))}", _PLAIN)])
     return lines
 
@@ -108,6 +110,12 @@ def _divergence_lines(result: Result) -> list[Line]:
     if spots.before_divergence:
         lines.append([(f"  {counted(spots.before_divergence, 'tensor')} before it could not be compared: it may have begun there", _BAD)])
     return lines
+
+
+def _story_lines(result: Result) -> list[Line]:
+    """Where it went wrong, in words."""
+    told = tell(result.story, lambda name: shortened(name, _LINE_WIDTH))
+    return [[("in words:", _PLAIN)], *([(f"  {line}", _PLAIN)] for line in told)] if told else []
 
 
 def divergence_lines(row: Finding) -> list[str]:
@@ -172,8 +180,16 @@ def json_facts(result: Result) -> dict[str, Any]:
             "first": [_finite(asdict(row)) for row in result.blind_spots.first],
         },
         "first_divergence": None if first is None else _finite(asdict(first)),
+        "story": {"words": tell(result.story), **_all_finite(asdict(result.story))},
         "worst": [_finite(asdict(row)) for row in result.worst(_WORST_SHOWN) if row.verdict == "fail"],
     }
+
+
+def _all_finite(value: Any) -> Any:
+    """`_finite`, also inside of what a value holds."""
+    if isinstance(value, dict):
+        return _finite({name: _all_finite(inner) for name, inner in value.items()})
+    return [_all_finite(inner) for inner in value] if isinstance(value, tuple | list) else value
 
 
 def _finite(facts: dict[str, Any]) -> dict[str, Any]:
