@@ -24,7 +24,7 @@ _NUMBER_LAST: Final = r"(?i)^(?P<before>.*?(?:layers[./_\[-]?|layer[._\[-]?|bloc
 _PART: Final = r"(?i)^(?P<owner>|.*[^a-z0-9])(?P<word>in|out|inter|internal|intermediate)_?(?:puts?|tensors?)(?:[._]?[0-9]+|\[[^\]]*\])?$"
 _SAVED_WHEN: Final = r"(?i)^(?P<owner>.*?)/?(?P<when>before|after)/$"
 _INDEX: Final = r"\[[^\[\]]*\]$"
-_SEPARATORS: Final = r"[^A-Za-z0-9\])]+$"
+_SEPARATORS: Final = r"[./_:-]+$"
 _MOST_DIGITS: Final = 6
 
 # What `dump_model` calls the model itself, which holds all that its name is no part of.

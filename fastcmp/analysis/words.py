@@ -19,7 +19,7 @@ _FINE: Final = 0.05
 
 
 def tell(story: Story, shown: Callable[[str], str] = str) -> list[str]:
-    """What happened, in a handful of sentences that each stand alone; empty where nothing was compared.
+    """A story in a handful of sentences that each stand alone; empty where there is nothing to say.
 
     Parameters
     ----------
@@ -27,6 +27,11 @@ def tell(story: Story, shown: Callable[[str], str] = str) -> list[str]:
     shown : callable
         Makes a name from a file fit to show; each goes through it.
     """
+    return [*tell_what_happened(story, shown), *tell_what_is_not_known(story)]
+
+
+def tell_what_happened(story: Story, shown: Callable[[str], str] = str) -> list[str]:
+    """`tell` without what is not known, for those who say that themselves."""
     words = _Words(shown)
     lines = words.of_choices(story.choices)
     lines += _of_identical(story.identical, shown)
@@ -36,9 +41,7 @@ def tell(story: Story, shown: Callable[[str], str] = str) -> list[str]:
             lines.append(f"the first pair that fails ran before that, at {words.where(story.first_failure)}, without a jump")
     if story.choices.was_fed:
         lines.append(words.of_harmless_choice(story.choices))
-    lines += _of_rounding(story)
-    lines += _of_the_unknown(story)
-    return lines
+    return lines + _of_rounding(story)
 
 
 class _Words:
@@ -208,7 +211,8 @@ def _course(rounding: Rounding) -> str:
     return f"{course} over {_counted(rounding.layer_count, 'layer')}, {rounding.most_per_layer:.1f} roundings in one at most"
 
 
-def _of_the_unknown(story: Story) -> list[str]:
+def tell_what_is_not_known(story: Story) -> list[str]:
+    """What stands between the story and the truth."""
     lines = []
     found = story.jump is not None or story.first_failure is not None
     if story.unknown_before:

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from fastcmp.analysis.words import tell
+from fastcmp.analysis.words import tell, tell_what_happened
 from fastcmp.cli.endings import say
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, seconds_text, shortened, throughput_text, visible
 from fastcmp.errors import CODES
@@ -114,7 +114,7 @@ def _divergence_lines(result: Result) -> list[Line]:
 
 def _story_lines(result: Result) -> list[Line]:
     """Where it went wrong, in words."""
-    told = tell(result.story, lambda name: shortened(name, _LINE_WIDTH))
+    told = tell_what_happened(result.story, lambda name: shortened(name, _LINE_WIDTH))
     return [[("in words:", _PLAIN)], *([(f"  {line}", _PLAIN)] for line in told)] if told else []
 
 
