@@ -157,7 +157,7 @@ def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump) -> Sprea
     tokens, ranks, layers = np.unique(order.token[has & at_home]), np.unique(order.rank[has & at_home]), np.unique(layer[has])
     compared_layers = np.unique(layer[same])
     # It would show there: what goes in is better than what the jump made of it.
-    is_clear = same & (growth.reference <= _SHARE_OF_FIRST * jump.error) & (order.token >= order.token[row])
+    is_clear = same & (growth.reference <= _SHARE_OF_FIRST * jump.error) & (order.token >= order.token[row]) & np.isin(order.rank, ranks)
     unclear = np.setdiff1d(compared_layers, np.union1d(layers, layer[is_clear]))
     is_other = jumps.is_jump & (kind != kind[row]) & ~jumps.is_container & (order.position > order.position[row])
     others, other_count, cached = _others(order, np.flatnonzero(is_other), row)

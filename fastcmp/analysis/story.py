@@ -71,8 +71,8 @@ def find_story(table: pa.Table, *, order_is_known: bool = True) -> Story:
     order = find_order(table)
     growth = find_growth(table, order)
     choices = find_choices(table, order, growth)
-    is_after = order.token >= choices.cut
-    jumps = find_jumps(order, growth, excluded=is_after | is_choice(order, growth))
+    excluded = (order.token >= choices.cut) | is_choice(order, growth)
+    jumps = find_jumps(order, growth, excluded)
     unpaired = unpaired_mask(table).to_numpy(zero_copy_only=False).astype(bool)
     failed = failed_rows(table)
     failures = np.flatnonzero(failed & ~unpaired)
@@ -82,7 +82,7 @@ def find_story(table: pa.Table, *, order_is_known: bool = True) -> Story:
     limit = first_failure if jump is None else jump.place.row
     unknown = texts_equal(table, "verdict", ERROR) | (unpaired & failed)
     before = unknown if limit is None else unknown & (order.position < order.position[limit])
-    is_clean = jump is None and not (failed & ~unpaired & ~is_after).any()
+    is_clean = jump is None and not (failed & ~unpaired & ~excluded).any()
     return Story(
         choices=choices,
         first_failure=None if first_failure is None else place_of(order, first_failure),

@@ -34,7 +34,7 @@ def tell_what_happened(story: Story, shown: Callable[[str], str] = str) -> list[
     """`tell` without what is not known, for those who say that themselves."""
     words = _Words(shown)
     lines = words.of_choices(story.choices)
-    lines += _of_identical(story.identical, shown)
+    lines += _of_identical(story, shown)
     if story.jump is not None and story.spread is not None:
         lines += words.of_jump(story.jump, story.spread, story.earlier_jump, is_cut=story.choices.is_cut)
         if story.fails_before_jump and story.first_failure is not None:
@@ -62,28 +62,31 @@ class _Words:
             return f"{layer}, the input of {operation}".removeprefix(", ") if operation else f"the input of {layer}"
         return ", ".join(part for part in (layer, operation) if part)
 
+    def when(self, word: str, place: Place, end: str = "") -> str:
+        """`` at token 3``, `` from token 3 on``; nothing where tokens have no name."""
+        return f" {word} token {self.shown(place.token_id)}{end}" if place.token_id else ""
+
     def of_choices(self, choices: Choices) -> list[str]:
         """Said first: everything after another token differs."""
         if choices.read is not None:
             chose = ""
             if choices.chosen is not None and choices.chosen.token_id != choices.read.token_id:
-                chose = f" (they chose differently at token {self.shown(choices.chosen.token_id)}{_ids(choices)})"
-            token = self.shown(choices.read.token_id)
-            return [f"the runs read other tokens from token {token} on{chose}: everything from there on differs anyway"]
+                chose = f" (they chose differently{self.when('at', choices.chosen)}{_ids(choices)})"
+            begin = self.when("from", choices.read, " on")
+            return [f"the runs read other tokens{begin}{chose}: everything from there on differs anyway"]
         if choices.looks_other is not None:
             place = choices.looks_other
             seen = f"{self.shown(place.data_id)} is of another one; everything from there on differs anyway"
-            return [f"the runs seem to read other tokens from token {self.shown(place.token_id)} on: {seen}"]
+            return [f"the runs seem to read other tokens{self.when('from', place, ' on')}: {seen}"]
         if choices.chosen is None or choices.was_fed:
             return []
-        token = self.shown(choices.chosen.token_id)
-        return [f"the runs chose other tokens at token {token}{_ids(choices)}: everything after it differs anyway"]
+        return [f"the runs chose other tokens{self.when('at', choices.chosen)}{_ids(choices)}: everything after it differs anyway"]
 
     def of_harmless_choice(self, choices: Choices) -> str:
         """A choice that nothing followed from."""
         assert choices.chosen is not None
-        token = self.shown(choices.chosen.token_id)
-        return f"the runs chose other tokens at token {token}{_ids(choices)}, but both read the same ones then: all can be compared"
+        chosen = f"the runs chose other tokens{self.when('at', choices.chosen)}{_ids(choices)}"
+        return f"{chosen}, but both read the same ones then: all can be compared"
 
     def of_jump(self, jump: Jump, spread: Spread, earlier: Place | None, *, is_cut: bool) -> list[str]:
         """Where it went wrong, how far that reaches, and what else."""
@@ -141,13 +144,19 @@ class _Words:
         ranks = {
             "one of one": "",
             "all": "on every rank",
-            "only here": f"on rank {self._first(spread.rank_names)} only",
-        }.get(spread.ranks, f"on rank {', '.join(map(self.shown, spread.rank_names[:_FEW]))} of {spread.rank_count} ranks")
+        }.get(spread.ranks, self._ranks(spread))
         parts = [part for part in (tokens, _layers(spread), ranks) if part]
         return ("" if tokens or not parts else "seen ") + ", ".join(parts)
 
+    def _ranks(self, spread: Spread) -> str:
+        names = [self.shown(name) or "(none)" for name in spread.rank_names]
+        if len(names) == 1:
+            return f"on rank {names[0]} only"
+        more = ", ..." if len(names) > _FEW else ""
+        return f"on {len(names)} of {spread.rank_count} ranks ({', '.join(names[:_FEW])}{more})"
+
     def _first(self, names: tuple[str, ...]) -> str:
-        return self.shown(names[0]) if names else ""
+        return (self.shown(names[0]) or "(none)") if names else ""
 
 
 def _layers(spread: Spread) -> str:
@@ -164,13 +173,16 @@ def _layers(spread: Spread) -> str:
     return f"in {len(numbers)} of {spread.layer_count} layers, first in layer {numbers[0]}{unclear}"
 
 
-def _of_identical(identical: Identical, shown: Callable[[str], str]) -> list[str]:
-    lines = []
+def _of_identical(story: Story, shown: Callable[[str], str]) -> list[str]:
+    identical, lines = story.identical, []
     if identical.same_file:
         lines.append(f"{_counted(identical.same_file, 'pair')} of one file with itself: both sides name the same path")
-    elif identical.compared and identical.equal == identical.compared:
-        what = "the compared pair is" if identical.compared == 1 else f"all {identical.compared} compared pairs are"
-        lines.append(f"{what} equal bit for bit: two programs that round differently would not do that; was one dump taken twice?")
+    elif identical.compared == identical.equal and story.first_failure is None:
+        if identical.compared == 1:
+            lines.append("the compared pair is equal bit for bit")
+        elif identical.compared:
+            doubt = "two programs that round differently would not do that; was one dump taken twice?"
+            lines.append(f"all {identical.compared} compared pairs are equal bit for bit: {doubt}")
     else:
         lines += _of_exact_layers(identical, shown)
     for repeat in identical.repeats[:1]:

@@ -94,7 +94,7 @@ def test_all_at_once_is_one_by_one(names: list[str]) -> None:
     assert [[one == other for one in owners] for other in owners] == [[one == other for one in together.owner] for other in together.owner]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(NAMES.filter(lambda names: not any("layer" in name for name in names)), st.integers(0, 999))
 def test_names_of_one_kind_differ_in_the_layer_only(names: list[str], number: int) -> None:
     one = [f"layers.{number}.{name}" for name in names]

@@ -1,0 +1,318 @@
+"""What is said about reports made by hand: one case for each thing that a story may hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_tables import alone, ids, row, table_of, unread
+
+from fastcmp.analysis.story import Story, find_story
+from fastcmp.analysis.words import tell
+
+TOKENS = ("0", "1", "2", "3")
+OPERATIONS = ("norm", "attn", "mlp")
+
+
+def words_of(*rows: dict[str, Any], **keywords: bool) -> list[str]:
+    return tell(find_story(table_of(*rows), **keywords))
+
+
+def model(layers: int = 4, error: float = 0.002, growth: float = 0.0004, **changed: float) -> list[dict[str, Any]]:
+    """Outputs of a model whose error grows as rounding does; ``changed`` has other errors, by ``layer_operation_token``."""
+    rows = []
+    for token in TOKENS:
+        for layer in range(layers):
+            for operation in OPERATIONS:
+                key = f"l{layer}_{operation}_{token}"
+                rows.append(row(f"layers.{layer}.{operation}", token, changed.get(key, error + growth * layer)))
+    return rows
+
+
+def test_rounding_is_called_so_with_its_course() -> None:
+    assert words_of(*model()) == ["no more than rounding: bfloat16, 0.002 growing to 0.0032 over 4 layers, 1.2 roundings in one at most"]
+
+
+def test_names_without_layers_have_a_course_too() -> None:
+    assert words_of(row("a", error=0.002), row("b", error=0.003)) == ["no more than rounding: bfloat16, 0.002 growing to 0.003"]
+
+
+def test_a_jump_without_inputs_is_told_beside_what_ran_before() -> None:
+    assert words_of(*model(l2_attn_1=0.4)) == [
+        "error jumps at token 1, layer 2, attn: 0.0028 -> 0.4 (143 times), what ran before it was fine",
+        "seen at token 1 only, in layer 2 only",
+    ]
+
+
+def test_a_jump_from_a_token_on() -> None:
+    words = words_of(*model(**{f"l1_mlp_{token}": 0.4 for token in "23"}))
+    assert words[1] == "begins at token 2 and stays, in layer 1 (in 2 more it cannot be told: what goes in is wrong already)"
+
+
+def test_a_jump_at_some_tokens_and_at_the_last() -> None:
+    assert words_of(*model(l3_mlp_0=0.4, l3_mlp_2=0.4))[1] == "seen at 2 of 4 tokens, first at token 0, in layer 3 only"
+    assert words_of(*model(l3_mlp_3=0.4))[1] == "begins at token 3, the last one, in layer 3 only"
+
+
+def test_a_jump_that_fails_comes_before_one_that_passes() -> None:
+    words = words_of(*model(l0_mlp_0=0.03, l3_attn_1=0.4))
+    assert (
+        words[0].startswith("error jumps at token 1, layer 3, attn")
+        and "before it the error jumps at token 0, layer 0, mlp, which passes" in words
+    )
+
+
+def test_a_jump_that_passes_is_told_where_nothing_fails() -> None:
+    assert words_of(*model(l2_mlp_0=0.04))[0].endswith("(14 times), what ran before it was fine; it still passes")
+
+
+def test_an_input_that_jumps_points_at_what_was_not_dumped() -> None:
+    rows = [
+        row("layers.0.mlp.input", error=0.002),
+        row("layers.0.mlp", error=0.003),
+        row("layers.1.norm.input", error=0.9),
+        row("layers.1.norm", error=0.9),
+    ]
+    assert words_of(*rows)[0] == (
+        "error jumps at token 0, layer 1, the input of norm: 0.003 -> 0.9 (300 times);"
+        " what made it was not dumped, and what ran before it, layer 0, mlp, was fine"
+    )  # fmt: skip
+
+
+def test_one_rank_of_two() -> None:
+    rows = [
+        {**cells, "rank": rank}
+        for rank, cells_of in (("0", model()), ("1", model(**{f"l1_mlp_{token}": 0.5 for token in TOKENS})))
+        for cells in cells_of
+    ]
+    words = words_of(*rows)
+    assert words[0].startswith("error jumps at rank 1, token 0, layer 1, mlp: ")
+    assert words[1].startswith("seen at every token, in layer 1 (") and words[1].endswith("), on rank 1 only")
+
+
+def test_every_layer_of_one_operation_where_inputs_tell() -> None:
+    rows = []
+    for token in TOKENS:
+        for layer in range(3):
+            rows += [
+                row(f"layers.{layer}.norm.input", token, 0.003),
+                row(f"layers.{layer}.norm", token, 0.2),
+                row(f"layers.{layer}.mlp.input", token, 0.004),
+                row(f"layers.{layer}.mlp", token, 0.004),
+            ]
+    words = words_of(*rows)
+    assert words == [
+        "error jumps at token 0, layer 0, norm: 0.003 -> 0.2 (67 times), its inputs were fine",
+        "seen at every token, in every layer (3)",
+    ]
+
+
+def test_inputs_that_are_not_known_are_told() -> None:
+    words = words_of(row("a.input", error=0.003), unread("a.input[1]"), row("a", error=0.5))
+    assert words[0] == "error jumps at token 0, a: 0.003 -> 0.5 (167 times), its other inputs were fine, 1 could not be compared"
+    assert words[-1] == "1 tensor before it could not be compared: it may have begun there"
+
+
+@pytest.mark.parametrize("hole", [unread("b"), alone("b")], ids=["unread", "alone"])
+def test_what_is_not_known_is_told(hole: dict[str, Any]) -> None:
+    assert (
+        words_of(row("a", error=0.001), hole, row("c", error=0.5))[-1]
+        == "1 tensor before it could not be compared: it may have begun there"
+    )
+    assert (
+        words_of(row("a", error=0.001), row("c", error=0.5), hole)[-1]
+        != "1 tensor before it could not be compared: it may have begun there"
+    )
+    assert words_of(row("a", error=0.001), hole)[-1] == "1 tensor could not be compared: what is in it is not known"
+
+
+def test_an_order_by_name_is_told() -> None:
+    rows = [row("a", error=0.001), row("b", error=0.5)]
+    assert words_of(*rows, order_is_known=False) == [
+        *words_of(*rows),
+        "first means by name: a directory does not say in which order its tensors were computed",
+    ]
+
+
+def test_a_slow_growth_is_no_jump_and_not_called_rounding() -> None:
+    words = words_of(*model(layers=6, error=0.006, growth=0.012))
+    assert words == [
+        "no operation adds much by itself: bfloat16, 0.006 growing to 0.066 over 6 layers, 7.1 roundings in one at most; it is rounding everywhere, or a small error in each layer"
+    ]
+
+
+def test_a_failure_before_the_jump_is_told() -> None:
+    rows = [row(f"layers.{layer}.mlp", error=0.01 * (layer + 1)) for layer in range(8)]
+    words = words_of(*rows, row("layers.8.mlp", error=1.4))
+    assert words[0].startswith("error jumps at token 0, layer 8, mlp: 0.08 -> 1.4 (18 times), far more than anything before it")
+    assert words[-1] == "the first pair that fails ran before that, at token 0, layer 5, mlp, without a jump"
+
+
+def test_shapes_that_part_and_integers_that_differ() -> None:
+    shape = {"cmp_flag": False, "verdict": "fail", "verdict_reason": "the element counts differ [E_SHAPE]"}
+    assert words_of(row("a"), unread("b", **shape))[0] == "the shapes part at token 0, b"
+    words = words_of(row("a"), ids("positions.input", target=6), row("c", error=0.5))
+    assert words[0].startswith("integers differ first at token 0, the input of positions")
+
+
+# --- the tokens of both runs -------------------------------------------------------------------------------------------------------------
+
+
+def generation(*, read: dict[str, int] | None = None, chosen: dict[str, int] | None = None, far: str = "") -> list[dict[str, Any]]:
+    """Four tokens: the ids that are read where given, an embedding, a layer, the ids that are chosen where given."""
+    rows = []
+    for token in TOKENS:
+        if read is not None:
+            rows.append(ids("input_ids", token, target=read.get(token, 5)))
+        error = 1.4 if far and token >= far else 0.002
+        rows += [row("embed_tokens", token, error), row("layers.0.mlp", token, error), row("layers.1.mlp", token, error)]
+        if chosen is not None:
+            rows.append(ids("next_token", token, target=chosen.get(token, 5)))
+    return rows
+
+
+AFTER = "before that no more than rounding: bfloat16, 0.002 growing to 0.002 over 2 layers, 1.2 roundings in one at most"
+
+
+def test_other_tokens_read_are_said_first() -> None:
+    assert words_of(*generation(read={"2": 9, "3": 8}, far="2")) == [
+        "the runs read other tokens from token 2 on: everything from there on differs anyway",
+        AFTER,
+    ]
+    words = words_of(*generation(read={"2": 9}, chosen={"1": 9}, far="2"))
+    assert (
+        words[0]
+        == "the runs read other tokens from token 2 on (they chose differently at token 1 (golden 5, target 9)): everything from there on differs anyway"
+    )
+
+
+def test_other_tokens_chosen_are_said_first() -> None:
+    assert words_of(*generation(chosen={"1": 9}, far="2")) == [
+        "the runs chose other tokens at token 1 (golden 5, target 9): everything after it differs anyway",
+        AFTER,
+    ]
+    assert (
+        words_of(*generation(chosen={"3": 9}))[0]
+        == "the runs chose other tokens at token 3 (golden 5, target 9): everything after it differs anyway"
+    )
+
+
+def test_a_target_that_was_fed_can_be_compared() -> None:
+    for rows in (generation(chosen={"1": 9}), generation(read={}, chosen={"1": 9})):
+        words = words_of(*rows)
+        assert (
+            words[0] == "the runs chose other tokens at token 1 (golden 5, target 9), but both read the same ones then: all can be compared"
+        )
+        assert words[1].startswith("no ")
+
+
+def test_an_embedding_of_another_token_is_a_hint() -> None:
+    words = words_of(*generation(far="2"))
+    assert words == [
+        "the runs seem to read other tokens from token 2 on: embed_tokens is of another one; everything from there on differs anyway",
+        AFTER,
+    ]
+
+
+def test_a_wrong_embedding_at_every_token_is_no_other_text() -> None:
+    assert words_of(*generation(far="0"))[0].startswith("error jumps at token 0, embed_tokens: 0 -> 1.4")
+
+
+def test_a_jump_before_other_tokens_is_still_told() -> None:
+    rows = generation(read={"3": 9}, far="3")
+    rows = [row("layers.1.mlp", "2", 0.7) if cells["data_id"] == "layers.1.mlp" and cells["token_id"] == "2" else cells for cells in rows]
+    words = words_of(*rows)
+    assert words[0].startswith("the runs read other tokens from token 3 on") and words[1].startswith("error jumps at token 2, layer 1, mlp")
+    assert words[2].startswith("begins at token 2, the last one that can be compared")
+
+
+# --- what is too equal -------------------------------------------------------------------------------------------------------------------
+
+
+def test_one_file_on_both_sides() -> None:
+    both = {"golden_data_path": "/d/a.npy", "acl_data_path": "/d/a.npy"}
+    assert words_of(row("a", **both))[0] == "1 pair of one file with itself: both sides name the same path"
+    assert "itself" not in "".join(words_of(row("a", golden_data_path="a.npy", acl_data_path="a.npy")))
+
+
+def test_a_layer_that_is_exact_behind_one_that_is_not() -> None:
+    rows = model(**{f"l2_{operation}_1": 0.0 for operation in OPERATIONS})
+    expected = "layer 2 at token 1 is equal bit for bit although what ran before it is not: was it taken from the same run?"
+    assert words_of(*rows)[0] == expected
+    assert expected not in words_of(*model(**{f"l0_{operation}_1": 0.0 for operation in OPERATIONS})), "the first layer may well be exact"
+
+
+def repeated(rows: list[dict[str, Any]], side: str, from_key: tuple[str, str], to_key: tuple[str, str]) -> list[dict[str, Any]]:
+    """One side's statistics of a layer at a token stand in another's place."""
+    source = {cells["data_id"].split(".")[2]: cells for cells in rows if (cells["data_id"].split(".")[1], cells["token_id"]) == from_key}
+    result = []
+    for cells in rows:
+        layer, operation = cells["data_id"].split(".")[1:]
+        if (layer, cells["token_id"]) == to_key:
+            cells = {**cells, **{f"{side}_{name}_value": source[operation][f"{side}_{name}_value"] for name in ("max", "min", "mean")}}
+        result.append(cells)
+    return result
+
+
+@pytest.mark.parametrize(("side", "shown"), [("acl", "target"), ("golden", "golden")])
+def test_a_layer_that_repeats_the_one_before(side: str, shown: str) -> None:
+    words = words_of(*repeated(model(), side, ("1", "2"), ("2", "2")))
+    assert (
+        words[0]
+        == f"{shown}'s layer 2 repeats layer 1 at token 2 (3 of 3 tensors), on the other side it does not: a replayed graph with old inputs?"
+    )
+
+
+def test_a_token_that_repeats_the_one_before() -> None:
+    rows = model()
+    for layer in range(4):
+        rows = repeated(rows, "acl", (str(layer), "1"), (str(layer), "2"))
+    assert (
+        words_of(*rows)[0]
+        == "target's token 2 repeats token 1 (12 of 12 tensors), on the other side it does not: a replayed graph with old inputs?"
+    )
+
+
+def test_what_repeats_on_both_sides_is_nothing_to_tell() -> None:
+    rows = repeated(repeated(model(), "acl", ("1", "2"), ("2", "2")), "golden", ("1", "2"), ("2", "2"))
+    assert not any("repeats" in line for line in words_of(*rows))
+
+
+# --- anything at all ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_has_no_story() -> None:
+    assert words_of() == [] and isinstance(find_story(table_of()), Story)
+    assert words_of(unread("a")) == ["1 tensor could not be compared: what is in it is not known"]
+
+
+def test_every_name_goes_through_what_makes_it_safe() -> None:
+    evil = "\x1b[31m"
+    rows = [row(f"{evil}.layers.0.{evil}", f"t{evil}", error, rank=f"{evil}{rank}") for rank in "12" for error in (0.9,)]
+    rows += [row(f"{evil}embed", f"t{evil}", 0.9), ids(f"{evil}.next_token", f"t{evil}", target=9)]
+    words = tell(find_story(table_of(*rows)), lambda name: name.replace("\x1b", "?"))
+    assert words and not any("\x1b" in line for line in words) and any("?[31m" in line for line in words)
+
+
+NAMES = st.sampled_from(["layers.0.a", "layers.0.a.input", "layers.1.a", "layers.1.a.input[1]", "input_ids", "next_token", "embed", "x/before/outtensor0", "root", ""])  # fmt: skip
+ERRORS = st.sampled_from([0.0, 1e-7, 0.002, 0.02, 0.3, 1.4, float("inf")])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.tuples(NAMES, st.sampled_from(["0", "1", "2", ""]), st.sampled_from(["", "0", "1"])), st.tuples(ERRORS, st.sampled_from(["float", "ids", "unread", "alone", "nan"])), max_size=25))  # fmt: skip
+def test_any_table_has_a_story_of_single_lines(cells: dict[tuple[str, str, str], tuple[float, str]]) -> None:
+    rows = []
+    for (name, token, rank), (error, sort) in cells.items():
+        if sort == "ids":
+            rows.append(ids(name, token, target=5 + int(error > 0.01), rank=rank))
+        elif sort in ("unread", "alone"):
+            rows.append({**(unread if sort == "unread" else alone)(name, token), "rank": rank})
+        else:
+            rows.append(row(name, token, error, rank=rank, nonfinite_mismatch_count=int(sort == "nan")))
+    story = find_story(table_of(*rows))
+    for line in tell(story):
+        assert line and "\n" not in line and "nan" not in line.replace("NaN", "") and "  " not in line, line
+    if story.jump is not None:
+        assert story.jump.factor >= 4 and story.spread is not None and story.spread.token_ids
