@@ -9,13 +9,16 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from fastcmp.analysis.divergence import Jump, Spread
+from fastcmp.analysis.place import Place
+from fastcmp.analysis.story import Story, find_story
 from fastcmp.cli import progress as progress_module
 from fastcmp.cli.endings import Terminated, run_guarded
 from fastcmp.cli.progress import PlainProgress, TerminalProgress, progress_for
@@ -23,6 +26,7 @@ from fastcmp.cli.shown import bytes_text, grouped, one_line, seconds_text, short
 from fastcmp.cli.summary import divergence_lines, json_facts, print_summary, summary_lines
 from fastcmp.errors import OutputError
 from fastcmp.results.findings import BlindSpots, Finding
+from fastcmp.results.schema import arrow_schema
 from fastcmp.results.totals import Totals
 
 HOSTILE = "\x1b[31m[bold red]x\u202e\r\ntail[/]"
@@ -54,6 +58,7 @@ class FakeResult:
     exit_code: int = 1
     blind_spots: BlindSpots = field(default_factory=lambda: BlindSpots((), 0, 0))
     order_is_known: bool = True
+    story: Story = field(default_factory=lambda: find_story(arrow_schema().empty_table()))
 
     def worst(self, number: int = 10) -> list[Finding]:
         return self.found[:number]
@@ -94,6 +99,41 @@ def test_summary_says_it_all() -> None:
     ]
 
 
+def make_story(**values: Any) -> Story:
+    """A jump at token 2, layer 3, mlp; ``values`` are others for its place."""
+    given: dict[str, Any] = {
+        "row": 7, "rank": "", "token_id": "2", "data_id": "layers.3.mlp", "layer": 3, "operation": "mlp", "is_input": False,
+    }  # fmt: skip
+    place = Place(**{**given, **values})
+    jump = Jump(place, 0.5, 0.01, 50.0, "error", True, 0, False, None, 0, False)
+    spread = Spread("only here", "only here", "one of one", (place.token_id,), (3,), ("",), 4, 4, 1, 0, (), 0, False)
+    return replace(find_story(arrow_schema().empty_table()), jump=jump, spread=spread, first_failure=place, unknown_before=1)
+
+
+def test_summary_says_in_words_where_it_went_wrong() -> None:
+    """What could not be compared is said above, once."""
+    first = make_finding()
+    lines = text_of(FakeResult(make_totals(), first, [first], blind_spots=BlindSpots((), 1, 1), story=make_story()))
+    at = lines.index("in words:")
+    assert lines[at + 1 :] == [
+        "  error jumps at token 2, layer 3, mlp: 0.01 -> 0.5 (50 times), its inputs were fine",
+        "  seen at token 2 only, in layer 3 only",
+        "report: ./fastcmp_report/cmp_report.csv",
+    ]
+    assert sum("it may have begun there" in line for line in lines) == 1
+
+
+def test_json_has_the_story_as_words_and_as_facts() -> None:
+    story = make_story()
+    assert story.jump is not None
+    facts = json_facts(FakeResult(make_totals(), story=replace(story, jump=replace(story.jump, error=float("inf")))))  # type: ignore[arg-type]
+    told = json.loads(json.dumps(facts, allow_nan=False))["story"]
+    assert told["words"][0].startswith("error jumps at token 2, layer 3, mlp")
+    assert told["words"][-1] == "1 tensor before it could not be compared: it may have begun there"
+    assert told["jump"]["error"] == "inf" and told["jump"]["place"]["data_id"] == "layers.3.mlp"
+    assert told["spread"]["layer_numbers"] == [3] and told["choices"]["read"] is None
+
+
 def test_summary_of_a_clean_run_names_no_divergence() -> None:
     lines = text_of(FakeResult(make_totals(failed=0, errors=0, passed=8, unpaired_golden=0, unpaired_target=0), exit_code=0))
     assert "no pair diverges" in lines and not any("worst" in line for line in lines)
@@ -115,7 +155,8 @@ def test_no_rate_where_it_would_be_that_of_the_start() -> None:
 
 def test_hostile_names_move_no_cursor_and_draw_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
     first = make_finding(data_id=HOSTILE, token_id=HOSTILE, rank=HOSTILE, acl_data_path=HOSTILE, verdict_reason=HOSTILE)
-    print_summary(FakeResult(make_totals(), first, [first], output=HOSTILE))  # type: ignore[arg-type]
+    story = make_story(data_id=HOSTILE, token_id=HOSTILE, rank=HOSTILE, operation=HOSTILE)
+    print_summary(FakeResult(make_totals(), first, [first], output=HOSTILE, story=story))  # type: ignore[arg-type]
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "\u202e" not in shown and "\r" not in shown
     assert "[bold red]" in shown and "\\x1b[31m" in shown
