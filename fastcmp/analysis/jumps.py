@@ -16,8 +16,10 @@ from fastcmp.verdict import FAIL
 # A correct bfloat16 operation makes at most 2.1 times the error of its inputs (or of one rounding) out of it, measured over each
 # operation of eight layers and six tokens; a wrong one made 70 to 170 times as much. So 8 is far from both.
 JUMP: Final = 8.0
-# Half of that is a jump where nothing like it is seen in the same operation elsewhere: in other layers, at other tokens.
+# Half of that is a jump where nothing like it is seen in the same operation elsewhere, in other layers and at other tokens. It must be of
+# many roundings then: in the first layer, where nothing is inherited, a correct operation too has a gain that it has nowhere else.
 _UNLIKE_OTHERS: Final = 4.0
+_MANY_ROUNDINGS: Final = 16.0
 _LEAST_OTHERS: Final = 8
 _MOST_SPREAD: Final = 6.0
 
@@ -32,7 +34,7 @@ class Jumps:
         The error in multiples of what it came from: the largest error of the operation's inputs, where they were not dumped (and for what
         holds other operations) the largest error before it; at least one rounding. NaN: not known.
     is_jump : ndarray of bool
-        The gain is at least `JUMP`, or at least half of that and unlike the gain of the same operation elsewhere.
+        The gain is at least `JUMP`, or at least half of that, of many roundings, and unlike the gain of the same operation elsewhere.
     is_container : ndarray of bool
         Its operation holds others that were dumped as well: they tell more.
     unknown_inputs : ndarray of int64
@@ -60,7 +62,8 @@ def find_jumps(order: Order, growth: Growth, excluded: np.ndarray) -> Jumps:
     is_candidate = ((part == OUTPUT) | (part == INPUT)) & ~np.isnan(gain) & usable
     is_candidate &= ~growth.is_integer | _is_first_integer(order, growth)
     others = _typical(order.names.kind[order.name], np.where(is_candidate, gain, np.nan))
-    is_jump = is_candidate & ((gain >= JUMP) | ((gain >= _UNLIKE_OTHERS) & (gain >= others)))
+    is_alone = (gain >= _UNLIKE_OTHERS) & (gain >= others) & (growth.error >= _MANY_ROUNDINGS * growth.floor)
+    is_jump = is_candidate & ((gain >= JUMP) | is_alone)
     return Jumps(gain, is_jump, is_container, _unknown_inputs(order, part, growth.error), usable)
 
 
