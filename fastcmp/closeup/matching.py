@@ -9,7 +9,7 @@ import numpy as np
 
 from fastcmp.closeup.numbers import Values, as_floats, unequal
 from fastcmp.closeup.pattern import LEAST_ELEMENTS, Couple, Pattern, indices_text, no
-from fastcmp.closeup.patterns.affine import constant_shift, scale_by_channel, scale_by_row, scale_factor, shift_by_channel, sign_flip
+from fastcmp.closeup.patterns.affine import constant_shift, mirrored, scale_by_channel, scale_by_row, scale_factor, shift_by_channel, sign_flip
 from fastcmp.closeup.patterns.orders import reversed_along, rolled, same_values, slices_permuted, transposed
 from fastcmp.closeup.patterns.places import affected_slices, grows_along, inf_block, nan_block, only_some_slices, zero_block
 from fastcmp.closeup.patterns.rotation import rotated
@@ -28,7 +28,7 @@ BLOCKS: Final[tuple[_Asked, ...]] = (nan_block, inf_block, zero_block)
 """Asked first, all of them; what they find takes no part in what follows."""
 CAUSES: Final[tuple[_Asked, ...]] = (
     _transposed, reversed_along, rolled, slices_permuted, same_values,
-    sign_flip, constant_shift, scale_factor, rotated, narrower_dtype, quantized, saturation,
+    sign_flip, constant_shift, mirrored, scale_factor, rotated, narrower_dtype, quantized, saturation,
     shift_by_channel, scale_by_row, scale_by_channel, plain_rounding,
 )  # fmt: skip
 """The first that fits is the answer: those with fewer numbers of their own stand first."""

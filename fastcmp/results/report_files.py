@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from platform import machine, python_version
 from typing import Any, BinaryIO, Final
@@ -66,16 +68,25 @@ def _report_order(rows: pa.Array, row_count: int) -> pa.Array | None:
 
 
 def run_facts(golden: str, target: str, options: CompareOptions, totals: Totals, **more: Any) -> dict[str, Any]:
-    """What ``run.json`` says: inputs, options, versions, totals and the throughput reached."""
+    """What ``run.json`` says: inputs, where relative ones begin, options, versions, totals, the throughput reached, and when it was."""
     return {
         "golden": golden,
         "target": target,
+        "working_directory": _working_directory(),
+        "finished_at": datetime.now(timezone.utc).isoformat(),
         "options": dataclasses.asdict(options),
         "versions": _versions(),
         "totals": dataclasses.asdict(totals),
         "gigabytes_per_s": totals.gigabytes_per_s,
         **more,
     }
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
 
 
 def _versions() -> dict[str, str]:

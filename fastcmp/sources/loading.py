@@ -21,7 +21,9 @@ from fastcmp.sources.wording import MAX_SHOWN, listing, printable
 _RANK_DIRECTORY: Final = re.compile(r"rank[_-]?([0-9]+)", re.IGNORECASE)
 
 
-def load(path: str | os.PathLike[str], role: Role, options: CompareOptions, other: Dump | None = None) -> Dump:
+def load(
+    path: str | os.PathLike[str], role: Role, options: CompareOptions, other: Dump | None = None, *, working_directory: str = ""
+) -> Dump:
     """Every tensor that ``path`` names, in the dump's own order. No tensor file is opened, none needs to exist.
 
     * ``*.json``: the metadata of one process, of any era.
@@ -30,7 +32,8 @@ def load(path: str | os.PathLike[str], role: Role, options: CompareOptions, othe
     * Any other directory: its tensor files; the key of one is its path below the directory without extension, the token is "".
     * Any other regular file: one tensor; its key is the name without extension.
 
-    Keys that ``other``, loaded before, has too are its objects then: half the memory for names.
+    Keys that ``other``, loaded before, has too are its objects then: half the memory for names. ``working_directory`` is where relative
+    paths of a metadata.json may begin, if not where this process is.
 
     Raises
     ------
@@ -43,7 +46,7 @@ def load(path: str | os.PathLike[str], role: Role, options: CompareOptions, othe
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            return _load_directory(path, role, options, keys)
+            return _load_directory(path, role, options, keys, working_directory)
     except (OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
@@ -53,13 +56,13 @@ def load(path: str | os.PathLike[str], role: Role, options: CompareOptions, othe
     if not stat.S_ISREG(mode):
         raise UsageError(f"{name}: not a regular file; name a metadata.json, a directory or a tensor file")
     if path.lower().endswith(".json"):
-        process = load_metadata(path, role, options, keys=keys)
+        process = load_metadata(path, role, options, keys=keys, working_directory=working_directory)
         return Dump(path, "metadata", process.tensors, process.warnings)
     stem = os.path.splitext(os.path.basename(path))[0]
     return Dump(path, "file", [NamedTensor(TensorKey("", stem, ""), path, os.path.abspath(path))], [])
 
 
-def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownKeys) -> Dump:
+def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownKeys, working_directory: str) -> Dump:
     tree = walk(path)
     warnings = [f"{printable(path)}: {warning}" for warning in tree.warnings]
     if tree.metadata_paths:
@@ -68,7 +71,10 @@ def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownK
             found = next(directory for directory, its_role in SOURCE_DIRECTORIES.items() if its_role != role)
             question = f"{role.upper()} holds {found} only: are the sides swapped?"
             warnings.append(f"{printable(path)}: {question} Taken as the {role} side: {listing(chosen)}")
-        processes = [load_metadata(os.path.join(path, one), role, options, rank=_rank_of(one), keys=keys) for one in chosen]
+        processes = [
+            load_metadata(os.path.join(path, one), role, options, rank=_rank_of(one), keys=keys, working_directory=working_directory)
+            for one in chosen
+        ]
         _refuse_processes_without_rank(processes, path, role)
         processes.sort(key=lambda process: token_key(process.rank))
         warnings += [warning for process in processes for warning in process.warnings]

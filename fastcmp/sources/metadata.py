@@ -32,7 +32,9 @@ class ProcessDump:
     warnings: list[str]
 
 
-def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str = "", keys: KnownKeys | None = None) -> ProcessDump:
+def load_metadata(
+    path: str, role: Role, options: CompareOptions, *, rank: str = "", keys: KnownKeys | None = None, working_directory: str = ""
+) -> ProcessDump:
     """Read a metadata.json, merged with the journal and the dtypes beside it.
 
     Entries of the journal that metadata.json does not have yet come after its own, and what was dumped anew since then is taken from the
@@ -47,6 +49,8 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
         Used if the journal does not know the rank.
     keys : mapping, optional
         See `KnownKeys`.
+    working_directory : str
+        Where relative paths may begin; "" is where this process is.
 
     Raises
     ------
@@ -66,7 +70,7 @@ def load_metadata(path: str, role: Role, options: CompareOptions, *, rank: str =
     if journal is not None:
         _add_journal(rows, dtypes, journal)
         rank = (journal.header.rank if journal.header else "") or rank
-    locator = PathLocator(directory, _working_directory(directory), is_one_sided=is_one_sided)
+    locator = PathLocator(directory, working_directory or _working_directory(directory), is_one_sided=is_one_sided)
     tensors, left_out = tensors_of(rows, locator, options.scan.roots, rank=rank, dtypes=dtypes, keys=keys)
     if left_out:
         more = f" and {len(left_out) - MAX_LEFT_OUT} more" if len(left_out) > MAX_LEFT_OUT else ""

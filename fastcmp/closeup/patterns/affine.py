@@ -13,7 +13,7 @@ _LEAST_IN_SLICE = 8
 def constant_shift(couple: Couple) -> Pattern:
     """The same number was added everywhere."""
     name = "constant shift"
-    if not couple.has_enough or _is_constant(couple.golden):
+    if not couple.has_enough or _is_constant(couple):
         return no(name)
     shift = float(np.median(couple.difference[couple.finite]))
     explained = couple.explain(couple.golden + shift)
@@ -25,7 +25,7 @@ def constant_shift(couple: Couple) -> Pattern:
 def shift_by_channel(couple: Couple) -> Pattern:
     """Each index of the last axis has a number of its own added, as a bias that is missing or stands twice."""
     name = "constant shift per channel"
-    if len(couple.shape) < 2 or not couple.has_enough or np.prod(couple.shape[:-1]) < _LEAST_IN_SLICE or _is_constant(couple.golden):
+    if len(couple.shape) < 2 or not couple.has_enough or np.prod(couple.shape[:-1]) < _LEAST_IN_SLICE or _is_constant(couple):
         return no(name)
     others = tuple(range(couple.golden.ndim - 1))
     shifts = np.median(couple.difference, axis=others)
@@ -36,6 +36,18 @@ def shift_by_channel(couple: Couple) -> Pattern:
     return Pattern(
         name, True, f"every channel of the last axis has its own constant added, {span}, as a bias that is missing or doubled; {explained}"
     )
+
+
+def mirrored(couple: Couple) -> Pattern:
+    """A constant minus golden: a mask with 0 and 1 exchanged."""
+    name = "mirrored"
+    if not couple.has_enough or _is_constant(couple):
+        return no(name)
+    middle = float(np.median((couple.golden + couple.target)[couple.finite]))
+    explained = couple.explain(middle - couple.golden)
+    if not explained.fits or middle == 0.0:
+        return no(name)
+    return Pattern(name, True, f"target is {middle:.6g} minus golden, as a mask that is inverted; {explained}")
 
 
 def sign_flip(couple: Couple) -> Pattern:
@@ -56,7 +68,7 @@ def sign_flip(couple: Couple) -> Pattern:
 def scale_factor(couple: Couple) -> Pattern:
     """Everything was multiplied by one number."""
     name = "scale factor"
-    if not couple.has_enough or _is_constant(couple.golden):
+    if not couple.has_enough or _is_constant(couple):
         return no(name)
     golden = np.where(couple.finite, couple.golden, 0.0)
     factor = float(_factors(golden, np.where(couple.finite, couple.target, 0.0), tuple(range(golden.ndim))).item())
@@ -103,8 +115,9 @@ def _factors(golden: Floats, target: Floats, axes: tuple[int, ...]) -> Floats:
     return np.where(np.isfinite(factors), factors, 1.0)
 
 
-def _is_constant(values: Floats) -> bool:
-    finite = values[np.isfinite(values)]
+def _is_constant(couple: Couple) -> bool:
+    """True where golden cannot tell a shift from a factor."""
+    finite = couple.golden[couple.finite]
     return bool(not finite.size or finite.min() == finite.max())
 
 

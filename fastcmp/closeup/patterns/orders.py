@@ -87,41 +87,52 @@ def rolled(couple: Couple) -> Pattern:
     name = "shifted along an axis"
     if not couple.has_enough:
         return no(name)
-    for axis in range(couple.golden.ndim):
-        if couple.shape[axis] >= 4 and (found := _roll(couple.golden, couple.target, axis)):
-            shift, edge, explained = found
-            return Pattern(name, True, f"index i of axis {axis} holds what belongs to i {_signed(-shift)}{edge}; {explained}")
-    if len(couple.shape) > 1 and (found := _roll(couple.golden.reshape(-1), couple.target.reshape(-1), 0)):
-        shift, edge, explained = found
-        count = abs(shift)
-        direction = "later" if shift > 0 else "earlier"
-        return Pattern(name, True, f"in memory, every element stands {count} positions {direction}{edge}; {explained}")
+    golden, target = couple.golden, couple.target
+    axes = [axis for axis in range(golden.ndim) if couple.shape[axis] >= 4]
+    shifts = {axis: _likely_shift(*(np.moveaxis(side, axis, 0).reshape(couple.shape[axis], -1) for side in (golden, target))) for axis in axes}
+    for axis, shift in shifts.items():
+        if shift and (explained := couple.explain(np.roll(golden, shift, axis))).fits:
+            return Pattern(name, True, f"{_along(axis, shift)}{_around(couple, axis, shift)}; {explained}")
+    in_memory = Couple(golden.reshape(-1), target.reshape(-1))
+    shift = _likely_shift(golden.reshape(-1, 1), target.reshape(-1, 1)) if len(couple.shape) > 1 else 0
+    if shift and (explained := in_memory.explain(np.roll(in_memory.golden, shift))).fits:
+        return Pattern(name, True, f"{_in_memory(shift)}, all around; {explained}")
+    for axis, along in shifts.items():
+        if along and (explained := _explain_inner(couple, axis, along)).fits:
+            return Pattern(name, True, f"{_along(axis, along)}; {explained}")
+    if shift and (explained := _explain_inner(in_memory, 0, shift)).fits:
+        return Pattern(name, True, f"{_in_memory(shift)}; {explained}")
     return no(name)
 
 
-def _roll(golden: Floats, target: Floats, axis: int) -> tuple[int, str, Explained] | None:
-    length = golden.shape[axis]
-    if length > _LONGEST_LINE:
-        return None
-    shift = _likely_shift(np.moveaxis(golden, axis, 0).reshape(length, -1), np.moveaxis(target, axis, 0).reshape(length, -1))
-    if not shift:
-        return None
-    whole = Couple(golden, target)
-    if (explained := whole.explain(np.roll(golden, shift, axis))).fits:
-        return shift, ", all around", explained
-    kept: list[slice] = [slice(None)] * golden.ndim
-    source: list[slice] = [slice(None)] * golden.ndim
+def _along(axis: int, shift: int) -> str:
+    return f"index i of axis {axis} holds what belongs to i {_signed(-shift)}"
+
+
+def _around(couple: Couple, axis: int, shift: int) -> str:
+    edge = slice(None, shift) if shift > 0 else slice(shift, None)
+    return ", all around" if np.moveaxis(couple.finite, axis, 0)[edge].any() else ""
+
+
+def _in_memory(shift: int) -> str:
+    return f"in memory, every element stands {abs(shift)} positions {'later' if shift > 0 else 'earlier'}"
+
+
+def _explain_inner(couple: Couple, axis: int, shift: int) -> Explained:
+    """Whether golden, shifted, is what target holds where both have it."""
+    if abs(shift) > couple.shape[axis] // 2:
+        return Explained(False, np.nan, np.nan)
+    kept: list[slice] = [slice(None)] * len(couple.shape)
+    source: list[slice] = [slice(None)] * len(couple.shape)
     kept[axis], source[axis] = (slice(shift, None), slice(None, -shift)) if shift > 0 else (slice(None, shift), slice(-shift, None))
-    if abs(shift) > length // 2:
-        return None
-    part = Couple(golden[tuple(kept)], target[tuple(kept)])
-    explained = part.explain(golden[tuple(source)])
-    return (shift, "", explained) if explained.fits else None
+    return Couple(couple.golden[tuple(kept)], couple.target[tuple(kept)]).explain(couple.golden[tuple(source)])
 
 
 def _likely_shift(golden: Floats, target: Floats) -> int:
     """By how many indices of axis 0 the target is most like golden, from -n/2 to n/2; of a few lines along the axis together."""
     length = golden.shape[0]
+    if length > _LONGEST_LINE:
+        return 0
     columns = sample_positions(golden.shape[1], max(1, min(16, 2**20 // length)))
     one, other = (np.nan_to_num(side[:, columns], nan=0.0, posinf=0.0, neginf=0.0) for side in (golden, target))
     one, other = one - one.mean(axis=0), other - other.mean(axis=0)

@@ -42,19 +42,20 @@ class Affected:
 def zero_block(couple: Couple) -> Pattern:
     """The target is zero over whole slices or in a box in which golden is not."""
     name = "block of zeros"
-    possible = couple.golden != 0.0
-    found = _block(possible & (couple.target == 0.0), possible, couple.golden.size)
+    blank = couple.target == 0.0
+    found = _block(blank, blank & (couple.golden != 0.0))
     return no(name) if found is None else Pattern(name, True, f"target is zero {found}")
 
 
 def nan_block(couple: Couple) -> Pattern:
     """The target is NaN where golden is not: over whole slices, in a box, or at some positions."""
     name = "block of NaN"
-    wrong = np.isnan(couple.target) & ~np.isnan(couple.golden)
+    blank = np.isnan(couple.target)
+    wrong = blank & ~np.isnan(couple.golden)
     count = int(np.count_nonzero(wrong))
     if not count:
         return no(name)
-    found = _block(wrong, ~np.isnan(couple.golden), couple.golden.size, least=1)
+    found = _block(blank, wrong, least=1)
     if found is None:
         return Pattern("scattered NaN", True, f"target is NaN at {count} of {wrong.size} positions where golden is not, in no block")
     return Pattern(name, True, f"target is NaN {found}")
@@ -63,47 +64,46 @@ def nan_block(couple: Couple) -> Pattern:
 def inf_block(couple: Couple) -> Pattern:
     """The target is infinite where golden is finite."""
     name = "infinities"
-    wrong = np.isinf(couple.target) & np.isfinite(couple.golden)
+    blank = np.isinf(couple.target)
+    wrong = blank & np.isfinite(couple.golden)
     count = int(np.count_nonzero(wrong))
     if not count:
         return no(name)
-    found = _block(wrong, np.isfinite(couple.golden), couple.golden.size, least=1) or f"at {count} of {wrong.size} positions, in no block"
+    found = _block(blank, wrong, least=1) or f"at {count} of {wrong.size} positions, in no block"
     largest = float(np.max(np.abs(couple.golden[wrong])))
     return Pattern(name, True, f"target is infinite {found}; golden is {largest:.3g} there at most")
 
 
-def _block(wrong: Mask, possible: Mask, size: int, least: int = LEAST_ELEMENTS) -> str | None:
+def _block(blank: Mask, wrong: Mask, least: int = LEAST_ELEMENTS) -> str | None:
     """Where the wrong positions are, if they fill everything, slices of an axis, or a box; None where they are scattered.
 
-    ``possible``: positions that could be wrong; what is zero in golden says nothing about zeros.
+    ``blank``: positions of target that are zero (NaN, infinite), of which those are wrong where golden is not so. A block is blank
+    all over, wrong or not.
     """
-    count, possible_count = int(np.count_nonzero(wrong)), int(np.count_nonzero(possible))
+    count = int(np.count_nonzero(wrong))
     if count < least:
         return None
-    if count == possible_count:
+    if blank.all():
         return "everywhere"
-    slices = [found for axis in range(wrong.ndim) if (found := _whole_slices(wrong, possible, axis, least))]
+    slices = [found for axis in range(wrong.ndim) if (found := _whole_slices(blank, wrong, axis, least))]
     if slices:
         return min(slices)[1]
-    return _box_text(wrong, possible, count, size) if wrong.ndim > 1 or count >= LEAST_ELEMENTS else None
+    return _box_text(blank, wrong, count)
 
 
-def _whole_slices(wrong: Mask, possible: Mask, axis: int, least: int) -> tuple[int, str] | None:
+def _whole_slices(blank: Mask, wrong: Mask, axis: int, least: int) -> tuple[int, str] | None:
     others = tuple(other for other in range(wrong.ndim) if other != axis)
     if not others:
         return None
-    wrong_counts, possible_counts = np.count_nonzero(wrong, axis=others), np.count_nonzero(possible, axis=others)
-    # Golden's own zeros take part: a slice that is zero on both sides between two zeroed ones does not end the block.
-    is_whole = (wrong_counts == possible_counts) & (possible_counts > 0)
+    wrong_counts = np.count_nonzero(wrong, axis=others)
+    is_whole = blank.all(axis=others) & (wrong_counts > 0)
     indices = np.flatnonzero(is_whole)
     inside, outside = int(wrong_counts[is_whole].sum()), int(wrong_counts[~is_whole].sum())
-    if not len(indices) or inside < least:
+    if not len(indices) or inside < least or outside > inside:
         return None
-    free = int(possible_counts[~is_whole].sum())
-    share = outside / free if free else 0.0
-    if share and len(is_whole) * share ** int(possible_counts[is_whole].min()) > _BY_CHANCE:
-        return None
-    if outside > 4 * inside:
+    # Blank by chance, as an activation makes zeros: so many positions of a slice would have to be so together.
+    share = np.count_nonzero(blank) / blank.size - len(indices) / len(is_whole)
+    if share > 0.0 and len(is_whole) * share ** (blank.size // len(is_whole)) > _BY_CHANCE:
         return None
     rest = f", and at {outside} more positions" if outside else ", and nowhere else"
     head = _as_head(indices, wrong.shape[axis]) if axis == wrong.ndim - 1 else ""
@@ -124,15 +124,13 @@ def _index_words(indices: NDArray[np.intp]) -> str:
     return f"{'index' if len(indices) == 1 else 'indices'} {indices_text(indices)}"
 
 
-def _box_text(wrong: Mask, possible: Mask, count: int, size: int) -> str | None:
+def _box_text(blank: Mask, wrong: Mask, count: int) -> str | None:
     hull = [np.flatnonzero(wrong.any(axis=tuple(other for other in range(wrong.ndim) if other != axis))) for axis in range(wrong.ndim)]
     box = tuple(slice(int(indices[0]), int(indices[-1]) + 1) for indices in hull)
-    inside = int(np.count_nonzero(possible[box]))
-    # A single position fills its hull.
-    if count != inside or (count < LEAST_ELEMENTS and count > 1) or possible[box].size == size:
-        return None
-    if count == 1:
+    if count == 1:  # a single position fills its hull
         return f"at one position, {place_text(box, wrong.shape)}"
+    if count < LEAST_ELEMENTS or not blank[box].all():
+        return None
     return f"in the box {place_text(box, wrong.shape)}, {count} positions, and nowhere else"
 
 

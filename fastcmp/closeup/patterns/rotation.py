@@ -68,12 +68,14 @@ def _norm_left(golden: np.ndarray, target: np.ndarray, couple: Couple) -> float 
 
 def _turns_text(golden: np.ndarray, target: np.ndarray) -> str:
     """By which angles the pairs turned, and as by how many positions."""
+    rows = np.any(golden != target, axis=1)  # the tokens before the first wrong one did not turn
+    golden, target = golden[rows], target[rows]
     turns = np.sum(np.conj(golden) * target, axis=0)
     sizes = np.sum(np.abs(golden) * np.abs(target), axis=0)
     if not np.all(np.abs(turns) >= 0.98 * sizes) or not sizes.all():
         return "; by angles that differ from row to row"
     angles = np.angle(turns)
-    text = f"; turned by {angles[0]:.3g} rad in pair 0 to {angles[-1]:.2g} in pair {len(angles) - 1}, the same in all rows and heads"
+    text = f"; turned by {angles[0]:.3g} rad in pair 0 to {angles[-1]:.2g} in pair {len(angles) - 1}, the same in all rows and heads that differ"
     positions = _positions(angles)
     return f"{text}: as by {positions:+d} position{'s' if abs(positions) > 1 else ''} of RoPE" if positions else text
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from fastcmp.closeup.pattern import LEAST_ELEMENTS, ROUNDING_RMS, Couple, Floats, Pattern, no, norms_along, significand_bits
+from fastcmp.closeup.pattern import LEAST_ELEMENTS, ROUNDING_RMS, Couple, Floats, Pattern, no, norms_along, sample_positions, significand_bits
 from fastcmp.closeup.patterns.places import affected_slices
 from fastcmp.dtypes import DTYPES, DType
 
@@ -24,14 +24,15 @@ _MOST_LEVELS: Final = 256
 
 def narrower_dtype(couple: Couple) -> Pattern:
     """One side is the other one, rounded to nearest or cut to a narrower dtype, element by element."""
-    for name in _FLOATS:
-        dtype = DTYPES[name]
-        for one, other, whose in ((couple.golden, couple.target, "target is golden"), (couple.target, couple.golden, "golden is target")):
-            if couple.differing < LEAST_ELEMENTS or not couple.has_enough:
-                continue
-            for how, supposed in (("rounded to nearest", rounded(one, dtype)), ("cut, not rounded,", cut(one, dtype))):
-                matches = (supposed == other) | ~couple.finite
-                if matches.all():
+    sides = (couple.golden, couple.target, "target is golden"), (couple.target, couple.golden, "golden is target")
+    sample = sample_positions(couple.golden.size)
+    for name in _FLOATS if couple.has_enough else ():
+        for one, other, whose in sides:
+            for how, change in (("rounded to nearest", rounded), ("cut, not rounded,", cut)):
+                few = change(one.ravel()[sample], DTYPES[name])
+                if not ((few == other.ravel()[sample]) | ~couple.finite.ravel()[sample]).all():
+                    continue
+                if ((change(one, DTYPES[name]) == other) | ~couple.finite).all():
                     distance = couple.distance / couple.size
                     return Pattern(f"rounding of {name}", True, f"{whose} {how} to {name}, at every position; relative distance {distance:.2g}")
     return no("rounding of a narrower dtype")

@@ -1,0 +1,169 @@
+"""The report of a finished comparison, read again: its table, what `run.json` says of the run, and its rows by name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fastcmp.errors import UsageError
+from fastcmp.results.journal import JOURNAL_NAME
+from fastcmp.results.schema import NAMES, arrow_schema
+from fastcmp.sources.natural_order import token_key
+from fastcmp.sources.wording import listing, printable
+
+ARROW_NAME: Final = "cmp_report.arrow"
+RUN_NAME: Final = "run.json"
+_MOST_RUN_BYTES: Final = 16 * 2**20
+_CLOSE_NAMES: Final = 3
+
+
+@dataclass(frozen=True)
+class SavedReport:
+    """What a comparison left in a directory.
+
+    Attributes
+    ----------
+    directory : str
+    table : pyarrow.Table
+        In the columns of `fastcmp.results.schema.COLUMNS`.
+    run : mapping
+        `run.json`; empty where there is none.
+    """
+
+    directory: str
+    table: pa.Table
+    run: Mapping[str, Any]
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the comparison ended, if `run.json` says so."""
+        try:
+            return datetime.fromisoformat(str(self.run["finished_at"]))
+        except (KeyError, ValueError):
+            return None
+
+
+def open_report(directory: str) -> SavedReport:
+    """Read a report directory.
+
+    Raises
+    ------
+    UsageError
+        In one line, if it holds no finished report, or a damaged one.
+    """
+    name = printable(directory)
+    path = os.path.join(directory, ARROW_NAME)
+    if "\0" in directory or not os.path.isdir(directory):
+        raise UsageError(f"{name}: is no directory; name the one that fastcmp compare wrote its report to")
+    if not os.path.isfile(path):
+        if os.path.exists(os.path.join(directory, JOURNAL_NAME)):
+            raise UsageError(f"{name}: the comparison has not finished, there is no {ARROW_NAME} yet; wait for it, or run it again")
+        raise UsageError(f"{name}: holds no {ARROW_NAME}; name the directory that fastcmp compare wrote its report to")
+    return SavedReport(directory, _read_table(path), _read_run(os.path.join(directory, RUN_NAME)))
+
+
+def _read_table(path: str) -> pa.Table:
+    name = printable(path)
+    try:
+        with pa.OSFile(path) as file, pa.ipc.open_file(file) as reader:
+            table = reader.read_all()
+        table.validate()
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UsageError(f"{name}: cannot be read: {printable(str(error), 120)}; run the comparison again") from error
+    expected = arrow_schema()
+    missing = [column for column in NAMES if column not in table.column_names]
+    if missing:
+        raise UsageError(f"{name}: lacks the columns {listing(missing)}; it was made by another version, run the comparison again")
+    try:
+        return table.select(list(NAMES)).cast(expected)
+    except (ValueError, pa.ArrowException) as error:
+        raise UsageError(f"{name}: its columns have other types than this version writes; run the comparison again") from error
+
+
+def _read_run(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            found = json.loads(file.read(_MOST_RUN_BYTES))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{printable(path)}: cannot be read: {printable(str(error), 120)}; run the comparison again") from error
+    return found if isinstance(found, dict) else {}
+
+
+def find_row(table: pa.Table, data_id: str, token_id: str | None = None, rank: str | None = None) -> int:
+    """The number of the one row with this name.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    data_id : str
+    token_id, rank : str, optional
+        May be left out where only one row is left without them.
+
+    Raises
+    ------
+    UsageError
+        In one line, with the names that are nearest, if there is no such row or several.
+    """
+    asked = [("data_id", data_id)] + [(name, value) for name, value in (("token_id", token_id), ("rank", rank)) if value is not None]
+    rows = np.arange(table.num_rows)
+    so_far = ""
+    for column, value in asked:
+        values = table.column(column).take(pa.array(rows)) if so_far else table.column(column)
+        chosen = rows[np.asarray(pc.fill_null(pc.equal(values, value), False))]
+        if not len(chosen):
+            raise UsageError(f"no {column} {printable(value)!r}{so_far} in the report; {_nearest(values, value)}")
+        rows, so_far = chosen, f"{so_far}{' with' if not so_far else ' and'} {column} {printable(value)}"
+    if len(rows) == 1:
+        return int(rows[0])
+    for column, how in (("token_id", "name a TOKEN_ID"), ("rank", "add --rank")):
+        values = _distinct(table.column(column).take(pa.array(rows)))
+        if len(values) > 1 and (column, how) not in asked:
+            raise UsageError(f"{len(rows)} rows{so_far}: {how}: {listing(values, 8)}")
+    raise UsageError(f"{len(rows)} rows{so_far}: the report names one tensor twice; compare the dumps again")
+
+
+def _nearest(values: Any, asked: str) -> str:
+    known = _distinct(values)
+    close = get_close_matches(asked, known[:100_000], n=_CLOSE_NAMES, cutoff=0.5) if len(asked) <= 1000 else []
+    # Parts of names count too: layers.3 for model.layers.3.mlp.
+    close += [name for name in known if asked and asked in name and name not in close][: _CLOSE_NAMES - len(close)]
+    return f"did you mean {', '.join(map(printable, close))}?" if close else f"it has {listing(known)}"
+
+
+def _distinct(values: Any) -> list[str]:
+    return sorted((value or "" for value in pc.unique(values).to_pylist()), key=token_key)
+
+
+def row_of(table: pa.Table, row: int) -> dict[str, Any]:
+    """One row as a plain dict, in the order of the columns; None where a cell is empty."""
+    return {name: table.column(name)[row].as_py() for name in NAMES}
+
+
+def rows_like(
+    table: pa.Table, side: str, shape: str | None, lowest: float, highest: float, mean: float, *, tolerance: float
+) -> Sequence[int]:
+    """Rows of which a side has this shape, and smallest, largest and mean values within ``tolerance`` of these; the nearest first.
+
+    ``side`` is the prefix of the columns: ``golden`` or ``acl``.
+    """
+    has_shape = np.asarray(pc.fill_null(pc.equal(table.column(f"{side}_shape"), shape or ""), False))
+    rows = np.flatnonzero(has_shape)
+    if not len(rows):
+        return []
+    apart = np.zeros(len(rows))
+    for name, value in (("min", lowest), ("max", highest), ("mean", mean)):
+        column = table.column(f"{side}_{name}_value").to_numpy(zero_copy_only=False)[rows]
+        apart = np.maximum(apart, np.abs(np.where(np.isnan(column), np.inf, column) - value))
+    order = np.argsort(apart, kind="stable")
+    return [int(rows[one]) for one in order if apart[one] <= tolerance]
