@@ -44,10 +44,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": PLANNING,
     "results": PLANNING,
     "analysis": PLANNING | {"results"},
+    "closeup": PLANNING | {"results"},
     "comparison": WORKING | {"analysis"},
     "api": WORKING | {"comparison"},
     "benchmark": WORKING | {"comparison", "api"},
-    "cli": WORKING | {"analysis", "comparison", "api", "doctor", "benchmark"},
+    "cli": WORKING | {"analysis", "comparison", "api", "doctor", "benchmark", "closeup"},
     "__main__": {"cli"},
     # The package itself loads its public names on first use; type checkers may see where they live.
     "fastcmp": WORKING | {"comparison", "api"},

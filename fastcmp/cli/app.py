@@ -21,6 +21,7 @@ from fastcmp.cli.inspect_command import inspect
 from fastcmp.cli.main import version_text
 from fastcmp.cli.run_command import preload_path
 from fastcmp.cli.run_command import run as run_program
+from fastcmp.cli.show_command import show
 from fastcmp.errors import UsageError
 
 _HELP: Final = frozenset(("--help", "-h"))
@@ -41,6 +42,7 @@ def build() -> App:
     compare_app = App(name="compare", help_format="plaintext", config=config)
     compare_app.default(compare)
     app.command(compare_app)
+    app.command(show, name="show", usage="Usage: fastcmp show [OPTIONS] DIRECTORY [DATA_ID [TOKEN_ID]]")
     app.command(compare_reports, name="compare-reports", usage="Usage: fastcmp compare-reports [OPTIONS] OLD NEW")
     app.command(inspect, name="inspect")
     app.command(explain, name="explain", usage="Usage: fastcmp explain [CODE]")

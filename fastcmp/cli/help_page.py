@@ -19,6 +19,8 @@ GOLDEN and TARGET are each a metadata.json, a directory of dumps, or a tensor fi
 
 Commands:
   compare GOLDEN TARGET  the main job; the word compare may be left out
+  show DIR [DATA_ID [TOKEN_ID]]
+                         what a comparison found; one pair in depth
   compare-reports A B    what got worse, what better, between two reports
   inspect FILE|DIR       headers as the readers see them
   explain [E_CODE]       what an error code means and what to do

@@ -31,7 +31,11 @@ Line = list[tuple[str, str]]
 
 def print_summary(result: Result) -> None:
     """The summary on stdout; coloured on a terminal, plain elsewhere."""
-    lines = summary_lines(result)
+    print_lines(summary_lines(result))
+
+
+def print_lines(lines: list[Line]) -> None:
+    """Lines on stdout; coloured on a terminal, plain elsewhere."""
     if not sys.stdout.isatty():
         say("\n".join("".join(text for text, _ in line) for line in lines))
         return
@@ -171,27 +175,27 @@ def json_facts(result: Result) -> dict[str, Any]:
     return {
         "output": result.output,
         "exit_code": result.exit_code,
-        "totals": _finite({**asdict(result.totals), "unpaired": result.totals.unpaired}),
+        "totals": finite({**asdict(result.totals), "unpaired": result.totals.unpaired}),
         "gigabytes_per_s": result.totals.gigabytes_per_s,
         "order_is_known": result.order_is_known,
         "not_compared": {
             "count": result.blind_spots.count,
             "before_first_divergence": result.blind_spots.before_divergence,
-            "first": [_finite(asdict(row)) for row in result.blind_spots.first],
+            "first": [finite(asdict(row)) for row in result.blind_spots.first],
         },
-        "first_divergence": None if first is None else _finite(asdict(first)),
+        "first_divergence": None if first is None else finite(asdict(first)),
         "story": {"words": tell(result.story), **_all_finite(asdict(result.story))},
-        "worst": [_finite(asdict(row)) for row in result.worst(_WORST_SHOWN) if row.verdict == "fail"],
+        "worst": [finite(asdict(row)) for row in result.worst(_WORST_SHOWN) if row.verdict == "fail"],
     }
 
 
 def _all_finite(value: Any) -> Any:
-    """`_finite`, also inside of what a value holds."""
+    """`finite`, also inside of what a value holds."""
     if isinstance(value, dict):
-        return _finite({name: _all_finite(inner) for name, inner in value.items()})
+        return finite({name: _all_finite(inner) for name, inner in value.items()})
     return [_all_finite(inner) for inner in value] if isinstance(value, tuple | list) else value
 
 
-def _finite(facts: dict[str, Any]) -> dict[str, Any]:
+def finite(facts: dict[str, Any]) -> dict[str, Any]:
     """JSON has no nan and no inf: they become text."""
     return {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()}

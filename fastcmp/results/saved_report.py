@@ -138,7 +138,9 @@ def _nearest(values: Any, asked: str) -> str:
     close = get_close_matches(asked, known[:100_000], n=_CLOSE_NAMES, cutoff=0.5) if len(asked) <= 1000 else []
     # Parts of names count too: layers.3 for model.layers.3.mlp.
     close += [name for name in known if asked and asked in name and name not in close][: _CLOSE_NAMES - len(close)]
-    return f"did you mean {', '.join(map(printable, close))}?" if close else f"it has {listing(known)}"
+    if close:
+        return f"did you mean {', '.join(map(printable, close))}?"
+    return f"it has {listing(known)}" if any(known) else "it has none"
 
 
 def _distinct(values: Any) -> list[str]:
