@@ -239,6 +239,8 @@ def _metric_lines(row: dict[str, Any]) -> list[Line]:
 
 
 def _metric_text(value: Any) -> str:
+    if isinstance(value, float) and 0.9 < abs(value) < 1.0:  # a cosine: what it lacks of 1 is what it tells
+        return f"{value:.12g}"
     return f"{value:.6g}" if isinstance(value, float) else grouped(value) if isinstance(value, int) else one_line(str(value))
 
 

@@ -16,6 +16,8 @@ from fastcmp.results.saved_report import SavedReport, row_of, rows_like
 # Rows whose statistics agree are read and looked at, the nearest first: so many of them.
 _MOST_READ: Final = 6
 
+_STATISTICS: Final = ("golden_max_value", "golden_min_value", "golden_mean_value")
+
 ReadSide = Callable[[int, str, Box], Floats]
 """(row, "golden" or "acl", box) to the elements of that side of another row; `FastcmpError` where they cannot be read."""
 
@@ -43,8 +45,7 @@ def find_relatives(report: SavedReport, row: int, facts: Facts, sides: Sides, re
     if not couple.has_enough:
         return []
     search = _Search(report, row, sides.box, read, 4.0 * 2.0 ** -max(couple.bits, 7))
-    stale = search.equal_to(target, couple)
-    return [stale] if stale else [found for found in [search.added(golden, difference, couple)] if found]
+    return [found for found in (search.added(golden, difference, couple), search.equal_to(target, couple)) if found]
 
 
 class _Search:
@@ -52,8 +53,8 @@ class _Search:
 
     def __init__(self, report: SavedReport, row: int, box: Box, read: ReadSide, roundings: float) -> None:
         self._report, self._row, self._box, self._read, self._roundings = report, row, box, read, roundings
-        own = row_of(report.table, row)
-        self._shapes = {"golden": own["golden_shape"], "acl": own["acl_shape"]}
+        self._own = row_of(report.table, row)
+        self._shapes = {"golden": self._own["golden_shape"], "acl": self._own["acl_shape"]}
 
     def equal_to(self, target: Statistics, couple: Couple) -> Pattern | None:
         """The row of which a side is what target holds."""
@@ -82,16 +83,21 @@ class _Search:
         tolerance = self._roundings * max(size, abs(statistics.lowest), abs(statistics.highest))
         for side in ("golden", "acl"):
             rows = rows_like(self._report.table, side, self._shapes[side], *statistics, tolerance=tolerance)
-            for other in [one for one in rows if one != self._row][:_MOST_READ]:
+            for other in [one for one in rows if not self._is_same_tensor(one)][:_MOST_READ]:
                 try:
                     yield other, side, self._read(other, side, self._box).reshape(shape)
                 except FastcmpError:  # it is gone: nothing can be said of it
                     continue
 
+    def _is_same_tensor(self, row: int) -> bool:
+        """True for this pair, and for one that is this tensor under another name: the output of a module is that of its last part too."""
+        other = row_of(self._report.table, row)
+        return row == self._row or all(other[name] == self._own[name] for name in _STATISTICS)
+
     def _name(self, row: int) -> str:
-        own, facts = row_of(self._report.table, self._row), row_of(self._report.table, row)
+        facts = row_of(self._report.table, row)
         token = f", token {facts['token_id']}" if facts["token_id"] else ""
-        rank = f", rank {facts['rank']}" if facts["rank"] != own["rank"] else ""
+        rank = f", rank {facts['rank']}" if facts["rank"] != self._own["rank"] else ""
         return f"{facts['data_id']}{token}{rank}"
 
 

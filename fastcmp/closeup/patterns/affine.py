@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcmp.closeup.pattern import LEAST_ELEMENTS, Couple, Floats, Pattern, no
+from fastcmp.closeup.pattern import LEAST_ELEMENTS, Couple, Explained, Floats, Pattern, no
 
 # One number for so many elements at least: with fewer, noise fits by itself.
 _LEAST_IN_SLICE = 8
@@ -73,9 +73,18 @@ def scale_factor(couple: Couple) -> Pattern:
     golden = np.where(couple.finite, couple.golden, 0.0)
     factor = float(_factors(golden, np.where(couple.finite, couple.target, 0.0), tuple(range(golden.ndim))).item())
     explained = couple.explain(golden * factor)
-    if not explained.fits or factor == 0.0:
+    if not explained.fits or factor == 0.0 or _is_better_by_row(couple, explained):
         return no(name)
     return Pattern(name, True, f"target is golden times {factor:.6g}{_known_factor(factor)}; {explained}")
+
+
+def _is_better_by_row(couple: Couple, explained: Explained) -> bool:
+    """True where rows with factors of their own leave less than half: noise would be made smaller by a share of itself only."""
+    if couple.shape[-1] < _LEAST_IN_SLICE or couple.golden.size == couple.shape[-1]:
+        return False
+    golden, target = (np.where(couple.finite, side, 0.0) for side in (couple.golden, couple.target))
+    by_row = couple.explain(golden * _factors(golden, target, (-1,)))
+    return by_row.fits and by_row.left < 0.5 * explained.left
 
 
 def scale_by_row(couple: Couple) -> Pattern:

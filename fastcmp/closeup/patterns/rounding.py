@@ -20,6 +20,7 @@ _STRUCTURED: Final = 0.1
 _UNEVEN: Final = 5.0
 _LEAST_IN_SLICE: Final = 16
 _MOST_LEVELS: Final = 256
+_GAP: Final = 8.0
 
 
 def narrower_dtype(couple: Couple) -> Pattern:
@@ -107,15 +108,17 @@ def quantized(couple: Couple) -> Pattern:
     if levels is None or len(np.unique(couple.golden[couple.finite][:65536])) <= 2 * len(levels):
         return no(name)
     step = _step(levels)
-    lowest, highest = round(levels[0] / step), round(levels[-1] / step)
-    if highest - lowest >= _MOST_LEVELS or np.abs(levels / step - np.rint(levels / step)).max() > 0.01:
+    whole = np.rint(levels / step)
+    lowest, highest = int(whole[0]), int(whole[-1])
+    rounding = 2.0**-couple.bits
+    if highest - lowest >= _MOST_LEVELS or np.any(np.abs(levels / step - whole) > 0.01 + np.abs(whole) * rounding):
         return no(name)
     clipped = np.clip(couple.golden, levels[0], levels[-1])
-    away = np.abs(couple.target - clipped)[couple.finite]
-    cut_away = np.where(np.abs(clipped) >= np.abs(couple.target), np.abs(clipped - couple.target), np.inf)[couple.finite]
-    if away.max() <= 0.51 * step:
+    away = np.where(couple.finite, couple.target - clipped, 0.0)
+    noise = 4.0 * rounding * np.abs(couple.target) if couple.bits < 24 else 0.0
+    if np.all(np.abs(away) <= 0.51 * step + noise):
         how = "the nearest to golden"
-    elif cut_away.max() <= 1.01 * step:
+    elif np.all((np.abs(away) <= 1.01 * step + noise) & (away * clipped <= 0.0)):
         how = "the next towards zero"
     else:
         return no(name)
@@ -138,10 +141,11 @@ def _levels(values: Floats) -> Floats | None:
 
 
 def _step(levels: Floats) -> float:
-    """The spacing of which all levels are multiples: the smallest gap, made exact by the largest level."""
-    step = float(np.diff(levels).min())
-    largest = float(np.abs(levels).max())
-    return largest / max(1, round(largest / step))
+    """The spacing of which all levels are multiples: the one nearest to zero, made exact by its neighbours."""
+    step = float(np.abs(levels[levels != 0.0]).min())
+    near = levels[np.abs(levels) < 8.5 * step]
+    whole = np.rint(near / step)
+    return float(np.dot(near, whole) / np.dot(whole, whole))
 
 
 def saturation(couple: Couple) -> Pattern:
@@ -157,15 +161,11 @@ def saturation(couple: Couple) -> Pattern:
     at_low = couple.finite & (couple.target == lowest) & (couple.golden < lowest)
     clipped = at_high | at_low
     high_count, low_count = int(np.count_nonzero(at_high)), int(np.count_nonzero(at_low))
-    # The largest value of any two tensors differs; what is clipped is so in several places, and by more than all else differs.
-    if high_count + low_count < 2 or max(high_count, low_count) < 2 or not np.isfinite(couple.distance):
+    # The largest value of any two tensors differs; what is clipped is so in several places, and by far more than all else differs.
+    if max(high_count, low_count) < 2 or not np.isfinite(couple.distance):
         return no(name)
-    rest = couple.finite & ~clipped
-    left = np.abs(couple.difference[rest]).max(initial=0.0)
-    gap = np.abs(couple.difference[clipped])
-    step = _levels(couple.target)
-    allowed = 0.51 * _step(step) if step is not None else 4.0 * 2.0 ** -couple.bits * max(abs(lowest), abs(highest))
-    if left > max(allowed, 0.0) or gap.max() <= 4.0 * left:
+    left = float(np.abs(couple.difference[couple.finite & ~clipped]).max(initial=0.0))
+    if _GAP * left > np.abs(couple.difference[clipped]).max():
         return no(name)
     parts = [f"{count} values {side} {limit:.6g}" for count, side, limit in ((high_count, "above", highest), (low_count, "below", lowest)) if count]
     others = "all others are equal" if left == 0.0 else f"no other differs by more than {left:.2g}"
