@@ -61,7 +61,8 @@ def match(golden: Values, target: Values) -> list[Pattern]:
             return [moved]
     if one.size != other.size:  # a complex side and a real one
         return []
-    return _matches(Couple(one, other.reshape(one.shape)))
+    with np.errstate(all="ignore"):  # a supposition that leaves the range of float64 is wrong
+        return _matches(Couple(one, other.reshape(one.shape)))
 
 
 def _matches(couple: Couple) -> list[Pattern]:
@@ -69,7 +70,8 @@ def _matches(couple: Couple) -> list[Pattern]:
     if any(pattern.name == "block of zeros" for pattern in found):
         couple = Couple(couple.golden, np.where((couple.golden != 0.0) & (couple.target == 0.0), np.nan, couple.target))
     if couple.differing < LEAST_ELEMENTS:
-        return found
+        limited = saturation(couple)
+        return [*found, limited] if limited.fits else found
     cause = _first(CAUSES, couple)
     places = [pattern for ask in PLACES if (pattern := ask(couple)).fits]
     if cause is None or cause.name == "rounding of a dtype":

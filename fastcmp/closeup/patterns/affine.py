@@ -53,7 +53,7 @@ def mirrored(couple: Couple) -> Pattern:
 def sign_flip(couple: Couple) -> Pattern:
     """Equal magnitudes, other signs."""
     name = "sign flip"
-    flipped = couple.finite & (couple.golden * couple.target < 0.0)
+    flipped = couple.finite & (np.sign(couple.golden) * np.sign(couple.target) < 0.0)
     count = int(np.count_nonzero(flipped))
     if count < LEAST_ELEMENTS or not couple.has_enough or len(np.unique(np.abs(couple.golden[flipped][:4096]))) < 4:
         return no(name)
@@ -75,7 +75,17 @@ def scale_factor(couple: Couple) -> Pattern:
     explained = couple.explain(golden * factor)
     if not explained.fits or factor == 0.0 or _is_better_by_row(couple, explained):
         return no(name)
-    return Pattern(name, True, f"target is golden times {factor:.6g}{_known_factor(factor)}; {explained}")
+    return Pattern(name, True, f"target is golden times {factor:.6g}{_known_factor(factor)}{_rows_text(couple)}; {explained}")
+
+
+def _rows_text(couple: Couple) -> str:
+    """The factors that rows would have of their own, where they are long enough to tell."""
+    if couple.shape[-1] < 4 * _LEAST_IN_SLICE or couple.golden.size == couple.shape[-1]:
+        return ""
+    golden, target = (np.where(couple.finite, side, 0.0) for side in (couple.golden, couple.target))
+    factors = _factors(golden, target, (-1,))[np.any(golden != 0.0, axis=-1, keepdims=True)]
+    span = f"{factors.min():.4g}", f"{factors.max():.4g}"
+    return "" if span[0] == span[1] else f", from {span[0]} to {span[1]} in single rows"
 
 
 def _is_better_by_row(couple: Couple, explained: Explained) -> bool:
@@ -105,7 +115,7 @@ def scale_by_channel(couple: Couple) -> Pattern:
 
 
 def _scale_by_slice(couple: Couple, name: str, axes: tuple[int, ...], what: str, cause: str) -> Pattern:
-    if not couple.has_enough:
+    if not couple.has_enough or _is_constant(couple):
         return no(name)
     golden, target = (np.where(couple.finite, side, 0.0) for side in (couple.golden, couple.target))
     factors = _factors(golden, target, axes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
 from typing import Final
 
 import numpy as np
@@ -219,8 +218,8 @@ def grows_along(couple: Couple) -> Pattern:
 
 
 def _least_order(extent: int) -> float:
-    """A rank correlation that ``extent`` unrelated numbers do not reach once in many millions, and never less than 0.7."""
-    return min(0.98, max(0.7, (-2.0 * log(_BY_CHANCE) / extent) ** 0.5))
+    """A rank correlation that unrelated numbers do not reach by chance: r^2 of n of them is above 1 - x in about x^(n/2 - 1) of all cases."""
+    return min(0.98, max(0.7, (1.0 - _BY_CHANCE ** (2.0 / (extent - 2))) ** 0.5))
 
 
 def _rank_correlation(values: Floats) -> float:

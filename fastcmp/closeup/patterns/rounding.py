@@ -122,7 +122,7 @@ def quantized(couple: Couple) -> Pattern:
         how = "the next towards zero"
     else:
         return no(name)
-    stopped = int(np.count_nonzero(couple.finite & (np.abs(couple.golden - clipped) > 0.51 * step)))
+    stopped = int(np.count_nonzero(couple.finite & (np.abs(couple.golden - clipped) > 0.51 * step + noise)))
     ends = f"; {stopped} values beyond them stopped there" if stopped else ""
     kind = "int4" if -8 <= lowest and highest <= 7 else "int8" if -128 <= lowest and highest <= 127 else "uint8"
     text = f"target holds {len(levels)} values, all multiples of {step:.6g} from {lowest} to {highest}, each {how}{ends}"
@@ -141,11 +141,13 @@ def _levels(values: Floats) -> Floats | None:
 
 
 def _step(levels: Floats) -> float:
-    """The spacing of which all levels are multiples: the one nearest to zero, made exact by its neighbours."""
+    """The spacing of which all levels are multiples: the one nearest to zero, made exact by those farther and farther away."""
     step = float(np.abs(levels[levels != 0.0]).min())
-    near = levels[np.abs(levels) < 8.5 * step]
-    whole = np.rint(near / step)
-    return float(np.dot(near, whole) / np.dot(whole, whole))
+    for reach in (8.5, 32.5, np.inf):
+        near = levels[np.abs(levels) < reach * step]
+        whole = np.rint(near / step)
+        step = float(np.dot(near, whole) / np.dot(whole, whole))
+    return step
 
 
 def saturation(couple: Couple) -> Pattern:
