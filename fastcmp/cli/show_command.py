@@ -90,10 +90,8 @@ def _show_directory(report: SavedReport, *, as_json: bool) -> int:
         facts = {"totals": finite(asdict(totals)), "worst": [finite(asdict(row)) for row in rows]}
         say(json_module.dumps(facts, allow_nan=False))
         return EXIT_OK
-    lines = [
-        f"{counted(totals.pairs, 'pair')}: {grouped(totals.passed)} passed, {grouped(totals.failed)} failed, "
-        f"{grouped(totals.errors)} could not be compared; {grouped(totals.unpaired)} stood alone"
-    ]
+    counts = f"{grouped(totals.passed)} passed, {grouped(totals.failed)} failed, {grouped(totals.errors)} could not be compared"
+    lines = [f"{counted(totals.pairs, 'pair')}: {counts}; {grouped(totals.unpaired)} stood alone"]
     if rows:
         lines += ["worst:", *(f"  {one_line(str(row))}" for row in rows), f"one of them in depth: {_command(report, rows[0])}"]
     say("\n".join(lines))

@@ -52,8 +52,9 @@ class AxisError:
 def axis_sums_of(shape: tuple[int, ...]) -> list[AxisSums]:
     """Empty sums of each axis longer than 1, and of the rows where these are no axis."""
     axes = [AxisSums(axis, extent) for axis, extent in enumerate(shape) if extent > 1]
-    if sum(extent > 1 for extent in shape[:-1]) > 1 and shape[-1]:
-        axes.append(AxisSums(ROWS, prod(shape[:-1]), shape[-1]))
+    leading = shape[:-1]
+    if len([extent for extent in leading if extent > 1]) > 1 and 0 not in shape:
+        axes.append(AxisSums(ROWS, prod(leading), shape[-1]))
     return axes
 
 

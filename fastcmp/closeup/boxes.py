@@ -47,10 +47,12 @@ def boxes(shape: tuple[int, ...], most: int) -> Iterator[Box]:
 
 
 def box_around(shape: tuple[int, ...], position: int, most: int) -> Box:
-    """The one box of `boxes` that holds the element at ``position``, moved so that it lies in the middle where there is room."""
+    """A box of at most ``most`` elements that holds the one at ``position``, in its middle where there is room; all of an empty tensor."""
     axis, at_once = _cut(shape, most)
     if not shape:
         return Box(0, 1, (), ())
+    if not prod(shape):
+        return Box(0, 0, tuple(0 for _ in shape), shape)
     inner, length = prod(shape[axis + 1 :]), shape[axis]
     outer, rest = divmod(position, length * inner)
     run = min(at_once, length)

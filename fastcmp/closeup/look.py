@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from math import isfinite, prod
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastcmp.closeup.boxes import Box, box_around
 from fastcmp.closeup.facts import Facts, gather_facts
@@ -26,6 +26,8 @@ from fastcmp.sources.named_tensor import NamedTensor
 
 HELD_ELEMENTS: Final = 2**23
 """Elements of each side in which patterns are looked for: 64 MiB as float64, and about ten arrays of that size beside them."""
+
+_VAGUE: Final = frozenset(("only some indices differ", "grows along an axis", "unrelated values"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Closeup:
     facts: Facts | None = None
     patterns: tuple[Pattern, ...] = ()
     looked_at: str = ""
-    too_few: bool = field(default=False)
+    too_few: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON data; nan and inf as text, complex values too."""
@@ -96,6 +98,15 @@ def look(report: SavedReport, row: int, *, worst: int = 10) -> Closeup:
     return _Looking(report, row, facts, inputs, pair).closeup(explanation, worst, options.relative_floor)
 
 
+class _Examined(NamedTuple):
+    """The last fields of a `Closeup`."""
+
+    facts: Facts | None = None
+    patterns: tuple[Pattern, ...] = ()
+    looked_at: str = ""
+    too_few: bool = False
+
+
 class _Looking:
     """What the parts of one look share."""
 
@@ -105,18 +116,17 @@ class _Looking:
 
     def closeup(self, explanation: str, worst: int, relative_floor: float) -> Closeup:
         golden, target = self._side("golden", self._pair.golden), self._side("target", self._pair.target)
-        facts, patterns, looked_at, few = None, [], "", False
+        found = _Examined()
         if golden is not None and target is not None and not golden.error and not target.error:
-            if prod(golden.shape or ()) == prod(target.shape or ()) or not self._columns["cmp_flag"]:
-                try:
-                    facts, patterns, looked_at, few = self._examine(worst, relative_floor)
-                except FastcmpError as error:
-                    self._remarks.append(f"the elements were not looked at: {error}")
-                except MemoryError:
-                    self._remarks.append("the elements were not looked at: there is not enough memory for a part of them")
-        if facts is not None:
-            self._remarks.extend(_disagreements(self._columns, facts, is_scaled=self._inputs.options.scale is not None))
-        return Closeup(self._columns, golden, target, tuple(self._remarks), explanation, facts, tuple(patterns), looked_at, few)
+            try:
+                found = self._examine(worst, relative_floor)
+            except FastcmpError as error:
+                self._remarks.append(f"the elements were not looked at: {error}")
+            except MemoryError:
+                self._remarks.append("the elements were not looked at: there is not enough memory for a part of them")
+        if found.facts is not None:
+            self._remarks.extend(_disagreements(self._columns, found.facts, is_scaled=self._inputs.options.scale is not None))
+        return Closeup(self._columns, golden, target, tuple(self._remarks), explanation, *found)
 
     def _side(self, role: str, tensor: NamedTensor | None) -> Side | None:
         if tensor is None:
@@ -140,14 +150,14 @@ class _Looking:
         before = tensor.dtype if tensor.dtype in DTYPES and tensor.dtype != info.dtype else ""
         return Side(tensor.path, info.dtype, before, info.shape, info.nbytes, _layout_text(info), modified.isoformat())
 
-    def _examine(self, worst: int, relative_floor: float) -> tuple[Facts | None, list[Pattern], str, bool]:
+    def _examine(self, worst: int, relative_floor: float) -> _Examined:
         options = self._inputs.options
         assert self._pair.golden is not None and self._pair.target is not None
         with PairReader(self._pair.golden.path, self._pair.target.path, options.scan, options.scale) as reader:
             golden, target = reader.golden, reader.target
             if not reader.has_equal_counts:
                 self._remarks.append(count_text(golden.shape, target.shape))
-                return None, [], "", False
+                return _Examined()
             facts = gather_facts(reader.pieces(), golden.shape, worst=worst, relative_floor=relative_floor)
             position = _position(facts.worst[0].index, golden.shape) if facts.worst else 0
             box = box_around(golden.shape, position, HELD_ELEMENTS)
@@ -158,7 +168,7 @@ class _Looking:
         if facts.differing_count >= LEAST_ELEMENTS and not _is_settled(patterns):
             patterns = find_relatives(self._report, self._row, facts, sides, self._read_other) + patterns
         looked_at = "" if is_whole else place_text(_slices(box), golden.shape)
-        return facts, patterns, looked_at, not _is_settled(patterns) and too_few(sides.golden, sides.target)
+        return _Examined(facts, tuple(patterns), looked_at, not _is_settled(patterns) and too_few(sides.golden, sides.target))
 
     def _read_other(self, row: int, side: str, box: Box) -> Floats:
         """A part of one side of another row."""
@@ -175,7 +185,7 @@ class _Looking:
 
 def _is_settled(patterns: list[Pattern]) -> bool:
     """True where a pattern says what was done, not only where or that nothing is alike."""
-    return any(not pattern.place and pattern.name not in ("only some indices differ", "grows along an axis", "unrelated values") for pattern in patterns)
+    return any(not pattern.place and pattern.name not in _VAGUE for pattern in patterns)
 
 
 def _explanation(row: dict[str, Any]) -> str:

@@ -9,7 +9,15 @@ import numpy as np
 
 from fastcmp.closeup.numbers import Values, as_floats, unequal
 from fastcmp.closeup.pattern import LEAST_ELEMENTS, Couple, Pattern, indices_text, no
-from fastcmp.closeup.patterns.affine import constant_shift, mirrored, scale_by_channel, scale_by_row, scale_factor, shift_by_channel, sign_flip
+from fastcmp.closeup.patterns.affine import (
+    constant_shift,
+    mirrored,
+    scale_by_channel,
+    scale_by_row,
+    scale_factor,
+    shift_by_channel,
+    sign_flip,
+)
 from fastcmp.closeup.patterns.orders import reversed_along, rolled, same_values, slices_permuted, transposed
 from fastcmp.closeup.patterns.places import affected_slices, grows_along, inf_block, nan_block, only_some_slices, zero_block
 from fastcmp.closeup.patterns.rotation import rotated

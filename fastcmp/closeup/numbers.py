@@ -20,9 +20,7 @@ def differences(golden: Values, target: Values) -> Values:
         return _integer_differences(golden, target)
     wide = np.complex128 if "c" in (golden.dtype.kind, target.dtype.kind) else np.float64
     with np.errstate(invalid="ignore", over="ignore"):
-        found: Values = target.astype(wide) - golden.astype(wide)
-    found[~(np.isfinite(golden) & np.isfinite(target))] = np.nan
-    return found
+        return np.where(np.isfinite(golden) & np.isfinite(target), target.astype(wide) - golden.astype(wide), np.nan)
 
 
 def _integer_differences(golden: Values, target: Values) -> NDArray[np.float64]:

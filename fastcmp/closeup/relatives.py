@@ -75,7 +75,9 @@ class _Search:
             for other, side, values in self._like(statistics, couple.golden.shape, size):
                 if side == "golden" and couple.explain(couple.golden + sign * values).fits:
                     text = f"target {words} the golden tensor of {self._name(other)}: it is golden {'minus' if sign < 0 else 'plus'} that"
-                    return Pattern("skipped addition" if sign < 0 else "double addition", True, f"{text}, as a residual that was {_how(sign)}")
+                    return Pattern(
+                        "skipped addition" if sign < 0 else "double addition", True, f"{text}, as a residual that was {_how(sign)}"
+                    )
         return None
 
     def _like(self, statistics: Statistics, shape: tuple[int, ...], size: float) -> Iterator[tuple[int, str, Floats]]:
@@ -103,5 +105,3 @@ class _Search:
 
 def _how(sign: float) -> str:
     return "skipped" if sign < 0 else "added twice"
-
-

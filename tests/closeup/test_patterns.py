@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import ml_dtypes
 import numpy as np
@@ -81,7 +82,9 @@ PLANTED: dict[str, tuple[str, Plant]] = {
 @settings(max_examples=60, deadline=None)
 @given(SHAPES, SEEDS, PRECISIONS)
 @pytest.mark.parametrize("planted", PLANTED)
-def test_what_was_done_to_every_element_is_found_in_every_precision(planted: str, shape: tuple[int, ...], seed: int, precision: str) -> None:
+def test_what_was_done_to_every_element_is_found_in_every_precision(
+    planted: str, shape: tuple[int, ...], seed: int, precision: str
+) -> None:
     name, plant = PLANTED[planted]
     golden = make_golden(shape, seed)
     target = rounded(np.ascontiguousarray(plant(golden, np.random.default_rng(seed + 1))), precision)
@@ -142,7 +145,7 @@ def test_rows_or_heads_in_another_order_are_found(seed: int, precision: str, dat
     heads = data.draw(st.integers(3, 12))
     source = data.draw(st.lists(st.integers(0, heads - 1), min_size=heads, max_size=heads))
     # A plain shift or a reversal has a name of its own.
-    steps = {(after - before) % heads for before, after in zip(source, source[1:], strict=False)}
+    steps = {(after - before) % heads for before, after in pairwise(source)}
     if len(steps) == 1:
         source = [1, 0, *range(2, heads)]
     golden = make_golden((4, heads, 32), seed)

@@ -111,7 +111,9 @@ def scale_by_channel(couple: Couple) -> Pattern:
     if len(couple.shape) < 2 or np.prod(couple.shape[:-1]) < _LEAST_IN_SLICE:
         return no(name)
     others = tuple(range(couple.golden.ndim - 1))
-    return _scale_by_slice(couple, name, others, "channel of the last axis", ", as other weights of a norm or scales of a quantizer give it")
+    return _scale_by_slice(
+        couple, name, others, "channel of the last axis", ", as other weights of a norm or scales of a quantizer give it"
+    )
 
 
 def _scale_by_slice(couple: Couple, name: str, axes: tuple[int, ...], what: str, cause: str) -> Pattern:
@@ -150,7 +152,12 @@ def _known_factor(factor: float) -> str:
         if abs(factor / value - 1.0) < 1e-3:
             return f" ({text})"
     for root in (32, 64, 80, 96, 128, 256):
-        for text, value in ((f"1/sqrt({root})", root**-0.5), (f"sqrt({root})", root**0.5), (f"1/{root}", 1 / root), (f"{root}", float(root))):
+        for text, value in (
+            (f"1/sqrt({root})", root**-0.5),
+            (f"sqrt({root})", root**0.5),
+            (f"1/{root}", 1 / root),
+            (f"{root}", float(root)),
+        ):
             if abs(factor / value - 1.0) < 1e-3:
                 return f" ({text}: is an attention scale missing or applied twice?)" if "sqrt" in text else f" ({text})"
     return ""

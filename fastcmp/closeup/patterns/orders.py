@@ -89,7 +89,9 @@ def rolled(couple: Couple) -> Pattern:
         return no(name)
     golden, target = couple.golden, couple.target
     axes = [axis for axis in range(golden.ndim) if couple.shape[axis] >= 4]
-    shifts = {axis: _likely_shift(*(np.moveaxis(side, axis, 0).reshape(couple.shape[axis], -1) for side in (golden, target))) for axis in axes}
+    shifts = {
+        axis: _likely_shift(*(np.moveaxis(side, axis, 0).reshape(couple.shape[axis], -1) for side in (golden, target))) for axis in axes
+    }
     for axis, shift in shifts.items():
         if shift and (explained := couple.explain(np.roll(golden, shift, axis))).fits:
             return Pattern(name, True, f"{_along(axis, shift)}{_around(couple, axis, shift)}; {explained}")
@@ -199,7 +201,9 @@ def same_values(couple: Couple) -> Pattern:
     distinct = len(np.unique(golden[:65536]))
     if distinct < LEAST_ELEMENTS:
         return no(name)
-    return Pattern(name, True, f"sorted, both sides are equal; {couple.differing} of {couple.golden.size} positions hold another one's value")
+    return Pattern(
+        name, True, f"sorted, both sides are equal; {couple.differing} of {couple.golden.size} positions hold another one's value"
+    )
 
 
 def _fingerprint(values: Floats) -> tuple[int, int]:

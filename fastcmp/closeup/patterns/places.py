@@ -210,7 +210,9 @@ def grows_along(couple: Couple) -> Pattern:
         order = _rank_correlation(errors)
         quarter = max(2, extent // 4)
         first, last = float(np.mean(errors[:quarter])), float(np.mean(errors[-quarter:]))
-        rises = order >= _least_order(extent) and last >= _GROWTH * first and np.mean(error[-quarter:]) >= _GROWTH * np.mean(error[:quarter])
+        rises = (
+            order >= _least_order(extent) and last >= _GROWTH * first and np.mean(error[-quarter:]) >= _GROWTH * np.mean(error[:quarter])
+        )
         if rises and (best is None or order > best[0]):
             text = f"relative distance {first:.2g} over the first {quarter} indices of axis {axis}, {last:.2g} over the last"
             best = order, f"{text} (rank correlation with the index {order:.2f})"
@@ -218,7 +220,7 @@ def grows_along(couple: Couple) -> Pattern:
 
 
 def _least_order(extent: int) -> float:
-    """A rank correlation that unrelated numbers do not reach by chance: r^2 of n of them is above 1 - x in about x^(n/2 - 1) of all cases."""
+    """A rank correlation that unrelated numbers do not reach: r^2 of n of them is above 1 - x in about x^(n/2 - 1) of all cases."""
     return min(0.98, max(0.7, (1.0 - _BY_CHANCE ** (2.0 / (extent - 2))) ** 0.5))
 
 

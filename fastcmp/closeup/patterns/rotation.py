@@ -75,7 +75,8 @@ def _turns_text(golden: np.ndarray, target: np.ndarray) -> str:
     if not np.all(np.abs(turns) >= 0.98 * sizes) or not sizes.all():
         return "; by angles that differ from row to row"
     angles = np.angle(turns)
-    text = f"; turned by {angles[0]:.3g} rad in pair 0 to {angles[-1]:.2g} in pair {len(angles) - 1}, the same in all rows and heads that differ"
+    span = f"{angles[0]:.3g} rad in pair 0 to {angles[-1]:.2g} in pair {len(angles) - 1}"
+    text = f"; turned by {span}, the same in all rows and heads that differ"
     positions = _positions(angles)
     return f"{text}: as by {positions:+d} position{'s' if abs(positions) > 1 else ''} of RoPE" if positions else text
 

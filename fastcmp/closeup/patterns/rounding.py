@@ -6,7 +6,17 @@ from typing import Final
 
 import numpy as np
 
-from fastcmp.closeup.pattern import LEAST_ELEMENTS, ROUNDING_RMS, Couple, Floats, Pattern, no, norms_along, sample_positions, significand_bits
+from fastcmp.closeup.pattern import (
+    LEAST_ELEMENTS,
+    ROUNDING_RMS,
+    Couple,
+    Floats,
+    Pattern,
+    no,
+    norms_along,
+    sample_positions,
+    significand_bits,
+)
 from fastcmp.closeup.patterns.places import affected_slices
 from fastcmp.dtypes import DTYPES, DType
 
@@ -35,7 +45,9 @@ def narrower_dtype(couple: Couple) -> Pattern:
                     continue
                 if ((change(one, DTYPES[name]) == other) | ~couple.finite).all():
                     distance = couple.distance / couple.size
-                    return Pattern(f"rounding of {name}", True, f"{whose} {how} to {name}, at every position; relative distance {distance:.2g}")
+                    return Pattern(
+                        f"rounding of {name}", True, f"{whose} {how} to {name}, at every position; relative distance {distance:.2g}"
+                    )
     return no("rounding of a narrower dtype")
 
 
@@ -70,7 +82,9 @@ def plain_rounding(couple: Couple) -> Pattern:
         return no(name)
     much = f"{times:.2g} times what one rounding to {dtype} makes" if times >= 1.5 else f"no more than one rounding to {dtype} makes"
     distance = couple.distance / couple.size
-    return Pattern(f"rounding of {dtype}", True, f"relative distance {distance:.2g}, {much}; of both signs, and alike in all rows and channels")
+    return Pattern(
+        f"rounding of {dtype}", True, f"relative distance {distance:.2g}, {much}; of both signs, and alike in all rows and channels"
+    )
 
 
 def _uses_all_bits(couple: Couple, bits: int) -> bool:
@@ -124,7 +138,7 @@ def quantized(couple: Couple) -> Pattern:
         return no(name)
     stopped = int(np.count_nonzero(couple.finite & (np.abs(couple.golden - clipped) > 0.51 * step + noise)))
     ends = f"; {stopped} values beyond them stopped there" if stopped else ""
-    kind = "int4" if -8 <= lowest and highest <= 7 else "int8" if -128 <= lowest and highest <= 127 else "uint8"
+    kind = "int4" if lowest >= -8 and highest <= 7 else "int8" if lowest >= -128 and highest <= 127 else "uint8"
     text = f"target holds {len(levels)} values, all multiples of {step:.6g} from {lowest} to {highest}, each {how}{ends}"
     return Pattern(f"steps of {kind}", True, text)
 
@@ -169,12 +183,24 @@ def saturation(couple: Couple) -> Pattern:
     left = float(np.abs(couple.difference[couple.finite & ~clipped]).max(initial=0.0))
     if _GAP * left > np.abs(couple.difference[clipped]).max():
         return no(name)
-    parts = [f"{count} values {side} {limit:.6g}" for count, side, limit in ((high_count, "above", highest), (low_count, "below", lowest)) if count]
+    parts = [
+        f"{count} values {side} {limit:.6g}"
+        for count, side, limit in ((high_count, "above", highest), (low_count, "below", lowest))
+        if count
+    ]
     others = "all others are equal" if left == 0.0 else f"no other differs by more than {left:.2g}"
     return Pattern(name, True, f"{' and '.join(parts)} stand at that limit{_limit_words(lowest, highest, parts)}; {others}")
 
 
 def _limit_words(lowest: float, highest: float, parts: list[str]) -> str:
-    known = {127.0: "int8", -128.0: "int8", 448.0: "float8_e4m3fn", 57344.0: "float8_e5m2", 65504.0: "float16", 32767.0: "int16", 7.0: "int4"}
+    known = {
+        127.0: "int8",
+        -128.0: "int8",
+        448.0: "float8_e4m3fn",
+        57344.0: "float8_e5m2",
+        65504.0: "float16",
+        32767.0: "int16",
+        7.0: "int4",
+    }
     names = [known[limit] for limit in (highest, lowest, -lowest) if limit in known]
     return f", the largest value of {names[0]}" if names and parts else ""
