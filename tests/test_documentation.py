@@ -18,6 +18,11 @@ def test_generated_tables_are_up_to_date() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_pages_of_show_are_what_it_prints() -> None:
+    done = subprocess.run([sys.executable, "docs/make_show.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_column_and_code_is_documented() -> None:
     text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))

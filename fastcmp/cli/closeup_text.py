@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, visible
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fastcmp.closeup.look import Closeup, Side
 
 _PLAIN, _TITLE, _GOOD, _BAD, _FAINT = "", "bold", "green", "red", "dim"
+_TEXT_WIDTH: Final = 110
 _BAR_WIDTH: Final = 40
 _CURVE_WIDTH: Final = 48
 _BLOCKS: Final = " ▁▂▃▄▅▆▇█"
@@ -56,7 +58,7 @@ def _head_lines(closeup: Closeup) -> list[Line]:
     rank = f"rank {row['rank']}, " if row["rank"] else ""
     token = f"token {row['token_id']}, " if row["token_id"] else ""
     verdict = str(row["verdict"])
-    reason = str(row["verdict_reason"] or "").replace("(rule: default ", "(")
+    reason = str(row["verdict_reason"] or "").replace("(rule: default ", "(").replace("(rule: ", "(")
     lines: list[Line] = [
         [
             (one_line(f"{rank}{token}data_id {row['data_id']}"), _TITLE),
@@ -96,7 +98,7 @@ def _pattern_lines(closeup: Closeup, facts: Facts) -> list[Line]:
     for number, pattern in enumerate(closeup.patterns):
         place = f" in {pattern.place}" if pattern.place else ""
         lines.append([("pattern: " if number == 0 else "also: ", _TITLE), (f"{pattern.name}{place}", _TITLE)])
-        lines.append([(f"  {one_line(pattern.evidence)}", _PLAIN)])
+        lines += [[(f"  {part}", _PLAIN)] for part in wrap(one_line(pattern.evidence), _TEXT_WIDTH)]
     if closeup.too_few:
         text = f"{counted(facts.differing_count, 'element')} differ: too few to tell a pattern"
         lines.append([("pattern: " if not closeup.patterns else "also: ", _TITLE), (text, _PLAIN)])
@@ -120,7 +122,7 @@ def _pattern_lines(closeup: Closeup, facts: Facts) -> list[Line]:
 def _axis_lines(facts: Facts, blocks: str) -> list[Line]:
     if not facts.axes:
         return []
-    lines: list[Line] = [[("", _PLAIN)], [("relative distance along each axis", _TITLE)]]
+    lines: list[Line] = [[("", _PLAIN)], [("error along each axis", _TITLE), (" (root mean square of |t-g|)", _FAINT)]]
     names = [_axis_name(axis) for axis in facts.axes]
     width = max(map(len, names))
     for name, axis in zip(names, facts.axes, strict=True):
@@ -133,8 +135,8 @@ def _axis_name(axis: AxisError) -> str:
 
 
 def _curve(axis: AxisError, blocks: str) -> str:
-    """The distances in so many columns, each the largest of its indices; the mismatches of NaN count as full."""
-    values = [math.inf if mismatch else distance for distance, mismatch in zip(axis.distances, axis.mismatches, strict=True)]
+    """The error in so many columns, each the largest of its indices; where a NaN meets something else it is full."""
+    values = [math.inf if mismatch else share**0.5 for share, mismatch in zip(axis.shares, axis.mismatches, strict=True)]
     columns = min(len(values), _CURVE_WIDTH)
     largest = max((value for value in values if math.isfinite(value)), default=0.0)
     drawn = []
@@ -163,7 +165,7 @@ def _axis_text(axis: AxisError) -> str:
     largest = max(axis.distances)
     if axis.carrying is not None:
         at = axis.distances.index(largest) * axis.run_length
-        parts.append(f"largest {largest:.2g} at {at}")
+        parts.append(f"largest relative distance {largest:.2g} at {at}")
     return "; ".join(parts)
 
 

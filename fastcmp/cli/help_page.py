@@ -48,9 +48,10 @@ Options of compare (all of them: fastcmp compare --help):
   --version              the version
 
 Exit code: 0 all pairs passed; 1 a pair failed or stands alone; 2 something could
-not be read or the report is not complete; 130 Ctrl-C; 143 SIGTERM. Of doctor: 0
-nothing found wrong; 1 a cause found; 2 wrong arguments. Of compare-reports: 0
-nothing got worse; 1 something did; 2 as above. Of run: the program's own.
+not be read or the report is not complete; 130 Ctrl-C; 143 SIGTERM. Of show: 0; 2
+the tensors can no longer be read. Of compare-reports: 0 nothing got worse; 1
+something did; 2 as above. Of doctor: 0 nothing found wrong; 1 a cause found; 2
+wrong arguments. Of run: the program's own.
 
 Every option of compare can also be set as FASTCMP_NAME in the environment or in
 [tool.fastcmp] of pyproject.toml.

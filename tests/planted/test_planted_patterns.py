@@ -29,7 +29,7 @@ SHOWN: dict[str, tuple[tuple[str, ...], str]] = {
 
 def look_at(directory: Path, name: str, dtype: torch.dtype) -> Closeup:
     output = str(directory / "report")
-    result = compare(*make_dumps(directory, name, dtype), options=CompareOptions(output=output, executor="threads"))
+    result = compare(*make_dumps(directory, name, dtype, what="outputs"), options=CompareOptions(output=output, executor="threads"))
     report, first = open_report(output), result.first_divergence
     # Where nothing diverges, a tensor that many roundings have gone into.
     row = find_row(report.table, "model.layers.2.self_attn.q_proj", "1") if first is None else first.row
