@@ -108,9 +108,14 @@ class Couple:
         return norm(np.where(self.finite, self.golden, 0.0)) or norm(np.where(self.finite, self.target, 0.0))
 
     @cached_property
+    def golden_bits(self) -> int:
+        """Significand bits that golden makes use of."""
+        return significand_bits(self.golden)
+
+    @cached_property
     def bits(self) -> int:
         """Significand bits of the coarser side."""
-        return min(significand_bits(self.golden), significand_bits(self.target))
+        return min(self.golden_bits, significand_bits(self.target))
 
     @cached_property
     def rounding(self) -> float:
@@ -162,12 +167,9 @@ def norms_along(values: Floats, axis: int) -> Floats:
 
 def significand_bits(values: Floats) -> int:
     """Significand bits that the finite values make use of, 1 to 53: 8 for bfloat16 widened, 24 for float32."""
-    finite = values[np.isfinite(values) & (values != 0.0)]
-    if not finite.size:
-        return 1
-    mantissa, _ = np.frexp(finite)
-    lowest = int(np.bitwise_or.reduce(np.ldexp(np.abs(mantissa), 53).astype(np.int64)))
-    return 53 - ((lowest & -lowest).bit_length() - 1)
+    bits = np.where(np.isfinite(values), values, 0.0).reshape(-1).view(np.int64)
+    used = int(np.bitwise_or.reduce(bits)) & (2**52 - 1)
+    return 53 - ((used & -used).bit_length() - 1) if used else 1
 
 
 def sample_positions(count: int, most: int = 512) -> NDArray[np.intp]:

@@ -13,7 +13,7 @@ from fastcmp.closeup.pattern import LEAST_ELEMENTS, Couple, Explained, Floats, P
 _MOST_AXES = 5
 # A matrix of so many squared correlations is made at once.
 _MOST_SLICES = 2048
-_SLICE_SAMPLE = 4096
+_SLICE_SAMPLE = 1024
 _ALIKE = 0.99
 # Lines of this length at most are searched for a shift: the transform of a longer one takes seconds.
 _LONGEST_LINE = 2**22

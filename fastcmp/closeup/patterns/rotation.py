@@ -6,11 +6,12 @@ from typing import Final
 
 import numpy as np
 
-from fastcmp.closeup.pattern import LEAST_ELEMENTS, Couple, Floats, Pattern, no
+from fastcmp.closeup.pattern import LEAST_ELEMENTS, Couple, Floats, Pattern, no, sample_positions
 
 # How far the norm of a pair may be from golden's, as a share of what the values differ by.
 _LEFT: Final = 0.05
 _LEAST_PAIRS: Final = 8
+_SAMPLE_ROWS: Final = 256
 _BASES: Final = (10_000.0, 500_000.0, 1_000_000.0, 5_000_000.0, 10_000_000.0)
 _MOST_POSITIONS: Final = 8192
 # Mean distance on the unit circle between the turns found and those of a position.
@@ -23,14 +24,19 @@ def rotated(couple: Couple) -> Pattern:
     channels = couple.shape[-1] if couple.shape else 0
     if channels < 2 or channels % 2 or not couple.has_enough or not couple.finite.all() or couple.golden.size < 2 * _LEAST_PAIRS:
         return no(name)
+    rows = [side.reshape(-1, channels) for side in (couple.golden, couple.target)]
+    turned = np.flatnonzero(np.any(rows[0] != rows[1], axis=1))
+    few = Couple(*(side[turned[sample_positions(len(turned), _SAMPLE_ROWS)]] for side in rows))
     for size in _head_sizes(channels):
         for is_interleaved in (False, True):
             if is_interleaved and size != channels and size != 8:
                 continue  # neighbours are the same pairs for heads of any size
-            golden, target = (_as_complex(side, size, is_interleaved) for side in (couple.golden, couple.target))
-            left = _norm_left(golden, target, couple)
+            if len(turned) > _SAMPLE_ROWS and _norm_left(few, size, is_interleaved) is None:
+                continue
+            left = _norm_left(couple, size, is_interleaved)
             if left is None:
                 continue
+            golden, target = (_as_complex(side, size, is_interleaved) for side in (couple.golden, couple.target))
             layout = "neighbouring channels" if is_interleaved else f"channels i and i + {size // 2} of each {size}"
             before = couple.distance / couple.size
             text = f"the pairs of {layout} keep their norms to {left:.1g}, though the values are {before:.2g} apart"
@@ -52,8 +58,9 @@ def _as_complex(values: Floats, size: int, is_interleaved: bool) -> np.ndarray:
     return heads[:, :half] + 1j * heads[:, half:]
 
 
-def _norm_left(golden: np.ndarray, target: np.ndarray, couple: Couple) -> float | None:
+def _norm_left(couple: Couple, size: int, is_interleaved: bool) -> float | None:
     """How far the norms of the pairs are apart, relative to golden; None where they are not kept, or where no pair turned."""
+    golden, target = (_as_complex(side, size, is_interleaved) for side in (couple.golden, couple.target))
     turned = golden != target
     if np.count_nonzero(turned) < max(_LEAST_PAIRS, LEAST_ELEMENTS // 2):
         return None

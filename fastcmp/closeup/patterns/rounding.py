@@ -15,7 +15,6 @@ from fastcmp.closeup.pattern import (
     no,
     norms_along,
     sample_positions,
-    significand_bits,
 )
 from fastcmp.closeup.patterns.places import affected_slices
 from fastcmp.dtypes import DTYPES, DType
@@ -73,7 +72,7 @@ def plain_rounding(couple: Couple) -> Pattern:
     name = "rounding of a dtype"
     if not couple.has_enough or couple.distance == 0.0:
         return no(name)
-    bits = min(significand_bits(couple.golden), significand_bits(couple.target))
+    bits = couple.bits
     dtype = next((one for one in ("bfloat16", "float16", "float32") if bits == DTYPES[one].significand_bits), None)
     if dtype is None or not _uses_all_bits(couple, bits):
         return no(name)
@@ -89,7 +88,7 @@ def plain_rounding(couple: Couple) -> Pattern:
 
 def _uses_all_bits(couple: Couple, bits: int) -> bool:
     """True if the coarser side holds values of a dtype rather than a few levels: most of them have different significands."""
-    coarse = couple.golden if significand_bits(couple.golden) == bits else couple.target
+    coarse = couple.golden if couple.golden_bits == bits else couple.target
     values = coarse[np.isfinite(coarse) & (coarse != 0.0)][:4096]
     return len(np.unique(np.abs(np.frexp(values)[0]))) >= min(len(values) // 2, 2 ** (bits - 1) // 3)
 
@@ -125,7 +124,7 @@ def quantized(couple: Couple) -> Pattern:
     whole = np.rint(levels / step)
     lowest, highest = int(whole[0]), int(whole[-1])
     rounding = 2.0**-couple.bits
-    if highest - lowest >= _MOST_LEVELS or np.any(np.abs(levels / step - whole) > 0.01 + np.abs(whole) * rounding):
+    if highest - lowest >= _MOST_LEVELS or np.any(np.abs(levels / step - whole) > 0.01 + 1.5 * np.abs(whole) * rounding):
         return no(name)
     clipped = np.clip(couple.golden, levels[0], levels[-1])
     away = np.where(couple.finite, couple.target - clipped, 0.0)
