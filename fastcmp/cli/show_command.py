@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from fastcmp.cli.endings import say
+from fastcmp.cli.endings import complain, say
 from fastcmp.cli.shown import counted, grouped, one_line, visible
 from fastcmp.errors import EXIT_ERROR, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from fastcmp.results.findings import Finding
-    from fastcmp.results.saved_report import SavedReport
+    from fastcmp.results.saved import SavedReport
 
 _WORST_ROWS = 10
 _MOST_WORST = 10_000
@@ -53,9 +53,11 @@ def show(
     """
     if not 1 <= worst <= _MOST_WORST:
         raise UsageError(f"--worst {worst}: expected a number of elements, 1 to {_MOST_WORST}")
-    from fastcmp.results.saved_report import open_report  # pyarrow takes a tenth of a second, which a typing error need not wait for
+    from fastcmp.results.saved import load_saved  # pyarrow takes a tenth of a second, which a typing error need not wait for
 
-    report = open_report(directory)
+    report = load_saved(directory)
+    if not report.is_complete:
+        complain("fastcmp", f"{directory}: the comparison has not come to its end; this is what it has found so far")
     if data_id is None:
         return _show_directory(report, as_json=json)
     return _show_pair(report, data_id, token_id, rank, worst, as_json=json)
@@ -64,7 +66,7 @@ def show(
 def _show_pair(report: SavedReport, data_id: str, token_id: str | None, rank: str | None, worst: int, *, as_json: bool) -> int:
     from fastcmp.cli.closeup_text import print_closeup
     from fastcmp.closeup.look import look
-    from fastcmp.results.saved_report import find_row
+    from fastcmp.results.rows import find_row
 
     closeup = look(report, find_row(report.table, data_id, token_id, rank), worst=worst)
     if as_json:
@@ -82,7 +84,7 @@ def _show_directory(report: SavedReport, *, as_json: bool) -> int:
     from fastcmp.results.findings import find_worst
     from fastcmp.results.totals import count
 
-    known = report.run.get("totals")
+    known = report.facts.get("totals")
     given: dict[str, Any] = known if isinstance(known, dict) else {}
     totals = count(report.table, int(given.get("bytes", 0)), float(given.get("elapsed_s", 0.0)))
     rows = [row for row in find_worst(report.table, _WORST_ROWS) if row.verdict == "fail"]

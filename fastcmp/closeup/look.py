@@ -21,7 +21,8 @@ from fastcmp.errors import CODES, FastcmpError, TensorError
 from fastcmp.formats import TensorInfo, scan
 from fastcmp.formats.layout import format_name
 from fastcmp.pairing import Pair
-from fastcmp.results.saved_report import SavedReport, row_of
+from fastcmp.results.rows import row_of
+from fastcmp.results.saved import SavedReport
 from fastcmp.sources.named_tensor import NamedTensor
 
 HELD_ELEMENTS: Final = 2**23
@@ -90,9 +91,9 @@ def look(report: SavedReport, row: int, *, worst: int = 10) -> Closeup:
     """
     facts = row_of(report.table, row)
     explanation = _explanation(facts)
-    inputs = RunInputs(report.run, report.table.num_rows)
+    inputs = RunInputs(report.facts)
     try:
-        pair, options = inputs.pair_of(row, facts), inputs.options
+        pair, options = inputs.pair_of(facts), inputs.options
     except FastcmpError as error:
         return Closeup(facts, remarks=(f"the tensors cannot be read again: {error}",), explanation=explanation)
     return _Looking(report, row, facts, inputs, pair).closeup(explanation, worst, options.relative_floor)
@@ -139,7 +140,7 @@ class _Looking:
                 self._remarks.append(f"{role} can no longer be read: {error}")
             return Side(tensor.path, error=str(error))
         modified = datetime.fromtimestamp(info.identity.mtime_ns / 1e9, timezone.utc)
-        finished = self._report.finished_at
+        finished = self._inputs.finished_at
         prefix = "golden" if role == "golden" else "acl"
         was = (self._columns[f"{prefix}_dtype"], self._columns[f"{prefix}_shape"])
         now = (tensor.dtype or info.dtype, str(info.shape))
@@ -172,7 +173,7 @@ class _Looking:
 
     def _read_other(self, row: int, side: str, box: Box) -> Floats:
         """A part of one side of another row."""
-        pair = self._inputs.pair_of(row, row_of(self._report.table, row))
+        pair = self._inputs.pair_of(row_of(self._report.table, row))
         tensor = pair.golden if side == "golden" else pair.target
         if tensor is None:
             raise FastcmpError("the side was not dumped")

@@ -11,7 +11,8 @@ from fastcmp.closeup.numbers import as_floats
 from fastcmp.closeup.pair_reader import Sides
 from fastcmp.closeup.pattern import LEAST_ELEMENTS, Couple, Floats, Pattern
 from fastcmp.errors import FastcmpError
-from fastcmp.results.saved_report import SavedReport, row_of, rows_like
+from fastcmp.results.rows import row_of, rows_like
+from fastcmp.results.saved import SavedReport
 
 # Rows whose statistics agree are read and looked at, the nearest first: so many of them.
 _MOST_READ: Final = 6

@@ -5,78 +5,93 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions, ScanOptions
 from fastcmp.pairing import Pair, pair
+from fastcmp.results.text import valid_unicode
 from fastcmp.sources import load
 from fastcmp.sources.wording import printable
 
 
 class RunInputs:
-    """What `run.json` says a run compared.
+    """What the facts of a report say that a run compared.
 
     Parameters
     ----------
-    run : mapping
-        `SavedReport.run`.
-    row_count : int
-        Of the report.
+    facts : mapping
+        `SavedReport.facts`: of a complete report its `run.json`, of a run without an end what its journal says.
 
     Raises
     ------
     UsageError
-        From every attribute, if `run.json` does not say enough, or the dumps are gone or no longer what they were.
+        From every attribute, if the facts do not say enough, or the dumps are gone or no longer what they were.
     """
 
-    def __init__(self, run: Mapping[str, Any], row_count: int) -> None:
-        self._run, self._row_count = run, row_count
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self._facts = facts
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the comparison ended, if it has and said so."""
+        try:
+            return datetime.fromisoformat(str(self._facts["finished_at"]))
+        except (KeyError, ValueError):
+            return None
 
     @cached_property
     def options(self) -> CompareOptions:
-        """The options of the run; roots are absolute."""
-        known = self._run.get("options")
-        if not isinstance(known, dict):
-            raise UsageError("the report has no run.json that names its inputs; run the comparison again")
+        """Those options of the run that decide what is read and how; roots are absolute."""
+        facts = self._facts
+        known = facts.get("options")
+        if not isinstance(known, dict):  # a journal has only the few that decide numbers, beside the other facts
+            known = {**facts, "scan": {**facts, "roots": facts.get("root", [])}}
         scan = _fields(ScanOptions, known.get("scan"))
-        scan["roots"] = tuple(os.path.join(self._directory, root) for root in scan.get("roots", ()))
-        options = _fields(CompareOptions, known)
-        options["scan"] = ScanOptions(**scan)
-        return CompareOptions(**options)
+        scan["roots"] = tuple(os.path.join(self._directory, str(root)) for root in scan.get("roots", ()))
+        given = _fields(CompareOptions, known)
+        # Tensors are looked up by their names: what was left out of the run does no harm.
+        chosen = {name: given[name] for name in ("relative_floor", "scale") if name in given}
+        return CompareOptions(**chosen, scan=ScanOptions(**scan))
 
     @cached_property
-    def pairs(self) -> list[Pair]:
-        """One pair for each row of the report, in its order."""
-        sides = [str(self._run.get(role, "")) for role in ("golden", "target")]
-        if not all(sides):
-            raise UsageError("the report has no run.json that names its inputs; run the comparison again")
-        golden, target = (os.path.join(self._directory, side) for side in sides)
+    def _pairs(self) -> dict[tuple[str, str, str], Pair]:
+        """Every pair of the dumps by rank, data_id and token_id, as the report shows them."""
+        sides = [self._facts.get(role) for role in ("golden", "target")]
+        if not all(side and isinstance(side, str) for side in sides):
+            raise UsageError("the report has no run.json that names its inputs; compare again")
+        golden, target = (os.path.join(self._directory, str(side)) for side in sides)
         dumps = (
             load(golden, "golden", self.options, working_directory=self._directory),
             load(target, "target", self.options, working_directory=self._directory),
         )
-        pairs = pair(*dumps, self.options)
-        if len(pairs) != self._row_count:
-            names = " and ".join(printable(side) for side in sides)
-            raise UsageError(
-                f"{names} name {len(pairs)} tensors now, and the report has {self._row_count} rows; the dumps have changed, compare again"
-            )
-        return pairs
+        return {_key(one.key): one for one in pair(*dumps, self.options)}
 
-    def pair_of(self, row: int, facts: Mapping[str, Any]) -> Pair:
-        """The pair of a row, of which ``facts`` are the columns."""
-        found = self.pairs[row]
-        if tuple(found.key) != (facts["rank"], facts["data_id"], facts["token_id"]):
-            name = printable(f"{found.key.data_id} {found.key.token_id}")
-            raise UsageError(f"row {row} would be {name} now; the dumps have changed since they were compared, compare again")
+    def pair_of(self, row: Mapping[str, Any]) -> Pair:
+        """The pair of a row, given by its columns."""
+        key = (str(row["rank"] or ""), str(row["data_id"]), str(row["token_id"] or ""))
+        found = self._pairs.get(key)
+        written = (
+            None if found is None else [None if one is None else valid_unicode(one.written_path) for one in (found.golden, found.target)]
+        )
+        if found is None or written != [row["golden_data_path"], row["acl_data_path"]]:
+            sides = " and ".join(printable(str(self._facts.get(role))) for role in ("golden", "target"))
+            raise UsageError(
+                f"{sides} no longer name this pair as they did; the dumps have changed since they were compared, compare again"
+            )
         return found
 
     @property
     def _directory(self) -> str:
-        """Where the run's relative paths begin."""
-        return str(self._run.get("working_directory") or os.getcwd())
+        """Where the run's relative paths begin; "" is where this process is."""
+        return str(self._facts.get("working_directory") or "")
+
+
+def _key(key: tuple[str, ...]) -> tuple[str, str, str]:
+    rank, data_id, token_id = map(valid_unicode, key)
+    return rank, data_id, token_id
 
 
 def _fields(kind: type, values: Any) -> dict[str, Any]:

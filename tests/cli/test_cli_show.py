@@ -17,7 +17,8 @@ from fastcmp.cli.main import main
 from fastcmp.closeup.look import Closeup, Side
 from fastcmp.closeup.pattern import Pattern
 from fastcmp.options import CompareOptions
-from fastcmp.results.saved_report import open_report, row_of
+from fastcmp.results.rows import row_of
+from fastcmp.results.saved import load_saved
 
 HOSTILE = "\x1b[31m[bold red]x\u202e\r\ntail[/]"
 
@@ -115,6 +116,8 @@ def test_tensors_that_are_gone_end_with_two(report: str, capsys: pytest.CaptureF
     lonely = tmp_path / "report"
     lonely.mkdir()
     (lonely / "cmp_report.arrow").write_bytes((Path(report) / "cmp_report.arrow").read_bytes())
+    files = json.loads((Path(report) / "run.json").read_text())["files"]
+    (lonely / "run.json").write_text(json.dumps({"files": files}))
     text = shown(capsys, str(lonely), "b", code=2)
     assert "the tensors cannot be read again: the report has no run.json" in text and "mismatch_count" in text
 
@@ -122,7 +125,7 @@ def test_tensors_that_are_gone_end_with_two(report: str, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nope"], "fastcmp: nope: is no directory; name the one that fastcmp compare wrote its report to"),
+        (["nope"], "fastcmp: nope: no such directory; name the directory of a report, as given to -o"),
         (["REPORT", "layer.a"], "fastcmp: no data_id 'layer.a' in the report; did you mean layers.a?"),
         (["REPORT", "layers"], "fastcmp: no data_id 'layers' in the report; did you mean layers.a?"),
         (["REPORT", "zzz"], "fastcmp: no data_id 'zzz' in the report; it has b, c, d, layers.a"),
@@ -142,7 +145,7 @@ def test_what_is_not_there_is_one_line_and_exit_two(
 
 def test_names_and_paths_move_no_cursor(report: str) -> None:
     row = {
-        **row_of(open_report(report).table, 0),
+        **row_of(load_saved(report).table, 0),
         "data_id": HOSTILE,
         "notes": HOSTILE,
         "verdict_reason": HOSTILE,

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from fastcmp import compare
+from fastcmp.cli.main import main
 from fastcmp.closeup import look as look_module
 from fastcmp.closeup import pair_reader
 from fastcmp.closeup.look import Closeup, count_text, look
 from fastcmp.options import CompareOptions, ScanOptions
-from fastcmp.results.saved_report import find_row, open_report
+from fastcmp.results.rows import find_row
+from fastcmp.results.saved import load_saved
 
 Array = np.ndarray
 
@@ -49,7 +51,7 @@ def run(directory: Path, tensors: dict[str, tuple[Array | None, Array | None]], 
 
 
 def look_at(output: str, *name: str, worst: int = 10) -> Closeup:
-    report = open_report(output)
+    report = load_saved(output)
     return look(report, find_row(report.table, *name), worst=worst)
 
 
@@ -154,17 +156,38 @@ def test_dumps_that_name_other_tensors_now_are_refused(tmp_path: Path) -> None:
     for side in ("golden", "target"):
         path = tmp_path / side / "metadata.json"
         metadata = json.loads(path.read_text())
-        path.write_text(json.dumps({"b": metadata["b"], "a": metadata["a"]}))
-    assert "row 0 would be b 0 now; the dumps have changed" in look_at(output, "a").remarks[0]
+        path.write_text(json.dumps({"c": metadata["b"], "b": metadata["b"], "a": {"0": "0/b.npy"}}))
+    assert look_at(output, "b").remarks == (), "another order and another tensor do no harm"
+    assert "no longer name this pair as they did; the dumps have changed since they were compared" in look_at(output, "a").remarks[0]
     for side in ("golden", "target"):
-        path = tmp_path / side / "metadata.json"
-        path.write_text(json.dumps({"a": json.loads(path.read_text())["a"]}))
-    assert "name 1 tensors now, and the report has 2 rows" in look_at(output, "a").remarks[0]
+        (tmp_path / side / "metadata.json").write_text(json.dumps({"b": {"0": "0/b.npy"}}))
+    assert "no longer name this pair as they did" in look_at(output, "a").remarks[0]
+
+
+def test_a_run_that_has_not_ended_is_looked_at_through_its_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a killed one leaves it: no run.json, the journal has the options that decide numbers."""
+    golden = values_of(16, 64)
+    steps = np.clip(np.rint(golden / 0.02), -128, 127).astype(np.int8)
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fastcmp.comparison.write_report", fail)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, {"a": (golden, steps)}, scale=0.02, scan=ScanOptions(roots=(str(tmp_path),)))
+    closeup = look_at(str(tmp_path / "report"), "a")
+    assert closeup.remarks == () and names(closeup)[0] == "steps of int8"
+    assert main(["show", str(tmp_path / "report"), "a"]) == 0
+    told = capsys.readouterr()
+    assert "pattern: steps of int8" in told.out and "the comparison has not come to its end; this is what it has found so far" in told.err
 
 
 def test_a_report_without_its_run_json_shows_the_row(tmp_path: Path) -> None:
     output = run(tmp_path, {"a": (values_of(4, 8), values_of(4, 8, seed=1))})
-    (Path(output) / "run.json").write_text('{"golden": 3}')
+    facts = json.loads((Path(output) / "run.json").read_text())
+    (Path(output) / "run.json").write_text(json.dumps({"files": facts["files"], "golden": 3}))
     closeup = look_at(output, "a")
     assert "no run.json that names its inputs" in closeup.remarks[0] and closeup.row["data_id"] == "a"
 
@@ -325,8 +348,8 @@ def test_memory_does_not_grow_with_the_tensors(tmp_path: Path) -> None:
             file.truncate(end)
     compare(tmp_path / "golden", tmp_path / "target", options=CompareOptions(output=str(tmp_path / "report"), executor="threads"))
     program = (
-        "import resource, sys\nfrom fastcmp.closeup.look import look\nfrom fastcmp.results.saved_report import open_report\n"
-        "found = look(open_report(sys.argv[1]), 0)\nassert found.facts.worst[0].index == (131071, 4095), found\n"
+        "import resource, sys\nfrom fastcmp.closeup.look import look\nfrom fastcmp.results.saved import load_saved\n"
+        "found = look(load_saved(sys.argv[1]), 0)\nassert found.facts.worst[0].index == (131071, 4095), found\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "report")], capture_output=True, text=True, check=True)

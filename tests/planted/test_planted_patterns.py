@@ -11,7 +11,8 @@ from defects import BY_NAME, DEFECTS, make_dumps
 from fastcmp import compare
 from fastcmp.closeup.look import Closeup, look
 from fastcmp.options import CompareOptions
-from fastcmp.results.saved_report import find_row, open_report
+from fastcmp.results.rows import find_row
+from fastcmp.results.saved import load_saved
 
 # Of each defect: the names that the first pattern may have, and words of its evidence.
 SHOWN: dict[str, tuple[tuple[str, ...], str]] = {
@@ -30,7 +31,7 @@ SHOWN: dict[str, tuple[tuple[str, ...], str]] = {
 def look_at(directory: Path, name: str, dtype: torch.dtype) -> Closeup:
     output = str(directory / "report")
     result = compare(*make_dumps(directory, name, dtype, what="outputs"), options=CompareOptions(output=output, executor="threads"))
-    report, first = open_report(output), result.first_divergence
+    report, first = load_saved(output), result.first_divergence
     # Where nothing diverges, a tensor that many roundings have gone into.
     row = find_row(report.table, "model.layers.2.self_attn.q_proj", "1") if first is None else first.row
     return look(report, row)

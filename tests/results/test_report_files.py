@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,7 @@ def test_all_report_files_agree(batch_of: BatchOf, tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "cmp_report.parquet").column("data_id").to_pylist() == ["a", "b"]
     run = json.loads((tmp_path / "run.json").read_text())
     assert run["totals"]["failed"] == 1 and run["target"] == "a\\xff" and run["gigabytes_per_s"] == 96 / 0.5 / 1e9
+    assert run["working_directory"] == os.getcwd() and datetime.fromisoformat(run["finished_at"]).tzinfo is not None
     assert run["options"]["kl"] == "auto" and set(run["versions"]) >= {"fastcmp", "python", "pyarrow"}
 
 

@@ -1,12 +1,8 @@
-"""The report of a finished comparison, read again: its table, what `run.json` says of the run, and its rows by name."""
+"""Rows of a report table by name and by what they hold."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -15,89 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastcmp.errors import UsageError
-from fastcmp.results.journal import JOURNAL_NAME
-from fastcmp.results.schema import NAMES, arrow_schema
+from fastcmp.results.schema import NAMES
 from fastcmp.sources.natural_order import token_key
 from fastcmp.sources.wording import listing, printable
 
-ARROW_NAME: Final = "cmp_report.arrow"
-RUN_NAME: Final = "run.json"
-_MOST_RUN_BYTES: Final = 16 * 2**20
 _CLOSE_NAMES: Final = 3
-
-
-@dataclass(frozen=True)
-class SavedReport:
-    """What a comparison left in a directory.
-
-    Attributes
-    ----------
-    directory : str
-    table : pyarrow.Table
-        In the columns of `fastcmp.results.schema.COLUMNS`.
-    run : mapping
-        `run.json`; empty where there is none.
-    """
-
-    directory: str
-    table: pa.Table
-    run: Mapping[str, Any]
-
-    @property
-    def finished_at(self) -> datetime | None:
-        """When the comparison ended, if `run.json` says so."""
-        try:
-            return datetime.fromisoformat(str(self.run["finished_at"]))
-        except (KeyError, ValueError):
-            return None
-
-
-def open_report(directory: str) -> SavedReport:
-    """Read a report directory.
-
-    Raises
-    ------
-    UsageError
-        In one line, if it holds no finished report, or a damaged one.
-    """
-    name = printable(directory)
-    path = os.path.join(directory, ARROW_NAME)
-    if "\0" in directory or not os.path.isdir(directory):
-        raise UsageError(f"{name}: is no directory; name the one that fastcmp compare wrote its report to")
-    if not os.path.isfile(path):
-        if os.path.exists(os.path.join(directory, JOURNAL_NAME)):
-            raise UsageError(f"{name}: the comparison has not finished, there is no {ARROW_NAME} yet; wait for it, or run it again")
-        raise UsageError(f"{name}: holds no {ARROW_NAME}; name the directory that fastcmp compare wrote its report to")
-    return SavedReport(directory, _read_table(path), _read_run(os.path.join(directory, RUN_NAME)))
-
-
-def _read_table(path: str) -> pa.Table:
-    name = printable(path)
-    try:
-        with pa.OSFile(path) as file, pa.ipc.open_file(file) as reader:
-            table = reader.read_all()
-        table.validate()
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise UsageError(f"{name}: cannot be read: {printable(str(error), 120)}; run the comparison again") from error
-    expected = arrow_schema()
-    missing = [column for column in NAMES if column not in table.column_names]
-    if missing:
-        raise UsageError(f"{name}: lacks the columns {listing(missing)}; it was made by another version, run the comparison again")
-    try:
-        return table.select(list(NAMES)).cast(expected)
-    except (ValueError, pa.ArrowException) as error:
-        raise UsageError(f"{name}: its columns have other types than this version writes; run the comparison again") from error
-
-
-def _read_run(path: str) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read(_MOST_RUN_BYTES))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{printable(path)}: cannot be read: {printable(str(error), 120)}; run the comparison again") from error
-    return found if isinstance(found, dict) else {}
+_MOST_NAMES: Final = 100_000
 
 
 def find_row(table: pa.Table, data_id: str, token_id: str | None = None, rank: str | None = None) -> int:
@@ -135,7 +54,7 @@ def find_row(table: pa.Table, data_id: str, token_id: str | None = None, rank: s
 
 def _nearest(values: Any, asked: str) -> str:
     known = _distinct(values)
-    close = get_close_matches(asked, known[:100_000], n=_CLOSE_NAMES, cutoff=0.5) if len(asked) <= 1000 else []
+    close = get_close_matches(asked, known[:_MOST_NAMES], n=_CLOSE_NAMES, cutoff=0.5) if len(asked) <= 1000 else []
     # Parts of names count too: layers.3 for model.layers.3.mlp.
     close += [name for name in known if asked and asked in name and name not in close][: _CLOSE_NAMES - len(close)]
     if close:
