@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 
 from fastcmp.closeup.boxes import Box
@@ -86,7 +87,7 @@ class _Search:
         tolerance = self._roundings * max(size, abs(statistics.lowest), abs(statistics.highest))
         for side in ("golden", "acl"):
             rows = rows_like(self._report.table, side, self._shapes[side], *statistics, tolerance=tolerance)
-            for other in [one for one in rows if not self._is_same_tensor(one)][:_MOST_READ]:
+            for other in islice((one for one in rows if not self._is_same_tensor(one)), _MOST_READ):
                 try:
                     yield other, side, self._read(other, side, self._box).reshape(shape)
                 except FastcmpError:  # it is gone: nothing can be said of it
