@@ -44,6 +44,32 @@ class FoldOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """What the pairs of some names and dtypes must meet.
+
+    Attributes
+    ----------
+    match : tuple of str
+        Case-sensitive globs on the data_id as the report shows it; one of them must match. Empty: every name.
+    dtype : tuple of str
+        Globs on the narrower storage dtype of the pair, likewise.
+    thresholds : tuple of str
+        Such as ``cosine_similarity >= 0.999``; they replace what earlier rules and the default say about that metric.
+    off : tuple of str
+        Metrics that such pairs are not judged by: what earlier rules and the default say about them is dropped.
+    """
+
+    match: tuple[str, ...] = ()
+    dtype: tuple[str, ...] = ()
+    thresholds: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("match", "dtype", "thresholds", "off"):
+            _freeze_list(self, name)
+
+
+@dataclass(frozen=True, slots=True)
 class CompareOptions:
     """Everything that `fastcmp compare` can be told.
 
@@ -52,7 +78,9 @@ class CompareOptions:
     output : str
         Directory of the report.
     thresholds : tuple of str
-        Such as ``cosine_similarity >= 0.999``; each replaces that metric's default.
+        Such as ``cosine_similarity >= 0.999``; each replaces that metric's default, and whatever a rule says about it.
+    rules : tuple of Rule
+        For pairs of some names and dtypes; of all that match, the last one that speaks of a metric decides it.
     include, exclude : tuple of str
         Globs on data_id; a key is compared if it matches any include (all, if none is given) and no exclude.
     allow_unpaired : {"none", "golden", "target", "both"}
@@ -79,6 +107,7 @@ class CompareOptions:
 
     output: str = "./fastcmp_report"
     thresholds: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     allow_unpaired: AllowUnpaired = "none"
@@ -95,7 +124,7 @@ class CompareOptions:
     scan: ScanOptions = field(default_factory=ScanOptions)
 
     def __post_init__(self) -> None:
-        for name in ("thresholds", "include", "exclude"):
+        for name in ("thresholds", "rules", "include", "exclude"):
             _freeze_list(self, name)
 
 
@@ -108,6 +137,7 @@ def check(options: CompareOptions) -> None:
     """
     for name in ("thresholds", "include", "exclude"):
         _check_texts(name, getattr(options, name))
+    _check_rules(options.rules)
     _check_choice("allow_unpaired", options.allow_unpaired, get_args(AllowUnpaired))
     _check_choice("kl", options.kl, get_args(KLChoice))
     _check_choice("compat_euclid", options.compat_euclid, get_args(CompatEuclid))
@@ -135,6 +165,14 @@ def _freeze_list(options: object, name: str) -> None:
 def _check_texts(name: str, value: object) -> None:
     if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
         raise UsageError(f"{name}: expected a list or tuple of texts, got {value!r}")
+
+
+def _check_rules(value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(rule, Rule) for rule in value):
+        raise UsageError(f"rules: expected a list or tuple of Rule, got {value!r}")
+    for rule in value:
+        for name in ("match", "dtype", "thresholds", "off"):
+            _check_texts(f"rules: {name}", getattr(rule, name))
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
@@ -91,25 +91,38 @@ class Threshold:
         return repr(float(value))
 
 
-def parse_threshold(text: str) -> Threshold:
+def parse_threshold(text: str, *, where: str = "", rule: str = "--threshold") -> Threshold:
     """The threshold that ``text`` says, such as ``cosine_similarity >= 0.999``.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        What an error begins with; the option and the text if left out.
+    rule : str
+        See `Threshold`.
 
     Raises
     ------
     UsageError
         If it is not ``metric op number``, or no metric has this name.
     """
+    where = where or f"--threshold {text!r}"
     match = _GRAMMAR.fullmatch(text)
     if match is None:
-        raise UsageError(
-            f"--threshold {text!r}: expected 'metric op number' with one of >= > <= < ==, such as 'cosine_similarity >= 0.999'"
-        )
+        raise UsageError(f"{where}: expected 'metric op number' with one of >= > <= < ==, such as 'cosine_similarity >= 0.999'")
     metric = match["metric"]
-    if metric not in JUDGED_METRICS:
-        close = get_close_matches(metric, JUDGED_METRICS, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(close)}?" if close else f"the metrics are {', '.join(JUDGED_METRICS)}"
-        raise UsageError(f"--threshold {text!r}: no metric is called {metric!r}; {hint}")
-    return Threshold(metric, match["symbol"], float(match["limit"]), "--threshold")
+    check_metric(metric, where)
+    return Threshold(metric, match["symbol"], float(match["limit"]), rule)
+
+
+def check_metric(metric: str, where: str, others: Sequence[str] = ()) -> None:
+    """`UsageError` for what is no metric; ``others`` may stand there too, and are offered where the name is like theirs."""
+    if metric in JUDGED_METRICS:
+        return
+    close = get_close_matches(metric, (*JUDGED_METRICS, *others), n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(close)}?" if close else f"the metrics are {', '.join(JUDGED_METRICS)}"
+    raise UsageError(f"{where}: no metric is called {metric!r}; {hint}")
 
 
 # Largest relative_euclidean_distance by significand bits of the narrower storage dtype, hidden bit included: float32 has 24, float16 11,

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastcmp.errors import EXIT_DIFFERENT, EXIT_ERROR, EXIT_OK
 from fastcmp.options import CompareOptions
+from fastcmp.rule_book import RuleBook
 from fastcmp.thresholds import Threshold, default_threshold, needs_scale, parse_threshold
 
 PASS: Final = "pass"
@@ -27,7 +28,9 @@ class Rules:
     Attributes
     ----------
     thresholds : tuple of Threshold
-        What the user gave; each replaces the default of its metric, and all must hold.
+        What the user gave; each replaces the default of its metric and what rules say about it, and all must hold.
+    by_name : RuleBook
+        For pairs of some names and dtypes; the last one that speaks of a metric replaces its default.
     scale_known : bool
         Integers against floats were scaled.
     legacy_euclid : bool
@@ -36,6 +39,7 @@ class Rules:
     """
 
     thresholds: tuple[Threshold, ...] = ()
+    by_name: RuleBook = RuleBook()  # noqa: RUF009 - never changed
     scale_known: bool = False
     legacy_euclid: bool = False
     allow_unpaired: str = "none"
@@ -45,19 +49,25 @@ class Rules:
         """The rules that ``options`` ask for; `UsageError` for a threshold that cannot be read."""
         return cls(
             thresholds=tuple(parse_threshold(text) for text in options.thresholds),
+            by_name=RuleBook(options.rules),
             scale_known=options.scale is not None,
             legacy_euclid=options.compat_euclid == "legacy",
             allow_unpaired=options.allow_unpaired,
         )
 
-    def for_dtypes(self, golden_dtype: str, target_dtype: str) -> tuple[Threshold, ...]:
-        """The thresholds of a pair of these storage dtypes; none if nothing is known about what its integers are worth."""
+    def for_pairs(self, golden_dtype: str, target_dtype: str, matched: Sequence[int] = ()) -> tuple[Threshold, ...] | None:
+        """The thresholds of pairs of these storage dtypes whose name the rules ``matched``.
+
+        None if nothing is known about what their integers are worth, and nothing was said about such pairs.
+        """
+        said = self.by_name.said(matched, golden_dtype, target_dtype)
+        given = {threshold.metric for threshold in self.thresholds}
+        by_rules = [threshold for metric, thresholds in said.items() if metric not in given for threshold in thresholds]
         if needs_scale(golden_dtype, target_dtype) and not self.scale_known:
-            return self.thresholds
+            return (*by_rules, *self.thresholds) if said or given else None
         default = default_threshold(golden_dtype, target_dtype, legacy_euclid=self.legacy_euclid)
-        if any(threshold.metric == default.metric for threshold in self.thresholds):
-            return self.thresholds
-        return (default, *self.thresholds)
+        defaults = () if default.metric in given or default.metric in said else (default,)
+        return (*defaults, *by_rules, *self.thresholds)
 
 
 def numbers(values: Any) -> np.ndarray:
@@ -72,6 +82,7 @@ def numbers(values: Any) -> np.ndarray:
 
 def judge(
     rules: Rules,
+    data_ids: Sequence[str],
     golden_dtypes: Sequence[str],
     target_dtypes: Sequence[str],
     golden_shapes: Sequence[Shape],
@@ -83,7 +94,9 @@ def judge(
     Parameters
     ----------
     rules : Rules
-    golden_dtypes, target_dtypes : sequence of str, one per compared pair
+    data_ids : sequence of str, one per compared pair
+        As the report shows them.
+    golden_dtypes, target_dtypes : sequence of str
         Storage dtypes.
     golden_shapes, target_shapes : sequence of tuple of int
     metrics : mapping of str to column
@@ -104,22 +117,37 @@ def judge(
     # Nothing to judge: no element, or none that is finite on both sides while NaN meets NaN everywhere.
     empty = (numbers(metrics["element_count"]) == 0) | (np.isnan(numbers(metrics["max_absolute_error"])) & (mismatches == 0))
     columns: dict[str, np.ndarray] = {}
+    class_of, matched = rules.by_name.classes(data_ids)
     for (golden_dtype, target_dtype), positions in _by_dtypes(golden_dtypes, target_dtypes).items():
         judged = positions[~empty[positions]]
-        thresholds = rules.for_dtypes(golden_dtype, target_dtype)
-        if not thresholds:
-            for position in judged.tolist():
-                reasons[position].append(f"{golden_dtype} against {target_dtype} and no scale is known; give --scale or a --threshold")
-        for threshold in thresholds:
-            if threshold.metric not in columns:
-                columns[threshold.metric] = numbers(metrics[threshold.metric])
-            values = columns[threshold.metric]
-            for position in judged[~threshold.holds(values[judged])].tolist():
-                reasons[position].append(threshold.broken_by(float(values[position])))
+        for number in np.unique(class_of[judged]).tolist():
+            thresholds = rules.for_pairs(golden_dtype, target_dtype, matched[number])
+            _judge_alike(thresholds, judged[class_of[judged] == number], metrics, columns, reasons, (golden_dtype, target_dtype))
     verdicts, texts = [PASS] * count, [""] * count
     for position, broken in reasons.items():
         verdicts[position], texts[position] = FAIL, "; ".join(broken)
     return verdicts, texts
+
+
+def _judge_alike(
+    thresholds: Sequence[Threshold] | None,
+    judged: np.ndarray,
+    metrics: Mapping[str, Any],
+    columns: dict[str, np.ndarray],
+    reasons: defaultdict[int, list[str]],
+    dtypes: tuple[str, str],
+) -> None:
+    """Judge the pairs at positions ``judged``, of these dtypes, that are all under the same thresholds."""
+    if thresholds is None:
+        for position in judged.tolist():
+            reasons[position].append(f"{dtypes[0]} against {dtypes[1]} and no scale is known; give --scale or a --threshold")
+        return
+    for threshold in thresholds:
+        if threshold.metric not in columns:
+            columns[threshold.metric] = numbers(metrics[threshold.metric])
+        values = columns[threshold.metric]
+        for position in judged[~threshold.holds(values[judged])].tolist():
+            reasons[position].append(threshold.broken_by(float(values[position])))
 
 
 def _judge_shapes(golden_shapes: Sequence[Shape], target_shapes: Sequence[Shape], reasons: defaultdict[int, list[str]]) -> None:

@@ -16,7 +16,7 @@ READING = GROUND | {"formats"}
 NAMING = READING | {"sources"}
 ADDING = {"dtypes", "options"}
 MEANING = NAMING | {"kernels", "pairing", "metrics"}
-PLANNING = MEANING | {"plan", "outcome", "thresholds", "verdict"}
+PLANNING = MEANING | {"plan", "outcome", "thresholds", "globs", "rules", "rule_book", "verdict"}
 WORKING = PLANNING | {"engine", "results", "dump", "progress"}
 
 # Each unit (a module or a directory of fastcmp) and the units it may import beside itself.
@@ -39,7 +39,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": GROUND | {"kernels"},
     "plan": PLANNING,
     "outcome": PLANNING,
-    "thresholds": PLANNING,
+    "thresholds": GROUND,
+    "globs": GROUND,
+    "rules": GROUND | {"thresholds"},
+    "rule_book": GROUND | {"globs", "rules", "thresholds"},
     "verdict": PLANNING,
     "engine": PLANNING,
     "results": PLANNING,
@@ -61,6 +64,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "formats": {"ml_dtypes"},
     "results": {"pyarrow"},
     "analysis": {"pyarrow"},
+    "rules": {"tomllib", "tomli"},
     "verdict": {"pyarrow"},
     "comparison": {"pyarrow", "pandas"},
     "cli": {"pyarrow", "rich", "cyclopts"},
@@ -75,6 +79,8 @@ WITHOUT_NUMPY = {
     "preload_library",
     "doctor",
     "plan",
+    "thresholds",
+    "rules",
     "cli",
     "fastcmp",
     "__main__",
@@ -94,7 +100,7 @@ def test_every_unit_is_in_the_picture() -> None:
 
 
 def test_the_picture_has_no_cycle_between_layers() -> None:
-    peers = {"plan", "outcome", "thresholds", "verdict"}
+    peers = {"plan", "outcome", "thresholds", "globs", "rules", "rule_book", "verdict"}
     for unit, below in MAY_IMPORT.items():
         above = {other for other in below if unit in MAY_IMPORT[other]} - {unit}
         assert not above - peers, f"{unit} and {sorted(above)} may import each other"

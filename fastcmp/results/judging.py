@@ -65,6 +65,7 @@ def _judge_compared(
     }
     judged = judge(
         rules,
+        _column(rows, "data_id").take(at).to_pylist(),
         _column(rows, "golden_dtype").take(at).to_pylist(),
         _column(rows, "acl_dtype").take(at).to_pylist(),
         shapes_of("golden_shape"),

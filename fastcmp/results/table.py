@@ -14,7 +14,7 @@ from fastcmp.errors import CODES
 from fastcmp.outcome import TaskResult, TensorFacts
 from fastcmp.pairing import Pair
 from fastcmp.results.schema import BY_NAME, METRIC_NAMES, ROW_COLUMN, arrow_schema
-from fastcmp.results.text import joined, shape_text, string_array
+from fastcmp.results.text import joined, shape_text, string_array, valid_unicode
 from fastcmp.sources.named_tensor import NamedTensor
 from fastcmp.sources.wording import LOW_LEVEL_ADVICE, printable
 from fastcmp.thresholds import needs_scale
@@ -135,6 +135,7 @@ def _verdicts(
     reasons = [""] * len(result.rows)
     judged = judge(
         rules,
+        _data_ids(row_pairs, compared, rules),
         [result.golden[position].dtype for position in compared],
         [result.target[position].dtype for position in compared],
         [result.golden[position].shape or () for position in compared],
@@ -148,6 +149,12 @@ def _verdicts(
             only_side = _only_side(row_pairs[position])
             verdicts[position], reasons[position] = judge_uncompared(rules, code, only_side)
     return verdicts, reasons
+
+
+def _data_ids(row_pairs: Sequence[Pair], compared: Sequence[int], rules: Rules) -> list[str]:
+    """As the report shows them, where a rule asks for names."""
+    data_ids = [row_pairs[position].key.data_id for position in compared]
+    return list(map(valid_unicode, data_ids)) if rules.by_name.ask_for_names else data_ids
 
 
 def _only_side(pair: Pair) -> str:

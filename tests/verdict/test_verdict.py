@@ -21,6 +21,7 @@ def verdict(
     target: str = "float32",
     shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((2, 3), (2, 3)),
     rules: Rules | None = None,
+    data_id: str = "x",
     **metrics: Any,
 ) -> tuple[str, str]:
     given = {
@@ -33,7 +34,7 @@ def verdict(
         "kl_divergence": None,
     }
     columns = {name: [value] for name, value in {**given, **metrics}.items()}
-    verdicts, reasons = judge(rules or Rules(), [golden], [target], [shapes[0]], [shapes[1]], columns)
+    verdicts, reasons = judge(rules or Rules(), [data_id], [golden], [target], [shapes[0]], [shapes[1]], columns)
     return verdicts[0], reasons[0]
 
 
@@ -123,7 +124,7 @@ def test_masked_columns_are_empty_where_masked() -> None:
         "element_count": np.full(2, 6),
         "max_absolute_error": np.ma.masked_array([0.0, 9.0], [False, True]),
     }
-    assert judge(Rules(), ["float32"] * 2, ["float32"] * 2, [(6,)] * 2, [(6,)] * 2, columns)[0] == ["pass", "pass"]
+    assert judge(Rules(), ["x"] * 2, ["float32"] * 2, ["float32"] * 2, [(6,)] * 2, [(6,)] * 2, columns)[0] == ["pass", "pass"]
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
@@ -175,6 +176,6 @@ def test_a_hundred_thousand_rows_are_judged_at_once() -> None:
     columns["element_count"] = np.ones(count)
     columns["relative_euclidean_distance"][::2] = 1.0
     before = time.process_time()
-    verdicts, _ = judge(Rules(), ["float32"] * count, ["bfloat16"] * count, [(1,)] * count, [(1,)] * count, columns)
+    verdicts, _ = judge(Rules(), ["x"] * count, ["float32"] * count, ["bfloat16"] * count, [(1,)] * count, [(1,)] * count, columns)
     assert time.process_time() - before < 2.0
     assert verdicts.count("fail") == count // 2

@@ -1,0 +1,70 @@
+"""Which rules speak of which of many pairs, and what the last word about each metric is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastcmp.dtypes import narrower
+from fastcmp.errors import UsageError
+from fastcmp.globs import any_glob_mask
+from fastcmp.options import Rule
+from fastcmp.rules import MOST_RULES, compiled
+from fastcmp.thresholds import Threshold
+
+
+class RuleBook:
+    """Rules in their order, to be asked about pairs.
+
+    Raises
+    ------
+    UsageError
+        If a rule speaks of no metric or dtype that there is, or its comparison is none.
+    """
+
+    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+        if len(rules) > MOST_RULES:
+            raise UsageError(f"rules: {len(rules)} of them, expected at most {MOST_RULES}")
+        self._rules = tuple(compiled(rule, f"rules: rule {number}") for number, rule in enumerate(rules, 1))
+
+    @property
+    def ask_for_names(self) -> bool:
+        """True if a rule is for pairs of some names only."""
+        return any(rule.match for rule in self._rules)
+
+    def classes(self, data_ids: Sequence[str]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+        """Names parted by the rules that match them.
+
+        Parameters
+        ----------
+        data_ids : sequence of str, n
+
+        Returns
+        -------
+        class_of : ndarray of intp, shape (n,)
+        matched : list of tuple of int
+            For each class the numbers of the rules that match, in their order.
+        """
+        if not self.ask_for_names:
+            return np.zeros(len(data_ids), np.intp), [tuple(range(len(self._rules)))]
+        place: dict[str, int] = {}
+        name_of = np.fromiter((place.setdefault(name, len(place)) for name in data_ids), np.intp, len(data_ids))
+        names = list(place)
+        matches = np.stack([any_glob_mask(rule.match, names) for rule in self._rules], axis=1)
+        packed = np.packbits(matches, axis=1)
+        rows = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).reshape(-1)
+        _, first, class_of_name = np.unique(rows, return_index=True, return_inverse=True)
+        return class_of_name.reshape(-1)[name_of], [tuple(np.flatnonzero(matches[row]).tolist()) for row in first.tolist()]
+
+    def said(self, matched: Sequence[int], golden_dtype: str, target_dtype: str) -> dict[str, tuple[Threshold, ...]]:
+        """What the rules ``matched`` by name say about a pair of these storage dtypes: for each metric the last one; nothing is off."""
+        dtype = narrower(golden_dtype, target_dtype)
+        by_metric: dict[str, tuple[Threshold, ...]] = {}
+        for number in matched:
+            rule = self._rules[number]
+            if dtype in rule.dtypes:
+                for metric, thresholds in rule.by_metric:
+                    by_metric.pop(metric, None)  # so that reasons stand in the order of the rules that decide
+                    by_metric[metric] = thresholds
+        return by_metric
