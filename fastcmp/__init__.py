@@ -13,18 +13,36 @@ if TYPE_CHECKING:
     from fastcmp.comparison import Result
     from fastcmp.dump import dump_counters, dump_data, dump_model
     from fastcmp.formats.whole import read_tensor
-    from fastcmp.options import CompareOptions, ScanOptions
+    from fastcmp.judgement import judge_saved
+    from fastcmp.options import CompareOptions, Rule, ScanOptions
+    from fastcmp.rules import load_rules
 
-__all__ = ["CompareOptions", "Result", "ScanOptions", "__version__", "compare", "dump_counters", "dump_data", "dump_model", "read_tensor"]
+__all__ = [
+    "CompareOptions",
+    "Result",
+    "Rule",
+    "ScanOptions",
+    "__version__",
+    "compare",
+    "dump_counters",
+    "dump_data",
+    "dump_model",
+    "judge_saved",
+    "load_rules",
+    "read_tensor",
+]
 
 _HOMES = {
     "CompareOptions": "fastcmp.options",
     "Result": "fastcmp.comparison",
+    "Rule": "fastcmp.options",
     "ScanOptions": "fastcmp.options",
     "compare": "fastcmp.api",
     "dump_counters": "fastcmp.dump",
     "dump_data": "fastcmp.dump",
     "dump_model": "fastcmp.dump",
+    "judge_saved": "fastcmp.judgement",
+    "load_rules": "fastcmp.rules",
     "read_tensor": "fastcmp.formats.whole",
 }
 

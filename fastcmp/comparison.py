@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from fastcmp.analysis.story import Story, find_story
 from fastcmp.engine.delivery import join_results
 from fastcmp.engine.run import compare_pairs
+from fastcmp.errors import EXIT_ERROR
 from fastcmp.metrics import finish
 from fastcmp.options import CompareOptions
 from fastcmp.outcome import TaskResult
@@ -63,6 +64,8 @@ class Result:
         Directory of the report files.
     warnings : tuple of str
         What was odd about the dumps themselves.
+    is_complete : bool
+        False where a comparison was judged before it came to its end.
     """
 
     table: pa.Table
@@ -72,6 +75,7 @@ class Result:
     order_is_known: bool
     output: str
     warnings: tuple[str, ...]
+    is_complete: bool = True
 
     def __repr__(self) -> str:
         counts = f"{self.totals.pairs} pairs, {self.totals.passed} passed, {self.totals.failed} failed, {self.totals.errors} errors"
@@ -85,8 +89,8 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """0: all passed; 1: something differs; 2: something could not be compared."""
-        return self.totals.exit_code
+        """0: all passed; 1: something differs; 2: something could not be compared, or has not been yet."""
+        return self.totals.exit_code if self.is_complete else EXIT_ERROR
 
     @functools.cached_property
     def story(self) -> Story:
@@ -148,17 +152,19 @@ class Comparison:
         table = report_table(self.found.drain(), len(self.pairs))
         elapsed_s, recovered = time.perf_counter() - started, self.recovered
         totals = count(table, self.bytes_compared, elapsed_s, resumed=len(recovered.rows), resumed_bytes=recovered.bytes)
+        order_is_known = self.dumps[0].kind != "directory"
+        more = {"warnings": list(self._warnings()), "order_is_known": order_is_known}
         write_report(
             self.output,
             table,
-            run_facts(self.dumps[0].path, self.dumps[1].path, self.options, totals, warnings=list(self._warnings())),
+            run_facts(self.dumps[0].path, self.dumps[1].path, self.options, totals, **more),
             csv_raw=self.options.csv_raw,
             parquet=self.options.parquet,
         )
         self._remove_journals()
         first = find_first_divergence(table, self.execution_orders)
         blind_spots = find_blind_spots(table, self.execution_orders, first)
-        return Result(table, totals, first, blind_spots, self.dumps[0].kind != "directory", self.options.output, self._warnings())
+        return Result(table, totals, first, blind_spots, order_is_known, self.options.output, self._warnings())
 
     def _go_on_from(self, recovered: Recovered) -> None:
         self.recovered = recovered

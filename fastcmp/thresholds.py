@@ -121,7 +121,8 @@ def check_metric(metric: str, where: str, others: Sequence[str] = ()) -> None:
     if metric in JUDGED_METRICS:
         return
     close = get_close_matches(metric, (*JUDGED_METRICS, *others), n=3, cutoff=0.4)
-    hint = f"did you mean {', '.join(close)}?" if close else f"the metrics are {', '.join(JUDGED_METRICS)}"
+    keys = f"the keys are {', '.join(others)} and the metrics" if others else "the metrics are"
+    hint = f"did you mean {', '.join(close)}?" if close else f"{keys} {', '.join(JUDGED_METRICS)}"
     raise UsageError(f"{where}: no metric is called {metric!r}; {hint}")
 
 

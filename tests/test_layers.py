@@ -50,11 +50,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "closeup": PLANNING | {"results"},
     "comparison": WORKING | {"analysis"},
     "api": WORKING | {"comparison"},
+    "judgement": WORKING | {"comparison"},
     "benchmark": WORKING | {"comparison", "api"},
-    "cli": WORKING | {"analysis", "comparison", "api", "doctor", "benchmark", "closeup"},
+    "cli": WORKING | {"analysis", "comparison", "api", "judgement", "doctor", "benchmark", "closeup"},
     "__main__": {"cli"},
     # The package itself loads its public names on first use; type checkers may see where they live.
-    "fastcmp": WORKING | {"comparison", "api"},
+    "fastcmp": WORKING | {"comparison", "api", "judgement"},
 }
 
 # Third parties beside numpy, by unit. dump runs inside somebody's inference process, dump_layout and errors are read everywhere.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 from collections.abc import Sequence
 from typing import Final
 
 from cyclopts import App, CycloptsError
-from cyclopts.config import Env, Toml
+from cyclopts.config import Env
 
 from fastcmp.cli.bench_command import bench
 from fastcmp.cli.compare_command import compare
@@ -18,7 +17,9 @@ from fastcmp.cli.doctor_command import doctor
 from fastcmp.cli.endings import say
 from fastcmp.cli.explain_command import explain
 from fastcmp.cli.inspect_command import inspect
+from fastcmp.cli.judge_command import PROJECT_OPTIONS, judge
 from fastcmp.cli.main import version_text
+from fastcmp.cli.project_file import project_files
 from fastcmp.cli.run_command import preload_path
 from fastcmp.cli.run_command import run as run_program
 from fastcmp.cli.show_command import show
@@ -35,14 +36,15 @@ def build() -> App:
         version=version_text,
         help_format="plaintext",
     )
-    # Options of compare only: the table of a project speaks of its comparisons.
-    config: list[Env | Toml] = [Env("FASTCMP_", command=False)]
-    if os.path.isfile("pyproject.toml"):  # no directory and no FIFO, and the working directory has not been removed
-        config.append(Toml("pyproject.toml", root_keys=("tool", "fastcmp"), use_commands_as_keys=False))
-    compare_app = App(name="compare", help_format="plaintext", config=config)
+    # The table of a project speaks of its comparisons: of compare, and of judge what it has in common with it.
+    compare_app = App(name="compare", help_format="plaintext", config=[Env("FASTCMP_", command=False), *project_files()])
     compare_app.default(compare)
     app.command(compare_app)
     app.command(show, name="show", usage="Usage: fastcmp show [OPTIONS] DIRECTORY [DATA_ID [TOKEN_ID]]")
+    judge_app = App(name="judge", help_format="plaintext", usage="Usage: fastcmp judge [OPTIONS] DIRECTORY")
+    judge_app.config = project_files(PROJECT_OPTIONS)
+    judge_app.default(judge)
+    app.command(judge_app)
     app.command(compare_reports, name="compare-reports", usage="Usage: fastcmp compare-reports [OPTIONS] OLD NEW")
     app.command(inspect, name="inspect")
     app.command(explain, name="explain", usage="Usage: fastcmp explain [CODE]")

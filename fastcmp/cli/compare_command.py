@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from fastcmp.cli.endings import complain
+from fastcmp.cli.project_file import chosen_rules
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions, ScanOptions, check
 from fastcmp.thresholds import parse_threshold
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from fastcmp.comparison import Result
 
 
-def _comma_separated(kind: object, text: str, *, delimiter: str | None = None) -> list[str]:
+def comma_separated(kind: object, text: str, *, delimiter: str | None = None) -> list[str]:
     """A list in an environment variable; thresholds hold spaces, so only commas part them."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-_Many = Parameter(negative="", env_var_split=_comma_separated)
+_Many = Parameter(negative="", env_var_split=comma_separated)
 _Flag = Parameter(negative="")
 
 
@@ -33,6 +34,7 @@ def compare(
     *,
     output: Annotated[str, Parameter(name=("--output", "-o"))] = "./fastcmp_report",
     threshold: Annotated[tuple[str, ...], _Many] = (),
+    rules: str = "",
     include: Annotated[tuple[str, ...], _Many] = (),
     exclude: Annotated[tuple[str, ...], _Many] = (),
     allow_unpaired: Literal["none", "golden", "target", "both"] = "none",
@@ -66,6 +68,8 @@ def compare(
         Directory of the report.
     threshold
         A rule that every pair must meet, such as 'cosine_similarity >= 0.999'; replaces the default for that metric. Repeatable.
+    rules
+        A TOML file with [[rule]] tables for pairs of some names and dtypes; instead of those in pyproject.toml.
     include
         Compare only data_ids that match this glob. Repeatable.
     exclude
@@ -104,8 +108,8 @@ def compare(
         Nothing but errors and the exit code.
     """
     options = CompareOptions(
-        output=output, thresholds=threshold, include=include, exclude=exclude, allow_unpaired=allow_unpaired, kl=kl,
-        relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale, workers=jobs, executor=executor, stall_s=stall,
+        output=output, thresholds=threshold, rules=chosen_rules(rules), include=include, exclude=exclude, allow_unpaired=allow_unpaired,
+        kl=kl, relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale, workers=jobs, executor=executor, stall_s=stall,
         csv_raw=csv_raw, parquet=parquet, fresh=fresh, scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
     )  # fmt: skip
     result = run_comparison(golden, target, options, silent=quiet)

@@ -21,6 +21,7 @@ Commands:
   compare GOLDEN TARGET  the main job; the word compare may be left out
   show DIR [DATA_ID [TOKEN_ID]]
                          what a comparison found; one pair in depth
+  judge DIR              new verdicts from its report, no tensor read again
   compare-reports A B    what got worse, what better, between two reports
   inspect FILE|DIR       headers as the readers see them
   explain [E_CODE]       what an error code means and what to do
@@ -32,6 +33,7 @@ Commands:
 Options of compare (all of them: fastcmp compare --help):
   -o, --output DIR       where the report goes (./fastcmp_report)
   --threshold RULE       such as 'cosine_similarity >= 0.999'; repeatable
+  --rules FILE           thresholds for some names and dtypes, in TOML
   --include, --exclude GLOB
                          compare only these data_ids, leave those out; repeatable
   --allow-unpaired SIDE  golden, target or both may have tensors of their own

@@ -71,6 +71,8 @@ def summary_lines(result: Result) -> list[Line]:
 
 
 def _what_was_done(totals: Totals) -> str:
+    if not totals.elapsed_s:  # judged while it runs
+        return f"{counted(totals.pairs, 'pair')}, {bytes_text(totals.bytes)}"
     new_bytes = totals.bytes - totals.resumed_bytes
     rate = throughput_text(new_bytes, totals.elapsed_s)
     work = f"{bytes_text(new_bytes)} in {seconds_text(totals.elapsed_s)}{f' ({rate})' if rate else ''}"
