@@ -65,4 +65,6 @@ def judge(
         complain("fastcmp", f"{directory}: not complete, the comparison runs or was ended; this is what it has found so far")
     if not quiet:
         tell(result, as_json=json)
+        if not (write or output):
+            complain("fastcmp", f"nothing was written, the files in {directory} keep their verdicts; -o DIR or --write writes these")
     return result.exit_code

@@ -177,6 +177,7 @@ def json_facts(result: Result) -> dict[str, Any]:
     return {
         "output": result.output,
         "exit_code": result.exit_code,
+        "is_complete": result.is_complete,
         "totals": finite({**asdict(result.totals), "unpaired": result.totals.unpaired}),
         "gigabytes_per_s": result.totals.gigabytes_per_s,
         "order_is_known": result.order_is_known,

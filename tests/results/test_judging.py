@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import fastcmp
-from fastcmp.options import CompareOptions
+from fastcmp.options import CompareOptions, Rule
 from fastcmp.results.judging import judged_again, parsed_shape
 from fastcmp.results.text import shape_text
 from fastcmp.verdict import Rules
@@ -24,6 +24,15 @@ RULES = [
     {"allow_unpaired": "golden"},
     {"allow_unpaired": "target", "thresholds": ("max_absolute_error < 1e-3",)},
     {"allow_unpaired": "both"},
+    {"rules": (Rule(match=("*a*",), thresholds=("cosine_similarity >= 0.9999999",)), Rule(dtype=("int*",), off=("mismatch_count",)))},
+    {
+        "rules": (
+            Rule(thresholds=("relative_euclidean_distance <= 1e-9",)),
+            Rule(match=("odd\\ud800*", "far"), off=("relative_euclidean_distance",)),
+            Rule(match=("integer*",), dtype=("float32", "int64"), thresholds=("max_absolute_error < 2",)),
+        ),
+        "thresholds": ("mismatch_count < 5",),
+    },
 ]
 
 
@@ -54,6 +63,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
         "zeros": (np.zeros(8, np.float32), np.ones(8, np.float32)),
         "no tensor": (b"nothing", base),
         "gone": (base, None),
+        "odd\ud800.x": (base, base + 1),
     }
     documents = []
     for number, role in enumerate(("golden", "acl")):
@@ -62,7 +72,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
         named = {}
         for data_id, sides in pairs.items():
             content = sides[number]
-            path = folder / f"{data_id}.npy"
+            path = folder / f"{data_id.replace(chr(0xD800), '')}.npy"
             if isinstance(content, bytes):
                 path.write_bytes(content)
             elif content is not None:
@@ -91,6 +101,12 @@ def test_judging_again_is_the_same_as_comparing_by_these_rules(tables: list[pa.T
     rules = Rules.from_options(replace(SERIAL, **RULES[after]))
     assert judged_again(tables[before], rules).equals(tables[after])
     assert len({tuple(table.column("verdict").to_pylist()) for table in tables}) >= 5
+
+
+def test_a_rule_matches_a_name_as_the_report_shows_it(tables: list[pa.Table]) -> None:
+    verdicts = dict(zip(tables[8].column("data_id").to_pylist(), tables[8].column("verdict_reason").to_pylist(), strict=True))
+    assert verdicts["odd\\ud800.x"] == "mismatch_count 420 >= 5 (rule: --threshold)"
+    assert verdicts["double"].startswith("relative_euclidean_distance 1e-10 <= 1e-09") or "mismatch_count" in verdicts["double"]
 
 
 def test_a_batch_keeps_its_row_numbers_and_an_empty_one_is_fine(tables: list[pa.Table]) -> None:
