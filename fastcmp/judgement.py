@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -48,25 +47,30 @@ def judge_saved(directory: str, options: CompareOptions | None = None, *, output
     """
     options = options or CompareOptions()
     check(options)
-    Rules.from_options(options)  # refused before a directory is made
-    with prepare(output) if output else contextlib.nullcontext() as place:
-        saved = load_saved(directory)
-        if place is not None and not saved.is_complete:
-            raise UsageError(f"{directory}: not complete, the comparison runs or was ended; it can be judged, but not written as a report")
+    rules = Rules.from_options(options)
+    saved = load_saved(directory)
+    if not output:
+        return _result(saved, *_judged(saved, rules), directory)
+    if not saved.is_complete:
+        raise UsageError(f"{directory}: not complete, the comparison runs or was ended; it can be judged, but not written as a report")
+    with prepare(output) as place:
+        saved = load_saved(directory)  # again, now that nobody else can write there
+        table, totals = _judged(saved, rules)
         given = _options_of(saved)
-        rules = dataclasses.replace(
-            Rules.from_options(options), scale_known=given.get("scale") is not None, legacy_euclid=given.get("compat_euclid") == "legacy"
-        )
-        table = judged_again(saved.table, rules)
-        totals = _totals(table, saved.facts)
-        if place is not None:
-            write_report(
-                place,
-                table,
-                _facts(saved.facts, given, options, totals),
-                csv_raw=given.get("csv_raw") is True,
-                parquet=given.get("parquet") is True,
-            )
+        facts = _facts(saved.facts, given, options, totals)
+        write_report(place, table, facts, csv_raw=given.get("csv_raw") is True, parquet=given.get("parquet") is True)
+    return _result(saved, table, totals, output)
+
+
+def _judged(saved: SavedReport, rules: Rules) -> tuple[Any, Totals]:
+    """The table with new verdicts, and what there is of each. How integers were scaled, and what the distance is, the run decided."""
+    given = _options_of(saved)
+    rules = dataclasses.replace(rules, scale_known=given.get("scale") is not None, legacy_euclid=given.get("compat_euclid") == "legacy")
+    table = judged_again(saved.table, rules)
+    return table, _totals(table, saved.facts)
+
+
+def _result(saved: SavedReport, table: Any, totals: Totals, output: str) -> Result:
     orders = execution_orders(table).tolist()
     first = find_first_divergence(table, orders)
     return Result(
@@ -75,7 +79,7 @@ def judge_saved(directory: str, options: CompareOptions | None = None, *, output
         first,
         find_blind_spots(table, orders, first),
         _order_is_known(saved),
-        output or directory,
+        output,
         _warnings(saved.facts),
         is_complete=saved.is_complete,
     )

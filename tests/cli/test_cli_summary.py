@@ -59,6 +59,7 @@ class FakeResult:
     blind_spots: BlindSpots = field(default_factory=lambda: BlindSpots((), 0, 0))
     order_is_known: bool = True
     story: Story = field(default_factory=lambda: find_story(arrow_schema().empty_table()))
+    is_complete: bool = True
 
     def worst(self, number: int = 10) -> list[Finding]:
         return self.found[:number]
