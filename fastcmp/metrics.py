@@ -231,10 +231,14 @@ def _notes(
     is_complex = np.zeros(len(sums), dtype=bool)
     if complex_dtypes:
         is_complex[:] = [g in complex_dtypes or t in complex_dtypes for g, t in zip(golden_dtypes, target_dtypes, strict=True)]
-    noted = ["rows_nonfinite", "rows_zero", "golden_exponent", "target_exponent"]
+    noted = ["rows_nonfinite", "rows_zero", "golden_exponent", "target_exponent", "mask_fill_count"]
     worth = np.logical_or.reduce([sums[name] != 0 for name in noted]) | is_complex
     for position in np.flatnonzero(worth):
         record, said = sums[position], []
+        if record["mask_fill_count"]:
+            count = int(record["mask_fill_count"])
+            where = f"{count} position{'s' if count > 1 else ''}"
+            said.append(f"mask: minus infinity meets the most negative number at {where}, no mismatch by --mask-fill")
         unit = "row" if record["row_length"] >= SHORTEST_ROW else "run of rows"
         for name, fault in (("rows_nonfinite", "not finite"), ("rows_zero", "all zero in golden")):
             if record[name]:

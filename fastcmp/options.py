@@ -41,6 +41,7 @@ class FoldOptions:
     kl: bool = False
     relative_floor: float = 2.0**-23
     scale: float | None = None
+    mask_fill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ class CompareOptions:
         legacy: relative_euclidean_distance without the square root, as the original of 2023.
     scale : float or None
         Integer against float: the integer side is multiplied by it.
+    mask_fill : bool
+        Minus infinity on one side against the most negative number of the dtype on the other is a mask, and no mismatch.
     workers : int
         0: one per core this process may use.
     executor : {"local", "threads", "serial"}
@@ -115,6 +118,7 @@ class CompareOptions:
     relative_floor: float = 2.0**-23
     compat_euclid: CompatEuclid = "sqrt"
     scale: float | None = None
+    mask_fill: bool = False
     workers: int = 0
     executor: Literal["local", "threads", "serial"] = "local"
     stall_s: float = 120.0

@@ -179,7 +179,10 @@ class _Tasks(Sequence[Task]):
 
     def __init__(self, pairs: Sequence[Pair], parts: list[_Part], options: CompareOptions) -> None:
         self._pairs, self._parts, self._kl, self._scan = pairs, parts, options.kl, options.scan
-        self._folds = [FoldOptions(kl=kl, relative_floor=options.relative_floor, scale=options.scale) for kl in (False, True)]
+        self._folds = [
+            FoldOptions(kl=kl, relative_floor=options.relative_floor, scale=options.scale, mask_fill=options.mask_fill)
+            for kl in (False, True)
+        ]
 
     def __len__(self) -> int:
         return len(self._parts)

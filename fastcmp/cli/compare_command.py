@@ -41,6 +41,7 @@ def compare(
     kl: Literal["auto", "all", "none"] = "auto",
     relative_floor: float = 2.0**-23,
     scale: float | None = None,
+    mask_fill: Annotated[bool, _Flag] = False,
     compat_euclid: Literal["sqrt", "legacy"] = "sqrt",
     root: Annotated[tuple[str, ...], _Many] = (),
     multi_record: Literal["error", "first", "last"] = "error",
@@ -82,6 +83,8 @@ def compare(
         Golden values at or below it take no part in relative errors.
     scale
         What one integer step is worth when integers meet floats.
+    mask_fill
+        Take minus infinity against the most negative number of the other side's dtype for a mask, not for a mismatch.
     compat_euclid
         legacy: relative_euclidean_distance without its square root, as the original of 2023.
     root
@@ -109,8 +112,9 @@ def compare(
     """
     options = CompareOptions(
         output=output, thresholds=threshold, rules=chosen_rules(rules), include=include, exclude=exclude, allow_unpaired=allow_unpaired,
-        kl=kl, relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale, workers=jobs, executor=executor, stall_s=stall,
-        csv_raw=csv_raw, parquet=parquet, fresh=fresh, scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
+        kl=kl, relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale, mask_fill=mask_fill, workers=jobs,
+        executor=executor, stall_s=stall, csv_raw=csv_raw, parquet=parquet, fresh=fresh,
+        scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
     )  # fmt: skip
     result = run_comparison(golden, target, options, silent=quiet)
     if not quiet:

@@ -22,7 +22,7 @@ from fastcmp.formats import KeptFiles, scan_batch
 from fastcmp.formats.layout import reconcile
 from fastcmp.formats.payload import Payload, open_payload
 from fastcmp.formats.tensor_info import TensorInfo
-from fastcmp.kernels import fold
+from fastcmp.kernels import fold, masks
 from fastcmp.options import FormatPolicy, ScanOptions
 from fastcmp.outcome import INPUT_WORDS, NOTHING_READ, InputRecord, TaskResult, TensorFacts, input_record
 from fastcmp.plan import Task, WorkItem
@@ -159,6 +159,15 @@ def _fold_kept(jobs: list[tuple[_Entry, fold.Job]], kept: KeptFiles, beacon: Bea
     for number, (entry, _) in enumerate(jobs):
         entry.sums = [sums[number : number + 1]]
         assert not isinstance(entry.golden, Exception) and not isinstance(entry.target, Exception)
+        if entry.item.fold.mask_fill:
+            golden, target = fold.sides_of(kept.memory, jobs[number][1])
+            masks.settle_masks(
+                entry.sums[0],
+                golden,
+                _dtypes(entry.golden, entry.item.golden_dtype),
+                target,
+                _dtypes(entry.target, entry.item.target_dtype),
+            )
         done += entry.golden.nbytes + entry.target.nbytes
     result.bytes_compared += done
     beacon.on_bytes(done)
@@ -206,6 +215,11 @@ def _true_dtype(info: TensorInfo, true_dtype: str) -> str:
     return true_dtype if true_dtype in DTYPES else info.dtype
 
 
+def _dtypes(info: TensorInfo, true_dtype: str) -> tuple[str, str]:
+    """As what a tensor is stored, and what it was before it was dumped."""
+    return info.dtype, _true_dtype(info, true_dtype)
+
+
 def _comparable(golden: TensorInfo, target: TensorInfo, policy: FormatPolicy) -> tuple[TensorInfo, TensorInfo, tuple[str, ...]]:
     """Both sides in an order in which they can be compared, and what is odd about that; an error for a pair without one."""
     golden, target, notes = reconcile(golden, target, policy)
@@ -233,10 +247,11 @@ def _fold_pieces(
     count, row = golden.element_count, row_length(golden)
     with opening.of(golden) as golden_payload, opening.of(target) as target_payload:
         for start, stop in pairwise(edges):
+            golden_piece, target_piece = golden_payload.piece(start, stop), target_payload.piece(start, stop)
             record = fold.fold_piece(
-                golden_payload.piece(start, stop),
+                golden_piece,
                 golden.dtype,
-                target_payload.piece(start, stop),
+                target_piece,
                 target.dtype,
                 start=start,
                 element_count=count,
@@ -244,6 +259,10 @@ def _fold_pieces(
                 options=item.fold,
                 rounding_dtype=rounding,
             )
+            if item.fold.mask_fill:
+                masks.settle_masks(
+                    record, golden_piece, _dtypes(golden, item.golden_dtype), target_piece, _dtypes(target, item.target_dtype)
+                )
             records.append(record.reshape(1))
             beacon.on_bytes(_bytes_between(golden, start, stop) + _bytes_between(target, start, stop))
     return records

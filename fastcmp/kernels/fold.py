@@ -277,8 +277,7 @@ def fold_arena(arena: np.ndarray, jobs: Sequence[Job]) -> np.ndarray:
     for number, job in enumerate(jobs):
         scale = _scale_of(job.golden_dtype, job.target_dtype, job.options)
         route = _route(job.golden_dtype, job.target_dtype, scale is not None)
-        golden = _elements_of(arena, job.golden_at, job.length, job.golden_dtype)
-        target = _elements_of(arena, job.target_at, job.length, job.target_dtype)
+        golden, target = sides_of(arena, job)
         if route.is_floats:
             by_width.setdefault(route.golden, []).append(number)
         else:
@@ -286,6 +285,12 @@ def fold_arena(arena: np.ndarray, jobs: Sequence[Job]) -> np.ndarray:
     for numbers in by_width.values():
         sums[numbers] = _fold_floats(arena, arena, [jobs[number] for number in numbers])
     return sums
+
+
+def sides_of(arena: np.ndarray, job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides of a piece in an arena, as `fold_piece` takes them."""
+    golden = _elements_of(arena, job.golden_at, job.length, job.golden_dtype)
+    return golden, _elements_of(arena, job.target_at, job.length, job.target_dtype)
 
 
 def _elements_of(arena: np.ndarray, at: int, count: int, dtype: str) -> np.ndarray:
@@ -473,4 +478,4 @@ def make_here(kernel: str, golden: str, target: str) -> None:
         raise ValueError(f"{kernel} is not the kernel of {golden} and {target}")
 
 
-__all__ = ["SUMS_DTYPE", "Job", "fold_arena", "fold_piece", "make_here", "rounding_dtype", "warm"]
+__all__ = ["SUMS_DTYPE", "Job", "fold_arena", "fold_piece", "make_here", "rounding_dtype", "sides_of", "warm"]

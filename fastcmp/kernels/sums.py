@@ -85,6 +85,8 @@ INT_FIELDS: Final[tuple[str, ...]] = (
     "kl_row_count",
     "has_kl",
     "has_rounding",
+    # Filled in behind the kernels, see `fastcmp.kernels.masks`.
+    "mask_fill_count",
 )
 SUMS_DTYPE: Final = np.dtype([(name, "f8") for name in FLOAT_FIELDS] + [(name, "i8") for name in INT_FIELDS])
 _SLOTS: Final = {name: index for index, name in enumerate((*FLOAT_FIELDS, *INT_FIELDS))}

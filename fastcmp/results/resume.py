@@ -42,6 +42,7 @@ def deciding_facts(golden: str, target: str, options: CompareOptions) -> dict[st
         "relative_floor": options.relative_floor,
         "compat_euclid": options.compat_euclid,
         "scale": options.scale,
+        "mask_fill": options.mask_fill,
         "multi_record": options.scan.multi_record,
         "format_policy": options.scan.format_policy,
         "root": [valid_unicode(root) for root in options.scan.roots],

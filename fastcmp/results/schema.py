@@ -80,7 +80,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("golden_inf_count", "int64", "Infinities in golden.", "metric"),
     Column("target_nan_count", "int64", "NaNs in target.", "metric"),
     Column("target_inf_count", "int64", "Infinities in target.", "metric"),
-    Column("nonfinite_mismatch_count", "int64", "Positions where a NaN or an infinity meets something else.", "metric"),
+    Column("nonfinite_mismatch_count", "int64", "Positions where a NaN or an infinity meets something else (--mask-fill aside).", "metric"),
     Column("near_zero_golden_count", "int64", "Finite positions left out of the relative errors, |g| at or below the floor.", "metric"),
     Column("rounding_floor", "float64", "The distance that rounding golden to target's narrower dtype causes by itself.", "metric"),
     Column("element_count", "int64", "Elements compared.", "metric"),

@@ -17,7 +17,7 @@ import fastcmp
 from fastcmp.comparison import Comparison, Result
 from fastcmp.engine import compare_items
 from fastcmp.errors import OutputError
-from fastcmp.options import CompareOptions, ScanOptions
+from fastcmp.options import CompareOptions, Rule, ScanOptions
 from fastcmp.outcome import TaskResult
 from fastcmp.pairing import pair
 from fastcmp.plan import Task
@@ -238,7 +238,7 @@ def test_rows_that_stand_elsewhere_now_are_found(sides: Sides, tmp_path: Path, m
     "changes",
     [
         {"thresholds": ("cosine_similarity >= 0.99999999999",)}, {"allow_unpaired": "both"}, {"workers": 1}, {"csv_raw": True}, {"parquet": True},
-        {"stall_s": 60.0}, {"include": ("op[0-3]", "alone")}, {"exclude": ("op1",)},
+        {"rules": (Rule(match=("op[0-3]",), thresholds=("mismatch_count == 0",)),)}, {"stall_s": 60.0}, {"include": ("op[0-3]", "alone")}, {"exclude": ("op1",)},
     ],
     ids=lambda changes: next(iter(changes)),
 )  # fmt: skip
@@ -259,10 +259,11 @@ def test_what_decides_no_number_lets_a_run_go_on(
         ({"relative_floor": 0.5}, "it had relative_floor 1.1920928955078125e-07, now 0.5;"),
         ({"compat_euclid": "legacy"}, "it had compat_euclid sqrt, now legacy;"),
         ({"scale": 2.0}, "it had scale none, now 2.0;"),
+        ({"mask_fill": True}, "it had mask_fill False, now True;"),
         ({"scan": ScanOptions(multi_record="last", format_policy="flat")}, "it had multi_record error, now last, format_policy strict, now flat;"),
         ({"scan": ScanOptions(roots=("/",))}, 'it had root none, now ["/"];'),
     ],
-    ids=["kl", "floor", "euclid", "scale", "scan", "root"],
+    ids=["kl", "floor", "euclid", "scale", "mask", "scan", "root"],
 )  # fmt: skip
 def test_what_decides_numbers_makes_it_start_over_and_go_back(
     sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], remark: str
