@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 
+def _check_metrics(options: CompareOptions) -> None:
+    """The user's own metrics can be called, and have names that no other column has."""
+    if not options.metrics:
+        return
+    from fastcmp.metric_functions import load_function, parse_metrics
+    from fastcmp.results.schema import report_columns
+
+    metrics = parse_metrics(options.metrics)
+    report_columns([metric.name for metric in metrics])
+    for metric in metrics:
+        load_function(metric)
+
+
 def compare(
     golden: str | os.PathLike[str],
     target: str | os.PathLike[str],
@@ -42,6 +55,7 @@ def compare(
     """
     options = options or CompareOptions()
     check(options)
+    _check_metrics(options)
     with open_executor(options) as executor:
         # Not before: numpy, pyarrow and the listing of the dumps take a quarter of a second, which the workers need to start, too.
         from fastcmp.comparison import Comparison

@@ -19,6 +19,7 @@ from fastcmp.analysis.story import Story, find_story
 from fastcmp.engine.delivery import join_results
 from fastcmp.engine.run import compare_pairs
 from fastcmp.errors import EXIT_ERROR
+from fastcmp.metric_functions import parse_metrics
 from fastcmp.metrics import finish
 from fastcmp.options import CompareOptions
 from fastcmp.outcome import TaskResult
@@ -129,6 +130,7 @@ class Comparison:
         self.dumps = replace(dumps[0], tensors=[]), replace(dumps[1], tensors=[])
         self.pairs = list(pairs)
         self.execution_orders = np.fromiter((pair.execution_order for pair in pairs), np.int64, len(pairs))
+        self.custom = tuple(metric.name for metric in parse_metrics(options.metrics))
         self.found = FoundRows()
         self.waiting: list[TaskResult] = []
         self.waiting_rows = 0
@@ -149,11 +151,11 @@ class Comparison:
         except BaseException:
             self._say_what_is_kept()
             raise
-        table = report_table(self.found.drain(), len(self.pairs))
+        table = report_table(self.found.drain(), len(self.pairs), self.custom)
         elapsed_s, recovered = time.perf_counter() - started, self.recovered
         totals = count(table, self.bytes_compared, elapsed_s, resumed=len(recovered.rows), resumed_bytes=recovered.bytes)
         order_is_known = self.dumps[0].kind != "directory"
-        more = {"warnings": list(self._warnings()), "order_is_known": order_is_known}
+        more = {"warnings": list(self._warnings()), "order_is_known": order_is_known, "metrics": facts["metrics"]}
         write_report(
             self.output,
             table,
@@ -241,7 +243,7 @@ class Comparison:
             return
         result = join_results(self.waiting)
         self.waiting, self.waiting_rows = [], 0
-        batch = record_batch(result, self.pairs, self._metrics(result), self.rules)
+        batch = record_batch(result, self.pairs, self._metrics(result), self.rules, self.custom)
         self.journal.append(result.task, batch, result.inputs, [named_as(self.pairs[row]) for row in result.rows])
         self.kept += batch.column("cmp_flag").true_count
         self.found.add(batch)

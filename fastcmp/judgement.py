@@ -19,6 +19,7 @@ from fastcmp.results.judging import judged_again
 from fastcmp.results.output_dir import prepare
 from fastcmp.results.report_files import write_report
 from fastcmp.results.saved import SavedReport, load_saved
+from fastcmp.results.schema import custom_names
 from fastcmp.results.totals import Totals, count
 from fastcmp.verdict import Rules
 
@@ -47,8 +48,8 @@ def judge_saved(directory: str, options: CompareOptions | None = None, *, output
     """
     options = options or CompareOptions()
     check(options)
-    rules = Rules.from_options(options)
     saved = load_saved(directory)
+    rules = Rules.from_options(options, custom_names(saved.table.schema.names))
     if not output:
         return _result(saved, *_judged(saved, rules), directory)
     if not saved.is_complete:

@@ -96,6 +96,10 @@ class CompareOptions:
         Integer against float: the integer side is multiplied by it.
     mask_fill : bool
         Minus infinity on one side against the most negative number of the dtype on the other is a mask, and no mismatch.
+    metrics : tuple of str
+        ``file.py:name``: functions of two arrays, whose numbers become columns.
+    metric_max_bytes : int
+        What both arrays may take together; a larger pair has no such numbers.
     workers : int
         0: one per core this process may use.
     executor : {"local", "threads", "serial"}
@@ -119,6 +123,8 @@ class CompareOptions:
     compat_euclid: CompatEuclid = "sqrt"
     scale: float | None = None
     mask_fill: bool = False
+    metrics: tuple[str, ...] = ()
+    metric_max_bytes: int = 2**30
     workers: int = 0
     executor: Literal["local", "threads", "serial"] = "local"
     stall_s: float = 120.0
@@ -128,7 +134,7 @@ class CompareOptions:
     scan: ScanOptions = field(default_factory=ScanOptions)
 
     def __post_init__(self) -> None:
-        for name in ("thresholds", "rules", "include", "exclude"):
+        for name in ("thresholds", "rules", "include", "exclude", "metrics"):
             _freeze_list(self, name)
 
 
@@ -139,7 +145,7 @@ def check(options: CompareOptions) -> None:
     ------
     UsageError
     """
-    for name in ("thresholds", "include", "exclude"):
+    for name in ("thresholds", "include", "exclude", "metrics"):
         _check_texts(name, getattr(options, name))
     _check_rules(options.rules)
     _check_choice("allow_unpaired", options.allow_unpaired, get_args(AllowUnpaired))
@@ -153,6 +159,8 @@ def check(options: CompareOptions) -> None:
         raise UsageError(f"--stall {options.stall_s:g}: expected seconds, more than 0")
     if not (options.relative_floor >= 0 and math.isfinite(options.relative_floor)):
         raise UsageError(f"--relative-floor {options.relative_floor:g}: expected a number, 0 or more")
+    if options.metric_max_bytes <= 0:
+        raise UsageError(f"--metric-max-bytes {options.metric_max_bytes}: expected a number of bytes, more than 0")
     if options.scale is not None and not (math.isfinite(options.scale) and options.scale != 0):
         raise UsageError(f"--scale {options.scale:g}: expected what one integer step is worth, not 0")
     if not options.output or "\0" in options.output:

@@ -72,6 +72,8 @@ class TaskResult:
     bytes_compared : int
         Payload bytes of both sides.
     busy_s : float
+    metric_values : list of tuple of (float or None)
+        Numbers of the user's own metrics, in their order; () where the pair was not compared, or there are no such metrics.
     """
 
     task: int
@@ -87,6 +89,7 @@ class TaskResult:
     inputs: np.ndarray | None = None
     bytes_compared: int = 0
     busy_s: float = 0.0
+    metric_values: list[tuple[float | None, ...]] = field(default_factory=list)
 
     def __reduce__(self) -> tuple[Callable[..., TaskResult], tuple[Any, ...]]:
         # The thread that unpickles is the parent's: facts of one kind, of which a batch has few, travel once.

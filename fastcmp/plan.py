@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, overload
 
 from fastcmp.formats.tensor_info import FileIdentity
 from fastcmp.kernels.sums import BLOCK_ELEMENTS, row_group
+from fastcmp.metric_functions import MetricSpec, parse_metrics
 from fastcmp.options import CompareOptions, FoldOptions, ScanOptions
 from fastcmp.pairing import Pair
 
@@ -55,6 +56,16 @@ class WorkItem(NamedTuple):
     target_identity: FileIdentity | None = None
 
 
+class TaskMetrics(NamedTuple):
+    """Metrics of the user's own, and the bytes that both arrays of a pair may take together."""
+
+    specs: tuple[MetricSpec, ...]
+    max_bytes: int
+
+
+NO_METRICS: Final = TaskMetrics((), 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """What one worker is sent: picklable, self-contained."""
@@ -62,14 +73,15 @@ class Task:
     index: int
     items: tuple[WorkItem, ...]
     scan: ScanOptions
+    metrics: TaskMetrics = NO_METRICS
 
     def __reduce__(self) -> tuple[Callable[..., Task], tuple[Any, ...]]:
         # By columns: a third of the cost of items that are pickled one by one, in the thread that keeps the workers busy.
-        return _task, (self.index, self.scan, *zip(*self.items, strict=True))
+        return _task, (self.index, self.scan, self.metrics, *zip(*self.items, strict=True))
 
 
-def _task(index: int, scan: ScanOptions, *columns: tuple[Any, ...]) -> Task:
-    return Task(index, tuple(map(WorkItem, *columns)) if columns else (), scan)
+def _task(index: int, scan: ScanOptions, metrics: TaskMetrics, *columns: tuple[Any, ...]) -> Task:
+    return Task(index, tuple(map(WorkItem, *columns)) if columns else (), scan, metrics)
 
 
 class PairSize(NamedTuple):
@@ -179,6 +191,7 @@ class _Tasks(Sequence[Task]):
 
     def __init__(self, pairs: Sequence[Pair], parts: list[_Part], options: CompareOptions) -> None:
         self._pairs, self._parts, self._kl, self._scan = pairs, parts, options.kl, options.scan
+        self._metrics = TaskMetrics(parse_metrics(options.metrics), options.metric_max_bytes)
         self._folds = [
             FoldOptions(kl=kl, relative_floor=options.relative_floor, scale=options.scale, mask_fill=options.mask_fill)
             for kl in (False, True)
@@ -201,7 +214,7 @@ class _Tasks(Sequence[Task]):
             golden_identity, target_identity = part.size.golden_identity, part.size.target_identity
             (item,) = items
             items = (item._replace(first_piece=first, stop_piece=stop, golden_identity=golden_identity, target_identity=target_identity),)
-        return Task(range(len(self))[index], items, self._scan)
+        return Task(range(len(self))[index], items, self._scan, self._metrics)
 
     def _item(self, pair: Pair) -> WorkItem:
         golden, target = pair.golden, pair.target

@@ -15,7 +15,7 @@ from fastcmp.thresholds import Threshold
 
 
 class RuleBook:
-    """Rules in their order, to be asked about pairs.
+    """Rules in their order, to be asked about pairs; ``custom`` are the names of the user's own metrics.
 
     Raises
     ------
@@ -23,10 +23,10 @@ class RuleBook:
         If a rule speaks of no metric or dtype that there is, or its comparison is none.
     """
 
-    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+    def __init__(self, rules: Sequence[Rule] = (), custom: Sequence[str] = ()) -> None:
         if len(rules) > MOST_RULES:
             raise UsageError(f"rules: {len(rules)} of them, expected at most {MOST_RULES}")
-        self._rules = tuple(compiled(rule, f"rules: rule {number}") for number, rule in enumerate(rules, 1))
+        self._rules = tuple(compiled(rule, f"rules: rule {number}", custom) for number, rule in enumerate(rules, 1))
 
     @property
     def ask_for_names(self) -> bool:

@@ -29,8 +29,8 @@ _KEYS: Final = ("match", "dtype")
 _NONFINITE: Final = "nonfinite_mismatch_count"
 
 
-def load_rules(path: str) -> tuple[Rule, ...]:
-    """The ``[[rule]]`` tables of a TOML file.
+def load_rules(path: str, custom: Sequence[str] = ()) -> tuple[Rule, ...]:
+    """The ``[[rule]]`` tables of a TOML file; ``custom`` are the names of the user's own metrics.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def load_rules(path: str) -> tuple[Rule, ...]:
     unknown = next((name for name in document if name != "rule"), None)
     if unknown is not None:
         raise UsageError(f"{path}: {unknown!r}: expected nothing but [[rule]] tables")
-    return rules_of(document.get("rule", []), path)
+    return rules_of(document.get("rule", []), path, custom)
 
 
 def read_toml(path: str) -> dict[str, Any]:
@@ -64,25 +64,25 @@ def read_toml(path: str) -> dict[str, Any]:
         raise UsageError(f"{path}: not TOML: {' '.join(str(error).split())}") from error
 
 
-def rules_of(tables: object, where: str) -> tuple[Rule, ...]:
-    """Rules from the tables of a TOML document; ``where`` is what an error begins with. Metric names are seen to by `compiled`."""
+def rules_of(tables: object, where: str, custom: Sequence[str] = ()) -> tuple[Rule, ...]:
+    """Rules from the tables of a TOML document; ``where`` is what an error begins with, ``custom`` are the user's own metrics."""
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise UsageError(f"{where}: rule: expected [[rule]] tables, in double brackets")
     if len(tables) > MOST_RULES:
         raise UsageError(f"{where}: {len(tables)} rules, expected at most {MOST_RULES}")
-    rules = tuple(_rule_of(table, f"{where}: rule {number}") for number, table in enumerate(tables, 1))
+    rules = tuple(_rule_of(table, f"{where}: rule {number}", custom) for number, table in enumerate(tables, 1))
     for number, rule in enumerate(rules, 1):
-        compiled(rule, f"{where}: rule {number}")
+        compiled(rule, f"{where}: rule {number}", custom)
     return rules
 
 
-def _rule_of(table: Mapping[str, Any], where: str) -> Rule:
+def _rule_of(table: Mapping[str, Any], where: str, custom: Sequence[str]) -> Rule:
     thresholds: list[str] = []
     off: list[str] = []
     for metric, said in table.items():
         if metric in _KEYS:
             continue
-        check_metric(metric, where, _KEYS)
+        check_metric(metric, where, custom, _KEYS)
         if said == OFF:
             off.append(metric)
             continue
@@ -120,29 +120,29 @@ class CompiledRule:
     by_metric: tuple[tuple[str, tuple[Threshold, ...]], ...]
 
 
-def compiled(rule: Rule, where: str) -> CompiledRule:
+def compiled(rule: Rule, where: str, custom: Sequence[str] = ()) -> CompiledRule:
     """A rule ready for use; `UsageError` if it speaks of no metric or dtype that there is, or a comparison is none."""
     name = _name(rule)
     by_metric: dict[str, tuple[Threshold, ...]] = {}
     for metric in rule.off:
-        check_metric(metric, where)
+        check_metric(metric, where, custom)
         if metric == _NONFINITE:
             raise UsageError(f"{where}: {metric}: cannot be off, a NaN or an infinity that meets something else always fails")
         by_metric[metric] = ()
     for text in rule.thresholds:
-        threshold = _threshold(text, where, name)
+        threshold = _threshold(text, where, name, custom)
         by_metric[threshold.metric] = (*by_metric.get(threshold.metric, ()), threshold)
     if not by_metric:
         raise UsageError(f'{where}: says nothing about any metric; add one, such as cosine_similarity = ">= 0.999"')
     return CompiledRule(rule.match, _dtypes(rule.dtype, where), tuple(by_metric.items()))
 
 
-def _threshold(text: str, where: str, name: str) -> Threshold:
+def _threshold(text: str, where: str, name: str, custom: Sequence[str]) -> Threshold:
     metric, _, comparison = text.partition(" ")
     try:
-        return parse_threshold(text, where=where, rule=name)
+        return parse_threshold(text, where=where, rule=name, custom=custom)
     except UsageError as error:
-        check_metric(metric, where)
+        check_metric(metric, where, custom)
         raise UsageError(f"{where}: {metric}: {_EXPECTED}, found {_found(comparison)}") from error
 
 

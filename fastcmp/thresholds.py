@@ -60,7 +60,7 @@ class Threshold:
     Attributes
     ----------
     metric : str
-        One of `JUDGED_METRICS`.
+        One of `JUDGED_METRICS`, or of the user's own.
     symbol : {">=", "<=", "==", ">", "<"}
     limit : float
     rule : str
@@ -91,7 +91,7 @@ class Threshold:
         return repr(float(value))
 
 
-def parse_threshold(text: str, *, where: str = "", rule: str = "--threshold") -> Threshold:
+def parse_threshold(text: str, *, where: str = "", rule: str = "--threshold", custom: Sequence[str] = ()) -> Threshold:
     """The threshold that ``text`` says, such as ``cosine_similarity >= 0.999``.
 
     Parameters
@@ -101,6 +101,8 @@ def parse_threshold(text: str, *, where: str = "", rule: str = "--threshold") ->
         What an error begins with; the option and the text if left out.
     rule : str
         See `Threshold`.
+    custom : sequence of str
+        Names of the user's own metrics.
 
     Raises
     ------
@@ -112,17 +114,18 @@ def parse_threshold(text: str, *, where: str = "", rule: str = "--threshold") ->
     if match is None:
         raise UsageError(f"{where}: expected 'metric op number' with one of >= > <= < ==, such as 'cosine_similarity >= 0.999'")
     metric = match["metric"]
-    check_metric(metric, where)
+    check_metric(metric, where, custom)
     return Threshold(metric, match["symbol"], float(match["limit"]), rule)
 
 
-def check_metric(metric: str, where: str, others: Sequence[str] = ()) -> None:
-    """`UsageError` for what is no metric; ``others`` may stand there too, and are offered where the name is like theirs."""
-    if metric in JUDGED_METRICS:
+def check_metric(metric: str, where: str, custom: Sequence[str] = (), others: Sequence[str] = ()) -> None:
+    """`UsageError` for what is no metric, ours or ``custom``; ``others`` may stand in its place, and are offered too."""
+    known = (*JUDGED_METRICS, *custom)
+    if metric in known:
         return
-    close = get_close_matches(metric, (*JUDGED_METRICS, *others), n=3, cutoff=0.4)
+    close = get_close_matches(metric, (*known, *others), n=3, cutoff=0.4)
     keys = f"the keys are {', '.join(others)} and the metrics" if others else "the metrics are"
-    hint = f"did you mean {', '.join(close)}?" if close else f"{keys} {', '.join(JUDGED_METRICS)}"
+    hint = f"did you mean {', '.join(close)}?" if close else f"{keys} {', '.join(known)}"
     raise UsageError(f"{where}: no metric is called {metric!r}; {hint}")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from fastcmp.errors import EXIT_DIFFERENT, EXIT_ERROR, EXIT_OK
+from fastcmp.metric_functions import parse_metrics
 from fastcmp.options import CompareOptions
 from fastcmp.rule_book import RuleBook
 from fastcmp.thresholds import Threshold, default_threshold, needs_scale, parse_threshold
@@ -45,11 +46,16 @@ class Rules:
     allow_unpaired: str = "none"
 
     @classmethod
-    def from_options(cls, options: CompareOptions) -> Rules:
-        """The rules that ``options`` ask for; `UsageError` for a threshold that cannot be read."""
+    def from_options(cls, options: CompareOptions, custom: Sequence[str] | None = None) -> Rules:
+        """The rules that ``options`` ask for; `UsageError` for a threshold that cannot be read.
+
+        ``custom`` are the names of the user's own metrics, those of the options if it is left out.
+        """
+        if custom is None:
+            custom = [metric.name for metric in parse_metrics(options.metrics)]
         return cls(
-            thresholds=tuple(parse_threshold(text) for text in options.thresholds),
-            by_name=RuleBook(options.rules),
+            thresholds=tuple(parse_threshold(text, custom=custom) for text in options.thresholds),
+            by_name=RuleBook(options.rules, custom),
             scale_known=options.scale is not None,
             legacy_euclid=options.compat_euclid == "legacy",
             allow_unpaired=options.allow_unpaired,

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from fastcmp.cli.endings import complain
 from fastcmp.cli.project_file import chosen_rules
 from fastcmp.errors import UsageError
+from fastcmp.metric_functions import parse_metrics
 from fastcmp.options import CompareOptions, ScanOptions, check
 from fastcmp.thresholds import parse_threshold
 
@@ -42,6 +43,8 @@ def compare(
     relative_floor: float = 2.0**-23,
     scale: float | None = None,
     mask_fill: Annotated[bool, _Flag] = False,
+    metric: Annotated[tuple[str, ...], _Many] = (),
+    metric_max_bytes: int = 2**30,
     compat_euclid: Literal["sqrt", "legacy"] = "sqrt",
     root: Annotated[tuple[str, ...], _Many] = (),
     multi_record: Literal["error", "first", "last"] = "error",
@@ -85,6 +88,10 @@ def compare(
         What one integer step is worth when integers meet floats.
     mask_fill
         Take minus infinity against the most negative number of the other side's dtype for a mask, not for a mismatch.
+    metric
+        A metric of your own, FILE.py:NAME: a function of two arrays, golden and target, that returns a number. Repeatable.
+    metric_max_bytes
+        What both arrays may take together; a larger pair has no such number.
     compat_euclid
         legacy: relative_euclidean_distance without its square root, as the original of 2023.
     root
@@ -110,11 +117,12 @@ def compare(
     quiet
         Nothing but errors and the exit code.
     """
+    custom = [one.name for one in parse_metrics(metric)]
     options = CompareOptions(
-        output=output, thresholds=threshold, rules=chosen_rules(rules), include=include, exclude=exclude, allow_unpaired=allow_unpaired,
-        kl=kl, relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale, mask_fill=mask_fill, workers=jobs,
-        executor=executor, stall_s=stall, csv_raw=csv_raw, parquet=parquet, fresh=fresh,
-        scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
+        output=output, thresholds=threshold, rules=chosen_rules(rules, custom), include=include, exclude=exclude,
+        allow_unpaired=allow_unpaired, kl=kl, relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale,
+        mask_fill=mask_fill, metrics=metric, metric_max_bytes=metric_max_bytes, workers=jobs, executor=executor, stall_s=stall,
+        csv_raw=csv_raw, parquet=parquet, fresh=fresh, scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
     )  # fmt: skip
     result = run_comparison(golden, target, options, silent=quiet)
     if not quiet:
@@ -132,8 +140,9 @@ def run_comparison(golden: str, target: str, options: CompareOptions, *, silent:
     for role, path in (("GOLDEN", golden), ("TARGET", target)):
         if "\0" in path or not os.path.lexists(path):
             raise UsageError(f"{path}: {role} does not exist; name a metadata.json, a directory of dumps or a tensor file")
+    metrics = parse_metrics(options.metrics)
     for text in options.thresholds:
-        parse_threshold(text)
+        parse_threshold(text, custom=[metric.name for metric in metrics])
     from fastcmp import api
     from fastcmp.progress import Silent
 

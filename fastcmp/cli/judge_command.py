@@ -11,7 +11,6 @@ from fastcmp.cli.endings import complain
 from fastcmp.cli.project_file import chosen_rules
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
-from fastcmp.thresholds import parse_threshold
 
 # Of [tool.fastcmp]; the rest of it is about how to compare.
 PROJECT_OPTIONS: Final = frozenset({"threshold", "rules", "allow_unpaired", "allow-unpaired"})
@@ -55,11 +54,11 @@ def judge(
     """
     if write and output:
         raise UsageError("--write and -o: give one of them; --write is -o with the directory that is judged")
-    for text in threshold:
-        parse_threshold(text)
-    options = CompareOptions(thresholds=threshold, rules=chosen_rules(rules), allow_unpaired=allow_unpaired)
-    from fastcmp.judgement import judge_saved  # pyarrow takes a tenth of a second, which a slip need not wait for
+    from fastcmp.judgement import judge_saved
+    from fastcmp.results.saved import saved_custom_names
 
+    custom = saved_custom_names(directory)
+    options = CompareOptions(thresholds=threshold, rules=chosen_rules(rules, custom), allow_unpaired=allow_unpaired)
     result = judge_saved(directory, options, output=directory if write else output)
     if not result.is_complete:
         complain("fastcmp", f"{directory}: not complete, the comparison runs or was ended; this is what it has found so far")

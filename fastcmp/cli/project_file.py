@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
@@ -43,11 +44,11 @@ def project_files(only: AbstractSet[str] | None = None) -> list[ProjectFile]:
     return [ProjectFile(only)] if os.path.isfile(_PATH) else []
 
 
-def chosen_rules(path: str) -> tuple[Rule, ...]:
-    """The rules in the file that an option names, else those of the project."""
+def chosen_rules(path: str, custom: Sequence[str]) -> tuple[Rule, ...]:
+    """The rules in the file that an option names, else those of the project; ``custom`` are the user's own metrics."""
     if path:
-        return load_rules(path)
-    return rules_of(_table().get("rule", []), _WHERE) if os.path.isfile(_PATH) else ()
+        return load_rules(path, custom)
+    return rules_of(_table().get("rule", []), _WHERE, custom) if os.path.isfile(_PATH) else ()
 
 
 def _table() -> dict[str, Any]:

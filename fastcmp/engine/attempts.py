@@ -83,6 +83,7 @@ def error_row(task: int, item: WorkItem, error: ItemError) -> TaskResult:
         error_sides=[error.side],
         error_details=[error.detail],
         notes=[()],
+        metric_values=[()],
         sums=np.empty(0, SUMS_DTYPE),
         sums_counts=[0],
     )
@@ -105,7 +106,7 @@ def _in_order(task: Task, parts: Sequence[TaskResult]) -> TaskResult:
     inputs: list[np.ndarray | InputRecord] = []
     for item in task.items:
         part, position, at = entries[item.row]
-        for name in ("rows", "golden", "target", "error_codes", "error_sides", "error_details", "notes", "sums_counts"):
+        for name in ("rows", "golden", "target", "error_codes", "error_sides", "error_details", "notes", "sums_counts", "metric_values"):
             getattr(whole, name).append(getattr(part, name)[position])
         if part.sums is not None:
             records.append(part.sums[at : at + part.sums_counts[position]])

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.engine.beacon import NO_ROW, Beacon, present_beacon
+from fastcmp.engine.custom_metrics import custom_values
 from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
 from fastcmp.engine.pieces import edges_of, merge_pieces, row_length, stack
 from fastcmp.errors import NoDataError
@@ -25,7 +26,7 @@ from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.kernels import fold, masks
 from fastcmp.options import FormatPolicy, ScanOptions
 from fastcmp.outcome import INPUT_WORDS, NOTHING_READ, InputRecord, TaskResult, TensorFacts, input_record
-from fastcmp.plan import Task, WorkItem
+from fastcmp.plan import Task, TaskMetrics, WorkItem
 
 
 class _Opening(NamedTuple):
@@ -42,12 +43,13 @@ class _Opening(NamedTuple):
 class _Entry:
     """One item on its way to its entry in the result."""
 
-    __slots__ = ("failure", "golden", "item", "notes", "sums", "target")
+    __slots__ = ("failure", "golden", "item", "metric_values", "notes", "sums", "target")
 
     def __init__(self, item: WorkItem, golden: TensorInfo | Exception, target: TensorInfo | Exception) -> None:
         self.item, self.golden, self.target = item, golden, target
         self.notes: tuple[str, ...] = ()
         self.sums: list[np.ndarray] = []
+        self.metric_values: tuple[float | None, ...] = ()
         self.failure: ItemError | None = None
 
 
@@ -89,6 +91,8 @@ def run_task(task: Task, *, mapped: bool = True, beacon: Beacon | None = None) -
             jobs.append((entry, job))
     beacon.on_row(NO_ROW)
     _fold_kept(jobs, kept, beacon, result)
+    if task.metrics.specs:
+        _add_metrics(entries, task.metrics, opening, beacon)
     for entry in entries:
         _append(entry, result)
     result.sums = stack([record for entry in entries for record in entry.sums])
@@ -182,6 +186,23 @@ def _compare_pieces(entry: _Entry, golden: TensorInfo, target: TensorInfo, openi
     entry.sums = [merge_pieces(sums)] if item.first_piece is None else sums
 
 
+def _add_metrics(entries: list[_Entry], metrics: TaskMetrics, opening: _Opening, beacon: Beacon) -> None:
+    """The user's own metrics of what could be compared; of a pair in ranges, with the range that begins it."""
+    for entry in entries:
+        item, golden, target = entry.item, entry.golden, entry.target
+        if entry.failure is not None or item.first_piece or isinstance(golden, Exception) or isinstance(target, Exception):
+            continue
+        beacon.on_row(item.row)
+        try:
+            found = custom_values(metrics, golden, target, opening.of, item.fold)
+        except Exception as error:
+            entry.failure, entry.sums = as_item_error(error, item), []
+        else:
+            entry.metric_values, notes = found
+            entry.notes = (*entry.notes, *notes)
+    beacon.on_row(NO_ROW)
+
+
 def _append(entry: _Entry, result: TaskResult) -> None:
     """Append one item's entry to every column but ``sums``."""
     failure = entry.failure
@@ -192,6 +213,7 @@ def _append(entry: _Entry, result: TaskResult) -> None:
     result.error_sides.append(failure.side if failure else "")
     result.error_details.append(failure.detail if failure else "")
     result.notes.append(entry.notes)
+    result.metric_values.append(entry.metric_values)
     result.sums_counts.append(len(entry.sums))
 
 

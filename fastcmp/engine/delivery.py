@@ -110,6 +110,7 @@ def join_ranges(parts: list[TaskResult]) -> TaskResult:
         error_sides=list(first.error_sides),
         error_details=list(first.error_details),
         notes=list(first.notes),
+        metric_values=list(first.metric_values),  # of the range that begins the pair, which has the whole of it
         busy_s=sum(part.busy_s for part in parts),
     )
     if failed:

@@ -78,7 +78,7 @@ def _route(golden: str, target: str, scaled: bool) -> _Route:
     return _Route(wide, wide, True, takes_kl)
 
 
-def _scale_of(golden: str, target: str, options: FoldOptions) -> float | None:
+def scale_of(golden: str, target: str, options: FoldOptions) -> float | None:
     """What integers are multiplied with. A bool is not a number of steps, and neither side may be scaled where both are integers."""
     kinds = {DTYPES[golden].kind, DTYPES[target].kind}
     return options.scale if "int" in kinds and not kinds <= {"int", "bool"} else None
@@ -215,7 +215,7 @@ def fold_piece(
     """
     if golden.size != target.size:
         raise ValueError(f"golden has {golden.size} elements but target has {target.size}")
-    scale = _scale_of(golden_dtype, target_dtype, options)
+    scale = scale_of(golden_dtype, target_dtype, options)
     route = _route(golden_dtype, target_dtype, scale is not None)
     job = Job(0, golden_dtype, 0, target_dtype, start, golden.size, element_count, row_length, options, rounding_dtype)
     if not route.is_floats:
@@ -275,7 +275,7 @@ def fold_arena(arena: np.ndarray, jobs: Sequence[Job]) -> np.ndarray:
     by_width: dict[str, list[int]] = {}
     sums = np.empty(len(jobs), SUMS_DTYPE)
     for number, job in enumerate(jobs):
-        scale = _scale_of(job.golden_dtype, job.target_dtype, job.options)
+        scale = scale_of(job.golden_dtype, job.target_dtype, job.options)
         route = _route(job.golden_dtype, job.target_dtype, scale is not None)
         golden, target = sides_of(arena, job)
         if route.is_floats:
@@ -340,7 +340,7 @@ class _FixedPart(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def _fixed_part(golden: str, target: str, row_length: int, options: FoldOptions, rounding_dtype: str) -> _FixedPart:
-    scale = _scale_of(golden, target, options)
+    scale = scale_of(golden, target, options)
     route = _route(golden, target, scale is not None)
     g, t = _stored(golden, route.golden, scale), _stored(target, route.golden, scale)
     length = max(row_length, 1)
@@ -402,7 +402,7 @@ def _side_exponent(sums: np.void, side: str) -> int | None:
 def _fold_widened(route: _Route, golden: np.ndarray, target: np.ndarray, job: Job) -> np.ndarray:
     """64-bit integers and complex numbers: widened by numpy, a bounded buffer at a time."""
     sums: np.ndarray | None = None
-    scale = _scale_of(job.golden_dtype, job.target_dtype, job.options)
+    scale = scale_of(job.golden_dtype, job.target_dtype, job.options)
     length = min(golden.size, WIDEN_ELEMENTS)
     golden_buffer, target_buffer = np.empty(length, route.golden), np.empty(length, route.target)
     for first in range(0, max(golden.size, 1), WIDEN_ELEMENTS):
@@ -478,4 +478,4 @@ def make_here(kernel: str, golden: str, target: str) -> None:
         raise ValueError(f"{kernel} is not the kernel of {golden} and {target}")
 
 
-__all__ = ["SUMS_DTYPE", "Job", "fold_arena", "fold_piece", "make_here", "rounding_dtype", "sides_of", "warm"]
+__all__ = ["SUMS_DTYPE", "Job", "fold_arena", "fold_piece", "make_here", "rounding_dtype", "scale_of", "sides_of", "warm"]

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastcmp.results.schema import COLUMNS, NAMES, Column
+from fastcmp.results.schema import Column, custom_names, report_columns
 from fastcmp.results.text import characters, csv_cells, without_formulas
 
 # The text held at once, some MB, stays far below the 2 GiB of an Arrow string array, and small enough for Arrow to use the same memory
@@ -32,10 +32,11 @@ def write_csv(table: pa.Table, file: BinaryIO | BufferedIOBase | RawIOBase, *, r
     raw : bool
         Leave text cells as they are, also those that a spreadsheet would run as a formula.
     """
-    file.write(",".join(NAMES).encode() + b"\n")
+    columns = report_columns(custom_names(table.schema.names))
+    file.write(",".join(column.name for column in columns).encode() + b"\n")
     for start in range(0, table.num_rows, _ROWS_AT_ONCE):
         rows = table.slice(start, _ROWS_AT_ONCE).combine_chunks()
-        cells: list[Any] = [_cells(column, rows.column(column.name), raw) for column in COLUMNS]
+        cells: list[Any] = [_cells(column, rows.column(column.name), raw) for column in columns]
         cells[-1] = pc.binary_join_element_wise(cells[-1], "", "\n")
         file.write(characters(pc.binary_join_element_wise(*cells, ",")))
 

@@ -7,8 +7,6 @@ from typing import Final
 
 import pyarrow as pa
 
-from fastcmp.results.schema import arrow_schema
-
 _ROWS_AT_ONCE: Final = 32768
 
 
@@ -29,7 +27,7 @@ class FoundRows:
         self._recent.append(batch)
         self._recent_rows += batch.num_rows
         if self._recent_rows >= _ROWS_AT_ONCE:
-            self._together.append(pa.Table.from_batches(self._recent, arrow_schema(with_row=True)).combine_chunks())
+            self._together.append(pa.Table.from_batches(self._recent).combine_chunks())
             self._recent, self._recent_rows = [], 0
 
     def drain(self) -> Iterator[pa.RecordBatch]:

@@ -18,7 +18,7 @@ import stat
 import struct
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO, Final
@@ -29,7 +29,7 @@ import pyarrow as pa
 from fastcmp.errors import OutputError
 from fastcmp.outcome import INPUT_WORDS
 from fastcmp.results.output_dir import create, write_error
-from fastcmp.results.schema import arrow_schema
+from fastcmp.results.schema import arrow_schema, custom_names_of
 from fastcmp.results.text import string_array
 
 _VERSION: Final = b"2"
@@ -44,10 +44,10 @@ _INPUT_BYTES: Final = 8 * INPUT_WORDS
 _ADVICE: Final = "start over without it (--fresh)"
 
 
-def _schema(metadata: Mapping[bytes, bytes] | None = None) -> pa.Schema:
+def _schema(custom: Sequence[str], metadata: Mapping[bytes, bytes] | None = None) -> pa.Schema:
     """The report's columns, the row number, and what the row was made from."""
     return (
-        arrow_schema(with_row=True)
+        arrow_schema(with_row=True, custom=custom)
         .append(pa.field("inputs", pa.binary(_INPUT_BYTES)))
         .append(pa.field("named_as", pa.string()))
         .with_metadata(dict(metadata or {}))
@@ -124,7 +124,7 @@ class JournalWriter:
         except OSError as error:
             raise write_error(path, 0, error) from error
         self._buffer = io.BytesIO()
-        self._schema = _schema({_VERSION_KEY: _VERSION, _FACTS_KEY: self._run})
+        self._schema = _schema(custom_names_of(facts), {_VERSION_KEY: _VERSION, _FACTS_KEY: self._run})
         self._writer = pa.ipc.new_stream(self._buffer, self._schema)
 
     def __enter__(self) -> JournalWriter:
@@ -223,10 +223,11 @@ class Journal:
         metadata = self._reader.schema.metadata or {}
         if metadata.get(_VERSION_KEY) != _VERSION:
             raise OutputError(f"{path}: not a journal of version {_VERSION.decode()}; {_ADVICE}")
-        if not self._reader.schema.equals(_schema()) or any(field.metadata for field in self._reader.schema):
-            raise OutputError(f"{path}: the journal has other columns than this version of fastcmp writes; {_ADVICE}")
         self._run: bytes = metadata.get(_FACTS_KEY, b"")
         self.facts = _facts(self._run, path)
+        self._custom = custom_names_of(self.facts)
+        if not self._reader.schema.equals(_schema(self._custom)) or any(field.metadata for field in self._reader.schema):
+            raise OutputError(f"{path}: the journal has other columns than this version of fastcmp writes; {_ADVICE}")
 
     def __iter__(self) -> Iterator[JournalEntry]:
         while True:
@@ -250,7 +251,7 @@ class Journal:
             return None
         inputs, named_as = batch.columns[-2:]
         words = np.frombuffer(inputs.buffers()[1], np.int64, INPUT_WORDS * len(inputs), _INPUT_BYTES * inputs.offset)
-        rows = pa.record_batch(batch.columns[:-2], schema=arrow_schema(with_row=True))
+        rows = pa.record_batch(batch.columns[:-2], schema=arrow_schema(with_row=True, custom=self._custom))
         return JournalEntry(task, rows, words.reshape(-1, INPUT_WORDS), named_as.to_pylist())
 
 

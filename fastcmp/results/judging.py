@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastcmp.errors import CODES
+from fastcmp.results.schema import custom_names
 from fastcmp.results.text import string_array
 from fastcmp.thresholds import JUDGED_METRICS
 from fastcmp.verdict import PASS, Rules, Shape, judge, judge_uncompared
@@ -61,7 +62,8 @@ def _judge_compared(
         return [shapes[text] for text in texts]
 
     metrics: dict[str, Any] = {
-        name: _column(rows, name).take(at).cast(pa.float64()).to_numpy(zero_copy_only=False) for name in (*JUDGED_METRICS, "element_count")
+        name: _column(rows, name).take(at).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        for name in (*JUDGED_METRICS, *custom_names(rows.schema.names), "element_count")
     }
     judged = judge(
         rules,

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from platform import machine, python_version
@@ -27,7 +27,7 @@ from fastcmp.results.totals import Totals
 RUN_NAME: Final = "run.json"
 
 
-def report_table(batches: Iterable[pa.RecordBatch], row_count: int) -> pa.Table:
+def report_table(batches: Iterable[pa.RecordBatch], row_count: int, custom: Sequence[str] = ()) -> pa.Table:
     """All rows in report order, without the ``row`` column.
 
     Parameters
@@ -36,15 +36,17 @@ def report_table(batches: Iterable[pa.RecordBatch], row_count: int) -> pa.Table:
         With the ``row`` column, in any order. Where nobody else holds them, their columns are freed one by one.
     row_count : int
         How many rows the run has.
+    custom : sequence of str
+        Names of the user's own metrics.
 
     Raises
     ------
     ValueError
         If a row is missing or stands twice: a report that lost a key must not be written.
     """
-    columns = pa.Table.from_batches(batches, schema=arrow_schema(with_row=True)).columns
+    columns = pa.Table.from_batches(batches, schema=arrow_schema(with_row=True, custom=custom)).columns
     order = _report_order(columns[0].combine_chunks(), row_count)
-    report = arrow_schema()
+    report = arrow_schema(custom=custom)
     # One column at a time, from the last to the first, and the batches let go of each: else all of the report would be in memory twice.
     ready: list[pa.ChunkedArray] = []
     for field in reversed(report):

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from fastcmp.errors import OutputError
+from fastcmp.metric_functions import digests, parse_metrics
 from fastcmp.options import CompareOptions
 from fastcmp.pairing import Pair
 from fastcmp.results.journal import Journal, JournalEntry, journal_paths
@@ -43,6 +44,8 @@ def deciding_facts(golden: str, target: str, options: CompareOptions) -> dict[st
         "compat_euclid": options.compat_euclid,
         "scale": options.scale,
         "mask_fill": options.mask_fill,
+        "metrics": digests(parse_metrics(options.metrics)),
+        "metric_max_bytes": options.metric_max_bytes if options.metrics else None,
         "multi_record": options.scan.multi_record,
         "format_policy": options.scan.format_policy,
         "root": [valid_unicode(root) for root in options.scan.roots],
@@ -146,7 +149,9 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return "none" if value is None or value == [] else json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
+    if value is None or value in ([], {}):
+        return "none"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
 
 
 def _remark(found: Recovered, pair_count: int, refused: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from fastcmp.errors import OutputError, UsageError
 from fastcmp.results.journal import Journal, journal_paths
 from fastcmp.results.report_files import RUN_NAME
-from fastcmp.results.schema import ROW_COLUMN, arrow_schema
+from fastcmp.results.schema import ROW_COLUMN, arrow_schema, custom_names, custom_names_of
 
 ARROW_NAME: Final = "cmp_report.arrow"
 # A run.json holds options and warnings; a larger one is none.
@@ -64,6 +64,14 @@ def load_saved(directory: str) -> SavedReport:
     return SavedReport(directory, _table(os.path.join(directory, ARROW_NAME), facts), facts, True)
 
 
+def saved_custom_names(directory: str) -> tuple[str, ...]:
+    """The metrics of the user's own in what `load_saved` gives, which raises the same; of a complete report without reading all of it."""
+    path = os.path.join(directory, RUN_NAME)
+    if journal_paths(directory) or not os.path.lexists(path):
+        return custom_names(load_saved(directory).table.schema.names)
+    return custom_names_of(_facts(path))
+
+
 def _running(directory: str) -> SavedReport | None:
     """All rows of the journals that have the facts of the newest one that can be read; the later row where one stands twice."""
     facts: Mapping[str, Any] | None = None
@@ -84,7 +92,8 @@ def _running(directory: str) -> SavedReport | None:
             batches.append(entry.batch.take(pa.array(new, pa.int64())))
     if facts is None:
         return None
-    table = pa.Table.from_batches(batches, schema=arrow_schema(with_row=True)).sort_by(ROW_COLUMN)
+    schema = arrow_schema(with_row=True, custom=custom_names_of(facts))
+    table = pa.Table.from_batches(batches, schema=schema).sort_by(ROW_COLUMN)
     return SavedReport(directory, table.drop_columns([ROW_COLUMN]).combine_chunks(), facts, False)
 
 
@@ -107,7 +116,7 @@ def _table(path: str, facts: Mapping[str, Any]) -> pa.Table:
         raise OutputError(f"{path}: not the file that {RUN_NAME} speaks of: damaged, or the two were left by different runs; compare again")
     try:
         reader = pa.ipc.open_file(pa.py_buffer(content))
-        if not reader.schema.equals(arrow_schema()) or any(field.metadata for field in reader.schema):
+        if not reader.schema.equals(arrow_schema(custom=custom_names_of(facts))) or any(field.metadata for field in reader.schema):
             raise OutputError(f"{path}: has other columns than this version of fastcmp writes; compare again")
         table = reader.read_all()
         table.validate(full=True)

@@ -5,14 +5,18 @@ Arrow types stand here by name, so that help pages and documentation can be made
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from fastcmp.errors import UsageError
+from fastcmp.metric_functions import MOST_METRICS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ArrowType = Literal["string", "bool", "float64", "int64"]
-Group = Literal["original", "successor", "metric", "row", "reason"]
+Group = Literal["original", "successor", "metric", "row", "custom", "reason"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +29,8 @@ class Column:
     arrow_type : {"string", "bool", "float64", "int64"}
     meaning : str
         One sentence.
-    group : {"original", "successor", "metric", "row", "reason"}
-        Whose column it is: the original tool's, its successor's, ours (a number, or a fact of the row), or the closing reason.
+    group : {"original", "successor", "metric", "row", "custom", "reason"}
+        Whose column it is: the original tool's, its successor's, ours (a number, or a fact of the row), the user's, or the closing reason.
     """
 
     name: str
@@ -98,6 +102,8 @@ BY_NAME: Final[dict[str, Column]] = {column.name: column for column in COLUMNS}
 
 # In the journal and in memory only: where the row stands in the report.
 ROW_COLUMN: Final = "row"
+# What a journal has beside the columns of the report.
+JOURNAL_NAMES: Final = (ROW_COLUMN, "inputs", "named_as")
 
 # What `fastcmp.metrics.finish` fills.
 METRIC_NAMES: Final[tuple[str, ...]] = tuple(
@@ -108,12 +114,39 @@ METRIC_NAMES: Final[tuple[str, ...]] = tuple(
 )  # fmt: skip
 
 
-def arrow_schema(*, with_row: bool = False, metadata: dict[bytes, bytes] | None = None) -> pa.Schema:
+def report_columns(custom: Sequence[str] = ()) -> tuple[Column, ...]:
+    """All columns of a report that has these metrics of the user's own: before the reason, which stays the last.
+
+    Raises
+    ------
+    UsageError
+        If a metric has the name of a column.
+    """
+    for name in custom:
+        if name in BY_NAME or name in JOURNAL_NAMES:
+            raise UsageError(f"--metric {name}: the report has a column of that name; give the function another one")
+    added = [Column(name, "float64", "What the function of --metric gave.", "custom") for name in custom]
+    return (*COLUMNS[:-1], *added, COLUMNS[-1])
+
+
+def custom_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The metrics of the user's own among the columns of a report or of a journal."""
+    return tuple(name for name in names if name not in BY_NAME and name not in JOURNAL_NAMES)
+
+
+def custom_names_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics of the user's own that ``run.json`` or a journal speaks of; foreign text, so only what can be a name counts."""
+    said = facts.get("metrics")
+    names = list(said) if isinstance(said, dict) else []
+    return tuple(name for name in names[:MOST_METRICS] if name.isidentifier() and name.isascii() and name not in BY_NAME)
+
+
+def arrow_schema(*, with_row: bool = False, metadata: dict[bytes, bytes] | None = None, custom: Sequence[str] = ()) -> pa.Schema:
     """The report's Arrow schema; with the leading ``row`` number if asked, as the journal has it."""
     import pyarrow as pa
 
     types = {"string": pa.string(), "bool": pa.bool_(), "float64": pa.float64(), "int64": pa.int64()}
-    fields = [pa.field(column.name, types[column.arrow_type]) for column in COLUMNS]
+    fields = [pa.field(column.name, types[column.arrow_type]) for column in report_columns(custom)]
     if with_row:
         fields.insert(0, pa.field(ROW_COLUMN, pa.int64()))
     return pa.schema(fields, metadata)

@@ -47,6 +47,7 @@ def unpaired_result(pairs: Sequence[Pair], task: int) -> TaskResult:
         result.error_sides.append("golden" if present == "target" else "target")
         result.error_details.append(f"only {present} has data_id {key.data_id}, token_id {key.token_id}{rank}{_unmatched(pair)}")
         result.notes.append(())
+        result.metric_values.append(())
         result.sums_counts.append(0)
     return result
 
@@ -59,7 +60,9 @@ def _unmatched(pair: Pair) -> str:
     return f", which is {printable(tensor.path, 400)}: {'; '.join(tensor.notes)}; {LOW_LEVEL_ADVICE}"
 
 
-def record_batch(result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str, Any], rules: Rules) -> pa.RecordBatch:
+def record_batch(
+    result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str, Any], rules: Rules, custom: Sequence[str] = ()
+) -> pa.RecordBatch:
     """The rows of one task, with a leading ``row`` column that says where they stand in the report.
 
     Parameters
@@ -71,15 +74,20 @@ def record_batch(result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str
     metrics : mapping of str to column
         One entry per compared item, in order (`fastcmp.metrics.finish`). Empty entries are None, masked, or NaN in a count.
     rules : Rules
+    custom : sequence of str
+        Names of the user's own metrics; their numbers stand in ``result``.
 
     Returns
     -------
     pyarrow.RecordBatch
-        In the schema of `fastcmp.results.schema.arrow_schema` with ``with_row=True``.
+        In the schema of `fastcmp.results.schema.arrow_schema` with ``with_row=True`` and these metrics.
     """
     row_count = len(result.rows)
     compared = compared_positions(result)
     row_pairs = [pairs[row] for row in result.rows]
+    if custom:
+        of_compared = [result.metric_values[position] for position in compared]
+        metrics = {**metrics, **{name: [values[number] for values in of_compared] for number, name in enumerate(custom)}}
     verdicts, reasons = _verdicts(result, row_pairs, compared, metrics, rules)
     at = slice(None) if len(compared) == row_count else np.array(compared, dtype=np.intp)
 
@@ -100,11 +108,11 @@ def record_batch(result: TaskResult, pairs: Sequence[Pair], metrics: Mapping[str
         ],
         **_side_columns("golden", [pair.golden for pair in row_pairs], result.golden),
         **_side_columns("acl", [pair.target for pair in row_pairs], result.target),
-        **{name: _metric_column(name, metrics.get(name), at, len(compared), row_count) for name in METRIC_NAMES},
+        **{name: _metric_column(name, metrics.get(name), at, len(compared), row_count) for name in (*METRIC_NAMES, *custom)},
     }
     _add_statistics(columns, "golden", result.golden)
     _add_statistics(columns, "acl", result.target)
-    schema = arrow_schema(with_row=True)
+    schema = arrow_schema(with_row=True, custom=custom)
     arrays = [columns[name] if isinstance(columns[name], pa.Array) else string_array(columns[name]) for name in schema.names]
     return pa.record_batch(arrays, schema=schema)
 
@@ -226,7 +234,7 @@ def _as_notes(value: Any) -> Sequence[str]:
 
 def _metric_column(name: str, values: Any, compared: slice | np.ndarray, compared_count: int, row_count: int) -> pa.Array:
     """A metric of the compared rows as a column of all rows; null where there was nothing to compute."""
-    arrow_type = BY_NAME[name].arrow_type
+    arrow_type = BY_NAME[name].arrow_type if name in BY_NAME else "float64"
     convert = _TO_ARROW[arrow_type]
     if values is None:
         return convert(np.zeros(row_count), np.ones(row_count, dtype=bool))

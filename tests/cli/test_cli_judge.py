@@ -158,20 +158,20 @@ def test_a_report_that_is_being_written_is_not_written_over(copy: Path) -> None:
     [
         (["nowhere"], "fastcmp: nowhere: no such directory; name the directory of a report, as given to -o\n"),
         (["."], "fastcmp: .: no cmp_report.arrow in it; name the directory of a report, as given to -o\n"),
-        ([".", "--threshold", "cosine >= 1"], "fastcmp: --threshold 'cosine >= 1': no metric is called 'cosine'; did you mean "),
+        (["REPORT", "--threshold", "cosine >= 1"], "fastcmp: --threshold 'cosine >= 1': no metric is called 'cosine'; did you mean "),
         (["nowhere", "-o", "x"], "fastcmp: nowhere: no such directory"),
-        ([".", "--rules", "none.toml"], "fastcmp: none.toml: cannot be read: No such file or directory; name a TOML file\n"),
-        ([".", "--rules", "bad.toml"], "fastcmp: bad.toml: rule 1: no metric is called 'x'; "),
+        (["REPORT", "--rules", "none.toml"], "fastcmp: none.toml: cannot be read: No such file or directory; name a TOML file\n"),
+        (["REPORT", "--rules", "bad.toml"], "fastcmp: bad.toml: rule 1: no metric is called 'x'; "),
         ([".", "--write", "-o", "x"], "fastcmp: --write and -o: give one of them; "),
         ([".", "--kl", "all"], "fastcmp: Unknown option: "),
     ],
 )
 def test_what_cannot_be_judged_is_one_line_and_exit_two(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.toml").write_text("[[rule]]\nx = 1\n")
-    assert main(["judge", *arguments]) == 2
+    assert main(["judge", *(word.replace("REPORT", str(report)) for word in arguments)]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith(message) and shown.err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.toml"]
@@ -227,11 +227,17 @@ def test_the_project_file_has_rules_for_compare_and_for_judge(
 )  # fmt: skip
 @pytest.mark.parametrize("command", [["judge"], ["compare", "."]])
 def test_a_wrong_project_file_is_one_line(
-    text: str, message: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    text: str,
+    message: str,
+    command: list[str],
+    report: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pyproject.toml").write_text(text)
-    assert main([*command, "."]) == 2
+    assert main([*command, str(report)]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith(message) and shown.err.count("\n") == 1
 
