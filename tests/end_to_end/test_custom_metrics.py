@@ -18,10 +18,13 @@ import pytest
 import fastcmp
 from fastcmp.cli.main import main
 from fastcmp.comparison import Comparison, Result
+from fastcmp.engine import compare_items
 from fastcmp.errors import OutputError, UsageError
 from fastcmp.judgement import judge_saved
 from fastcmp.metric_functions import MOST_METRICS, parse_metrics
 from fastcmp.options import CompareOptions, Rule
+from fastcmp.outcome import TaskResult
+from fastcmp.plan import Task
 from fastcmp.progress import Silent
 from fastcmp.results.saved import load_saved
 from fastcmp.results.schema import NAMES
@@ -192,10 +195,19 @@ def test_the_report_is_the_same_bytes_for_any_executor_and_in_pieces(mine: str, 
     for name in ("fastcmp.plan", "fastcmp.engine.measure"):
         monkeypatch.setattr(f"{name}.PIECE_BYTES", 65536)
     monkeypatch.setattr("fastcmp.plan.SPLIT_BYTES", 200_000)
+    ranges: list[int | None] = []
+    run_task = compare_items.run_task
+
+    def noting(task: Task, **options: Any) -> TaskResult:
+        ranges.extend(item.first_piece for item in task.items)
+        return run_task(task, **options)
+
+    monkeypatch.setattr(compare_items, "run_task", noting)
     pieces = run(both, tmp_path / "pieces", metric)
     run(both, tmp_path / "threads", metric, executor="threads", workers=3)
     assert cells(pieces, "quantile_error") == whole and None not in whole.values()
     assert (tmp_path / "pieces" / "cmp_report.csv").read_bytes() == (tmp_path / "threads" / "cmp_report.csv").read_bytes()
+    assert None not in ranges and max(map(int, ranges)) > 3  # type: ignore[arg-type]
     monkeypatch.undo()
     run(both, tmp_path / "local", metric, executor="local", workers=2)
     assert (tmp_path / "local" / "cmp_report.csv").read_bytes() == (tmp_path / "whole" / "cmp_report.csv").read_bytes()
