@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fastcmp.errors import UsageError
-from fastcmp.options import CompareOptions, ScanOptions, check
+from fastcmp.options import CompareOptions, Rule, ScanOptions, check
 
 
 def test_the_defaults_are_right() -> None:
@@ -27,6 +27,11 @@ def test_the_defaults_are_right() -> None:
         ({"workers": -1}, "-j -1: expected a number of workers"),
         ({"stall_s": float("nan")}, "--stall nan"),
         ({"scale": 0.0}, "--scale 0"),
+        ({"rules": "r.toml"}, "rules: expected a list or tuple of Rule, got 'r.toml'"),
+        ({"rules": [{"match": "x"}]}, "rules: expected a list or tuple of Rule"),
+        ({"rules": (Rule(match="x"),)}, "rules: match: expected a list or tuple of texts, got 'x'"),
+        ({"metrics": "mine.py:f"}, "metrics: expected a list or tuple of texts"),
+        ({"metric_max_bytes": 0}, "--metric-max-bytes 0: expected a number of bytes, more than 0"),
         ({"output": ""}, "-o ''"),
     ],
 )
