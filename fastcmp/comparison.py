@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -167,6 +167,15 @@ class Comparison:
         first = find_first_divergence(table, self.execution_orders)
         blind_spots = find_blind_spots(table, self.execution_orders, first)
         return Result(table, totals, first, blind_spots, order_is_known, self.options.output, self._warnings())
+
+    def run_some(self, executor: Executor, rows: Collection[int], journal: JournalWriter) -> None:
+        """Only the pairs of these rows, to ``journal`` and no further: a later `run` in the same directory takes them over."""
+        self.journal = journal
+        self._let_go(row for row in range(len(self.pairs)) if row not in rows)
+        try:
+            compare_pairs(self.pairs, self.options, executor, on_result=self._take)
+        finally:
+            self._write()
 
     def _go_on_from(self, recovered: Recovered) -> None:
         self.recovered = recovered

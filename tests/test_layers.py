@@ -52,8 +52,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "comparison": WORKING | {"analysis"},
     "api": WORKING | {"comparison"},
     "judgement": WORKING | {"comparison"},
+    # Asks which processes run.
+    "watching": WORKING | {"comparison", "doctor"},
     "benchmark": WORKING | {"comparison", "api"},
-    "cli": WORKING | {"analysis", "comparison", "api", "judgement", "doctor", "benchmark", "closeup"},
+    "cli": WORKING | {"analysis", "comparison", "api", "judgement", "watching", "doctor", "benchmark", "closeup"},
     "__main__": {"cli"},
     # The package itself loads its public names on first use; type checkers may see where they live.
     "fastcmp": WORKING | {"comparison", "api", "judgement"},

@@ -17,6 +17,7 @@ from fastcmp.thresholds import parse_threshold
 
 if TYPE_CHECKING:
     from fastcmp.comparison import Result
+    from fastcmp.progress import Progress
 
 
 def comma_separated(kind: object, text: str, *, delimiter: str | None = None) -> list[str]:
@@ -55,6 +56,8 @@ def compare(
     csv_raw: Annotated[bool, _Flag] = False,
     parquet: Annotated[bool, _Flag] = False,
     fresh: Annotated[bool, _Flag] = False,
+    watch: Annotated[bool, _Flag] = False,
+    watch_quiet: float = 60.0,
     json: Annotated[bool, _Flag] = False,
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), negative="")] = False,
 ) -> int:
@@ -112,6 +115,10 @@ def compare(
         Write cmp_report.parquet too.
     fresh
         Start over, even where an earlier run was ended and could be gone on with.
+    watch
+        Compare while the dumps are being written, each pair as soon as it is there; the report comes when that is over.
+    watch_quiet
+        With --watch: it is over after so many seconds without a new file, where the dumping processes are not known.
     json
         One JSON object on stdout instead of the summary.
     quiet
@@ -124,7 +131,7 @@ def compare(
         mask_fill=mask_fill, metrics=metric, metric_max_bytes=metric_max_bytes, workers=jobs, executor=executor, stall_s=stall,
         csv_raw=csv_raw, parquet=parquet, fresh=fresh, scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
     )  # fmt: skip
-    result = run_comparison(golden, target, options, silent=quiet)
+    result = run_comparison(golden, target, options, silent=quiet, watch_quiet_s=watch_quiet if watch else None)
     if not quiet:
         tell(result, as_json=json)
     elif result.totals.errors:
@@ -134,23 +141,36 @@ def compare(
     return result.exit_code
 
 
-def run_comparison(golden: str, target: str, options: CompareOptions, *, silent: bool) -> Result:
-    """Compare with progress on stderr. What can be refused without numpy is refused first, so that a typing error costs no start-up."""
+def run_comparison(golden: str, target: str, options: CompareOptions, *, silent: bool, watch_quiet_s: float | None = None) -> Result:
+    """Compare with progress on stderr. What can be refused without numpy is refused first, so that a typing error costs no start-up.
+
+    ``watch_quiet_s`` not None: while the dumps are written, which need not be there yet.
+    """
     check(options)
     for role, path in (("GOLDEN", golden), ("TARGET", target)):
-        if "\0" in path or not os.path.lexists(path):
+        if "\0" in path or (watch_quiet_s is None and not os.path.lexists(path)):
             raise UsageError(f"{path}: {role} does not exist; name a metadata.json, a directory of dumps or a tensor file")
     metrics = parse_metrics(options.metrics)
     for text in options.thresholds:
         parse_threshold(text, custom=[metric.name for metric in metrics])
-    from fastcmp import api
-    from fastcmp.progress import Silent
+    progress = _progress(options, silent=silent)
+    if watch_quiet_s is not None:
+        from fastcmp.watching import watch
 
+        return watch(golden, target, options=options, progress=progress, quiet_s=watch_quiet_s)
+    from fastcmp import api
+
+    return api.compare(golden, target, options=options, progress=progress)
+
+
+def _progress(options: CompareOptions, *, silent: bool) -> Progress:
     if silent:
-        return api.compare(golden, target, options=options, progress=Silent())
+        from fastcmp.progress import Silent
+
+        return Silent()
     from fastcmp.cli.progress import progress_for
 
-    return api.compare(golden, target, options=options, progress=progress_for(sys.stderr, options.output))
+    return progress_for(sys.stderr, options.output)
 
 
 def tell(result: Result, *, as_json: bool) -> None:

@@ -40,6 +40,7 @@ Options of compare (all of them: fastcmp compare --help):
   --kl WHICH             kl_divergence for auto, all or none of the tensors
   --root DIR             open nothing outside of DIR; repeatable
   -j, --jobs N           worker processes (one per core)
+  --watch                compare while the dumps are being written
   --fresh                start over instead of going on with a run that was ended
   --parquet              write cmp_report.parquet too
   --json                 one JSON object on stdout instead of the summary

@@ -78,7 +78,7 @@ def _what_was_done(totals: Totals) -> str:
     work = f"{bytes_text(new_bytes)} in {seconds_text(totals.elapsed_s)}{f' ({rate})' if rate else ''}"
     if not totals.resumed:
         return f"{counted(totals.pairs, 'pair')}, {work}"
-    earlier = f"{bytes_text(totals.bytes)}; {counted(totals.resumed, 'pair')} by an earlier run"
+    earlier = f"{bytes_text(totals.bytes)}; {counted(totals.resumed, 'pair')} done before"
     return f"{counted(totals.pairs, 'pair')}, {earlier}, the rest, {work}"
 
 
