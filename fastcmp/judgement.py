@@ -72,7 +72,7 @@ def _judged(saved: SavedReport, rules: Rules) -> tuple[Any, Totals]:
 
 
 def _result(saved: SavedReport, table: Any, totals: Totals, output: str) -> Result:
-    orders = execution_orders(table).tolist()
+    orders = execution_orders(table)
     first = find_first_divergence(table, orders)
     return Result(
         table,

@@ -59,8 +59,17 @@ def choose_cache_dir() -> str:
     return tempfile.mkdtemp(prefix="fastcmp-kernels-")
 
 
+def _keep_coverage_out_of_a_removed_directory() -> None:
+    """numba imports coverage where that is installed, which fails for want of a working directory, and numba with it."""
+    try:
+        os.getcwd()
+    except OSError:
+        sys.modules.setdefault("coverage", None)  # type: ignore[arg-type]
+
+
 def use_cache_dir() -> str:
     """Point numba at our cache unless the user named one. Must run before numba is imported, or it is told directly."""
+    _keep_coverage_out_of_a_removed_directory()
     named = os.environ.get("NUMBA_CACHE_DIR")
     if named:
         return named
