@@ -41,7 +41,7 @@ def result(task: int, rows: list[int], code: str = "", records: int = 1) -> Task
     return TaskResult(
         task, rows, [TensorFacts("float32", (2,), 8)] * count, [TensorFacts("float32", (2,), 8)] * count, [code] * count, [""] * count,
         ["why" if code else ""] * count, [()] * count, np.zeros(0 if code else records * count, SUMS_DTYPE), [0 if code else records] * count,
-        np.full((count, 6), task), 16 * count, 0.5,
+        np.full((count, 6), task), 16 * count, 0.5, [()] * count,
     )  # fmt: skip
 
 
