@@ -121,7 +121,8 @@ def test_what_is_whole_is_delivered_at_an_early_end_gaps_or_not(seed: int) -> No
     finished = [index for index in range(len(tasks)) if chance.random() < 0.7]
     chance.shuffle(finished)
     delivered: list[TaskResult] = []
-    delivery = Delivery(Plan(tasks, (1,) * len(tasks), len(ranges)), delivered.append)
+    split_rows = tuple(None if one.first_piece is None else one.row for one in items)
+    delivery = Delivery(Plan(tasks, (1,) * len(tasks), split_rows, len(ranges)), delivered.append)
     for index in finished:
         delivery.add(result(index, [items[index].row]))
     delivery.flush()
