@@ -19,7 +19,16 @@ from fastcmp.closeup.patterns.affine import (
     sign_flip,
 )
 from fastcmp.closeup.patterns.orders import reversed_along, rolled, same_values, slices_permuted, transposed
-from fastcmp.closeup.patterns.places import affected_slices, grows_along, inf_block, nan_block, only_some_slices, zero_block
+from fastcmp.closeup.patterns.places import (
+    affected_slices,
+    filled_infinities,
+    golden_nan,
+    grows_along,
+    inf_block,
+    nan_block,
+    only_some_slices,
+    zero_block,
+)
 from fastcmp.closeup.patterns.rotation import rotated
 from fastcmp.closeup.patterns.rounding import narrower_dtype, plain_rounding, quantized, saturation
 from fastcmp.closeup.patterns.unrelated import unrelated
@@ -32,7 +41,7 @@ def _transposed(couple: Couple) -> Pattern:
 
 
 # To add a pattern: a function of a `Couple` in one of the modules of `patterns`, and its name in one of these rows.
-BLOCKS: Final[tuple[_Asked, ...]] = (nan_block, inf_block, zero_block)
+BLOCKS: Final[tuple[_Asked, ...]] = (nan_block, inf_block, golden_nan, filled_infinities, zero_block)
 """Asked first, all of them; what they find takes no part in what follows."""
 CAUSES: Final[tuple[_Asked, ...]] = (
     _transposed, reversed_along, rolled, slices_permuted, same_values,
@@ -63,13 +72,13 @@ def match(golden: Values, target: Values) -> list[Pattern]:
     if not wrong:
         return [Pattern("equal", True, f"all {golden.size} elements are equal" if golden.size else "both are empty")]
     one, other = as_floats(golden), as_floats(target)
-    if np.squeeze(golden).shape != np.squeeze(target).shape:
-        moved = transposed(one, other)
-        if moved.fits:
-            return [moved]
-    if one.size != other.size:  # a complex side and a real one
-        return []
     with np.errstate(all="ignore"):  # a supposition that leaves the range of float64 is wrong
+        if np.squeeze(golden).shape != np.squeeze(target).shape:
+            moved = transposed(one, other)
+            if moved.fits:
+                return [moved]
+        if one.size != other.size:  # a complex side and a real one
+            return []
         return _matches(Couple(one, other.reshape(one.shape)))
 
 

@@ -73,6 +73,31 @@ def inf_block(couple: Couple) -> Pattern:
     return Pattern(name, True, f"target is infinite {found}; golden is {largest:.3g} there at most")
 
 
+def golden_nan(couple: Couple) -> Pattern:
+    """Golden is NaN where the target is a number: the reference itself is wrong there."""
+    name = "NaN in golden"
+    blank = np.isnan(couple.golden)
+    wrong = blank & ~np.isnan(couple.target)
+    count = int(np.count_nonzero(wrong))
+    if not count:
+        return no(name)
+    found = _block(blank, wrong, least=1) or f"at {count} of {wrong.size} positions, in no block"
+    return Pattern(name, True, f"golden is NaN {found}, where target is a number: the reference itself is wrong there")
+
+
+def filled_infinities(couple: Couple) -> Pattern:
+    """What is infinite in golden is one finite number in target: a mask that is filled with the lowest number of a dtype."""
+    name = "filled infinities"
+    infinite = np.isinf(couple.golden)
+    count = int(np.count_nonzero(infinite))
+    if not count:
+        return no(name)
+    values = np.unique(couple.target[infinite])
+    if len(values) != 1 or not np.isfinite(values[0]):
+        return no(name)
+    return Pattern(name, True, f"all {count} infinities of golden are {values[0]:.6g} in target, as a mask filled with a finite number is")
+
+
 def _block(blank: Mask, wrong: Mask, least: int = LEAST_ELEMENTS) -> str | None:
     """Where the wrong positions are, if they fill everything, slices of an axis, or a box; None where they are scattered.
 
