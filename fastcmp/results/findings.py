@@ -110,14 +110,19 @@ def find_worst(table: pa.Table, count: int) -> list[Finding]:
     Failed ones first, then those with non-finite mismatches, then by relative_euclidean_distance, mismatch_count and row.
     """
     compared = np.flatnonzero(table.column("cmp_flag").to_numpy(zero_copy_only=False))
-    if not len(compared):
-        return []
-    failed = _has_verdict(table, FAIL)[compared]
-    mismatched = _column(table, "nonfinite_mismatch_count", compared) > 0
-    distance = _column(table, "relative_euclidean_distance", compared)
-    mismatches = _column(table, "mismatch_count", compared)
-    order = np.lexsort((compared, -mismatches, -distance, ~mismatched, ~failed))
-    return [finding(table, int(compared[position])) for position in order[:count]]
+    return [finding(table, int(row)) for row in worst_order(table, compared)[:count]]
+
+
+def worst_order(table: pa.Table, rows: np.ndarray) -> np.ndarray:
+    """Row numbers sorted as `find_worst` has them; what was not compared comes behind what was."""
+    if not len(rows):
+        return rows
+    compared = _booleans(table.column("cmp_flag"))[rows]
+    failed = _has_verdict(table, FAIL)[rows]
+    mismatched = _column(table, "nonfinite_mismatch_count", rows) > 0
+    distance = _column(table, "relative_euclidean_distance", rows)
+    mismatches = _column(table, "mismatch_count", rows)
+    return rows[np.lexsort((rows, -mismatches, -distance, ~mismatched, ~failed, ~compared))]
 
 
 # As arrays, never as lists: a Python object for each row of a million is a hundred megabytes.

@@ -105,11 +105,28 @@ def test_a_pair_that_was_not_compared_is_explained(report: str, capsys: pytest.C
 
 def test_the_directory_form_leads_to_a_pair(report: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, report)
-    assert text.startswith("5 pairs: 3 passed, 2 failed, 0 could not be compared; 1 stood alone\nworst:\n")
-    command = text.splitlines()[-1].removeprefix("one of them in depth: fastcmp show ")
+    assert text.startswith(
+        "5 pairs: 3 passed, 2 failed, 0 could not be compared; 1 stood alone\n  NaN on one side only first appears at token 0"
+    )
+    assert "\nerror by layer and token:\n" in text and "\nworst:\n" in text
+    command = text.splitlines()[-1].removeprefix("the first of them in depth: fastcmp show ")
     assert "pattern: " in shown(capsys, *command.split())
     facts = json.loads(shown(capsys, report, "--json"))
+    assert facts["is_complete"] and facts["words"][0].startswith("NaN on one side only")
     assert facts["totals"]["failed"] == 2 and {row["data_id"] for row in facts["worst"]} == {"layers.a", "c"}
+
+
+def test_rows_that_are_asked_for(report: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, report, "--where", "verdict == fail", "--where", "data_id ~ layers*", "--column", "data_id", "--column", "verdict")
+    assert [line.split() for line in text.splitlines() if line.startswith(" layers")] == [["layers.a", "fail"]] and text.endswith(
+        "\n1 row\n"
+    )
+    facts = json.loads(shown(capsys, report, "--sort", "relative_euclidean_distance", "--top", "2", "--json"))
+    assert facts["count"] == 6 and len(facts["rows"]) == 2 and "cmp_fail_reason" in facts["rows"][0]
+    assert "6 rows, 1 shown (--top)" in shown(capsys, report, "--top", "1", "--sort", "ran")
+    shown(capsys, report, "b", "--where", "verdict == fail", code=2)
+    shown(capsys, report, "--column", "nothing", code=2)
+    shown(capsys, report, "--sort", "ran", "--top", "-1", code=2)
 
 
 def test_tensors_that_are_gone_end_with_two(report: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
