@@ -208,6 +208,38 @@ def complete_or_absent(output: OutputDirectory, names: tuple[str, ...]) -> Itera
                 os.unlink(f"{output.join(name)}{_TEMPORARY_SUFFIX}")
 
 
+def write_whole(path: str, content: bytes) -> None:
+    """Write one file anywhere, complete or not at all; what had its name, a link too, is replaced.
+
+    Raises
+    ------
+    OutputError
+        If a directory or a device has the name, or if the disk is full or fails; what stood there before is untouched.
+    """
+    directory = os.path.dirname(path) or "."
+    # Ends like a leftover: where this is the directory of a report, the next comparison removes what a killed process left.
+    temporary = f"{path}.{os.getpid()}{_TEMPORARY_SUFFIX}"
+    written = 0
+    try:
+        if os.path.lexists(path) and stat.S_IFMT(os.lstat(path).st_mode) not in _REPLACEABLE:
+            raise OutputError(f"{path}: not a file; name the file that is to be written")
+        with create(temporary, buffering=0) as file:
+            rest = memoryview(content)
+            while rest:
+                count = file.write(rest)
+                written, rest = written + count, rest[count:]
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+        sync_directory(directory)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OutputError):
+            raise
+        raise (write_error(path, written, error) if isinstance(error, OSError) else OutputError(f"{path!r}: {error}")) from error
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            os.unlink(temporary)
+
+
 def _take_names(output: OutputDirectory, names: tuple[str, ...]) -> None:
     """Whole files get their names. What was compared is in the journal until then, so that the same command has little to do again."""
     for number, name in enumerate(names):

@@ -1,0 +1,120 @@
+"""The rows of a report as cells of a picture: which layer, token and rank, and what is to be seen of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from fastcmp.results.totals import unpaired_mask
+from fastcmp.sources.natural_order import token_key
+from fastcmp.verdict import ERROR, FAIL, PASS
+
+# What a cell shows of its pair's error, the least conspicuous first; page.js knows them by these numbers.
+EQUAL: Final = 0
+NOTHING: Final = 1
+ALONE: Final = 2
+MEASURED: Final = 3
+NOT_COMPARED: Final = 4
+NONFINITE: Final = 5
+
+# What a cell shows of its verdict.
+PASSED: Final = 0
+ALONE_ALLOWED: Final = 1
+ALONE_REFUSED: Final = 2
+UNKNOWN: Final = 3
+FAILED: Final = 4
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The rows of a report, in its order; arrays with an entry per row.
+
+    Attributes
+    ----------
+    layers : list of str
+        The data_ids in the order in which they ran, as far as the report knows it: by first appearance.
+    tokens, ranks : list of str
+        Numbers by value, then text.
+    layer, token, rank : ndarray of int64
+        Position of the row's data_id, token_id and rank in those lists.
+    state : ndarray of uint8
+        `EQUAL` to `NONFINITE`.
+    verdict : ndarray of uint8
+        `PASSED` to `FAILED`.
+    distance, floor : ndarray of float64
+        relative_euclidean_distance and rounding_floor; NaN where a row has none.
+    """
+
+    layers: list[str]
+    tokens: list[str]
+    ranks: list[str]
+    layer: np.ndarray
+    token: np.ndarray
+    rank: np.ndarray
+    state: np.ndarray
+    verdict: np.ndarray
+    distance: np.ndarray
+    floor: np.ndarray
+
+    def execution_orders(self) -> np.ndarray:
+        """0 for the row that ran first: by token, then by the first appearance of its data_id, ranks side by side."""
+        orders = np.empty(len(self.layer), dtype=np.int64)
+        orders[np.lexsort((self.rank, self.layer, self.token))] = np.arange(len(orders))
+        return orders
+
+    def worst_first(self) -> np.ndarray:
+        """Row numbers: failed rows first, then what could not be compared, each by what is to be seen of it, then by distance and row."""
+        distance = np.where(np.isnan(self.distance), -1.0, self.distance)
+        return np.lexsort((-distance, -self.state.astype(int), -self.verdict.astype(int)))
+
+
+def cells_of(table: pa.Table) -> Cells:
+    """The cells of a report table."""
+    layer, layers = _codes(table, "data_id")
+    token, tokens = _sorted_codes(table, "token_id")
+    rank, ranks = _sorted_codes(table, "rank")
+    unpaired = _boolean(unpaired_mask(table))
+    distance = numbers(table, "relative_euclidean_distance")
+    state = np.full(table.num_rows, MEASURED, dtype=np.uint8)
+    state[distance == 0] = EQUAL
+    state[np.isnan(distance)] = NOTHING
+    state[numbers(table, "nonfinite_mismatch_count") > 0] = NONFINITE
+    state[~_boolean(table.column("cmp_flag"))] = NOT_COMPARED
+    state[unpaired] = ALONE
+    return Cells(
+        layers, tokens, ranks, layer, token, rank, state, _verdicts(table, unpaired), distance, numbers(table, "rounding_floor")
+    )  # fmt: skip
+
+
+def _verdicts(table: pa.Table, unpaired: np.ndarray) -> np.ndarray:
+    words = np.array(table.column("verdict").to_pylist(), dtype=object)
+    conditions = [unpaired & (words == PASS), unpaired, words == ERROR, words == FAIL]
+    return np.select(conditions, [ALONE_ALLOWED, ALONE_REFUSED, UNKNOWN, FAILED], PASSED).astype(np.uint8)
+
+
+def numbers(table: pa.Table, name: str) -> np.ndarray:
+    """A numeric column as float64; NaN where it is empty."""
+    values: np.ndarray = table.column(name).cast(pa.float64()).to_numpy()
+    return values
+
+
+def _boolean(column: Any) -> np.ndarray:
+    filled: np.ndarray = column.fill_null(False).to_numpy().astype(bool)
+    return filled
+
+
+def _codes(table: pa.Table, name: str) -> tuple[np.ndarray, list[str]]:
+    """A text column as numbers, and what they stand for in the order of first appearance."""
+    encoded = pa.array(table.column(name).fill_null("").to_pylist(), pa.string()).dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+
+def _sorted_codes(table: pa.Table, name: str) -> tuple[np.ndarray, list[str]]:
+    codes, texts = _codes(table, name)
+    order = sorted(range(len(texts)), key=lambda code: token_key(texts[code]))
+    places = np.empty(len(texts), dtype=np.int64)
+    places[order] = np.arange(len(texts))
+    return places[codes], [texts[code] for code in order]

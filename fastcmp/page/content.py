@@ -1,0 +1,101 @@
+"""What the scripts of the page read: the cells of every row, and all columns of as many rows as fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from fastcmp.page.cells import Cells
+from fastcmp.page.packing import Packer, codes, pack_columns, shown
+from fastcmp.results.schema import BY_NAME, NAMES
+
+# Characters of base64. With BokehJS (1.3 MB), the table and the rest, the page stays below 10 MB whatever the report holds.
+_CELL_CHARACTERS: Final = 2_400_000
+_COLUMN_CHARACTERS: Final = 5_500_000
+# More than this is never tried: packing takes 2 s for each 100 000 rows.
+_MOST_CELLS: Final = 400_000
+_MOST_ROWS: Final = 100_000
+
+# What the cells know of a row stands there only.
+_IN_CELLS: Final = frozenset({"data_id", "token_id", "rank", "relative_euclidean_distance", "rounding_floor"})
+_COLUMN_NAMES: Final = tuple(name for name in NAMES if name not in _IN_CELLS)
+
+
+@dataclass(frozen=True)
+class Content:
+    """Packed text for page.js.
+
+    Attributes
+    ----------
+    cells, columns : str
+        See `fastcmp.page.packing`.
+    cell_count, row_count : int
+        Rows that have a cell, and rows that have all their columns: the worst, where not all of them fit.
+    """
+
+    cells: str
+    columns: str
+    cell_count: int
+    row_count: int
+
+
+def make_content(table: pa.Table, cells: Cells, style: dict[str, Any], first: int | None) -> Content:
+    """The content of a page; ``style`` goes to page.js as it is, ``first`` is the row of the first divergence."""
+    worst = cells.worst_first()
+    if first is not None:  # whatever else is left out, it is there
+        worst = np.concatenate(([first], worst[worst != first]))
+
+    def pack_rows(count: int) -> str:
+        return pack_columns(table.take(pa.array(np.sort(worst[:count]))), _COLUMN_NAMES)
+
+    columns, row_count = _most_that_fit(pack_rows, min(len(worst), _MOST_ROWS), _COLUMN_CHARACTERS)
+    detailed = np.sort(worst[:row_count])
+
+    def pack_cells(count: int) -> str:
+        return _pack_cells(cells, np.sort(worst[:count]), detailed, {**style, "first": first})
+
+    packed, cell_count = _most_that_fit(pack_cells, min(len(worst), _MOST_CELLS), _CELL_CHARACTERS)
+    return Content(packed, columns, cell_count, row_count)
+
+
+def _most_that_fit(pack: Any, count: int, characters: int) -> tuple[str, int]:
+    """What ``pack`` makes of as many rows as give at most so many characters."""
+    while True:
+        packed: str = pack(count)
+        if len(packed) <= characters or not count:
+            return packed, count
+        count = min(count - 1, int(0.95 * count * characters / len(packed)))
+
+
+def _pack_cells(cells: Cells, rows: np.ndarray, detailed: np.ndarray, header: dict[str, Any]) -> str:
+    packer = Packer()
+    names, layer = np.unique(cells.layer[rows], return_inverse=True)
+    tokens, token = np.unique(cells.token[rows], return_inverse=True)
+    ranks, rank = np.unique(cells.rank[rows], return_inverse=True)
+    with np.errstate(over="ignore"):
+        distance, floor = (values[rows].astype(np.float32) for values in (cells.distance, cells.floor))
+    # Empty is told from not a number, which no distance is: by its sign.
+    arrays = {
+        "row": codes(rows),
+        "layer": codes(layer),
+        "token": codes(token),
+        "rank": codes(rank),
+        "state": cells.state[rows],
+        "verdict": cells.verdict[rows],
+        "distance": np.where(np.isnan(distance), np.float32(-1), distance),
+        "floor": np.where(np.isnan(floor), np.float32(-1), floor),
+        "detailed": codes(detailed),
+    }
+    return packer.packed(
+        {
+            **header,
+            "layers": [shown(cells.layers[code]) for code in names.tolist()],
+            "tokens": [shown(cells.tokens[code]) for code in tokens.tolist()],
+            "ranks": [shown(cells.ranks[code]) for code in ranks.tolist()],
+            "meanings": {name: BY_NAME[name].meaning for name in NAMES},
+            "arrays": {name: packer.array(values) for name, values in arrays.items()},
+        }
+    )
