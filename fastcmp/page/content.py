@@ -21,6 +21,12 @@ _MOST_ROWS: Final = 100_000
 
 # What the cells know of a row stands there only.
 _IN_CELLS: Final = frozenset({"data_id", "token_id", "rank", "relative_euclidean_distance", "rounding_floor"})
+# What a reader looks for; the other columns follow in the order of the report.
+_FIRST: Final = (
+    "relative_euclidean_distance", "rounding_floor", "cosine_similarity", "max_absolute_error", "max_absolute_error_index",
+    "max_absolute_error_golden", "max_absolute_error_target", "mean_absolute_error", "max_relative_error", "mean_relative_error",
+    "mismatch_count", "nonfinite_mismatch_count", "element_count", "golden_dtype", "acl_dtype", "golden_shape", "acl_shape", "notes",
+)  # fmt: skip
 _COLUMN_NAMES: Final = tuple(name for name in NAMES if name not in _IN_CELLS)
 
 
@@ -95,7 +101,7 @@ def _pack_cells(cells: Cells, rows: np.ndarray, detailed: np.ndarray, header: di
             "layers": [shown(cells.layers[code]) for code in names.tolist()],
             "tokens": [shown(cells.tokens[code]) for code in tokens.tolist()],
             "ranks": [shown(cells.ranks[code]) for code in ranks.tolist()],
-            "meanings": {name: BY_NAME[name].meaning for name in NAMES},
+            "meanings": {name: BY_NAME[name].meaning for name in dict.fromkeys((*_FIRST, *NAMES))},
             "arrays": {name: packer.array(values) for name, values in arrays.items()},
         }
     )

@@ -58,8 +58,7 @@ class Text:
         Those that occur.
     cell_note : str
         What the pictures leave out, or "".
-    rank_names : sequence of str
-        Empty where there is but one.
+    has_ranks : bool
     table : str
         HTML.
     options : sequence of (str, str)
@@ -76,7 +75,7 @@ class Text:
     states: set[int]
     verdicts: set[int]
     cell_note: str
-    rank_names: Iterable[str]
+    has_ranks: bool
     table: str
     options: Iterable[tuple[str, str]]
 
@@ -141,8 +140,7 @@ def _head(text: Text) -> str:
 
 
 def _pictures(text: Text, *, with_tokens: bool) -> str:
-    ranks = "".join(f'<option value="{number}">{escape(name)}</option>' for number, name in enumerate(text.rank_names))
-    chooser = f'<label>rank <select id="rank"><option value="-1">all, the worst of them</option>{ranks}</select></label>' if ranks else ""
+    chooser = '<label>rank <select id="rank"><option value="-1">all, the worst of them</option></select></label>' if text.has_ranks else ""
     note = f'<p class="note">{escape(text.cell_note)}</p>' if text.cell_note else ""
     tokens = (
         '<section><h2>Error along the tokens</h2><p class="note" id="tokens-note"></p><div id="plot-tokens" class="plot"></div></section>'

@@ -90,6 +90,7 @@
 
   let plotDocument = null;
   const model = (name) => plotDocument.get(name);
+  const sequence = (from, to) => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 
   async function embed() {
     const items = JSON.parse(place("plots").textContent);
@@ -106,7 +107,7 @@
 
   function setTicks(axis, range, names, position, pixels, width) {
     const [low, high] = [Math.min(range.start, range.end), Math.max(range.start, range.end)];
-    const seen = names.map((_, i) => i).filter((i) => position(i) >= low && position(i) <= high);
+    const seen = sequence(0, names.length).filter((i) => position(i) >= low && position(i) <= high);
     const longest = Math.max(1, ...seen.slice(0, 2000).map((i) => Math.min(names[i].length, width)));
     const needed = axis.needs_width ? 7.2 * longest + 8 : LABEL_PIXELS;
     let step = Math.max(1, Math.ceil((seen.length * needed) / Math.max(pixels, 1)));
@@ -200,6 +201,10 @@
       source.data = {
         image: [new NDArray(image, [y.bins, x.bins])], x: [x.from], dw: [x.bins * x.size], y: [this.ny - y.from - y.bins * y.size], dh: [y.bins * y.size],
       };
+      // White lines between cells that are large enough to be told apart.
+      const edges = (side, range, pixels) => pixels / (range.end - range.start) < 9 ? [] : sequence(side.from, side.from + side.bins + 1);
+      model("heat-grid-x").ticker.ticks = edges(x, plot.x_range, plot.inner_width || 800);
+      model("heat-grid-y").ticker.ticks = edges(y, plot.y_range, plot.inner_height || 400).map((line) => this.ny - line);
       setTicks({ model: model("heat-x"), needs_width: true }, plot.x_range, rows.tokens, (i) => i + 0.5, plot.inner_width || 800, 14);
       setTicks({ model: model("heat-y") }, plot.y_range, rows.layers, (i) => this.ny - i - 0.5, plot.inner_height || 400, 40);
       const parts = ["Click a cell for its pair."];
@@ -300,7 +305,7 @@
       this.plot.y_range.reset_start = bottom; this.plot.y_range.reset_end = top;
       const shown = (value) => Math.min(top, Math.max(bottom, value));
       const middle = (some) => { some.sort((a, b) => a - b); return some.length ? some[some.length >> 1] : NaN; };
-      const all = names.map((_, i) => i);
+      const all = sequence(0, length);
       const greatest = values.map((some) => some.length ? shown(some.reduce((a, b) => Math.max(a, b))) : NaN);
       model(`${name}-worst`).data = { x: all, y: lines.size > 1 ? greatest : [...greatest].fill(NaN) };
       model(`${name}-median`).data = { x: all, y: values.map((some) => lines.size > 1 && some.length ? shown(middle(some)) : NaN) };
@@ -387,7 +392,7 @@
       const row = table.insertRow(), head = element("th", name);
       head.title = meaning;
       row.append(head);
-      const value = element("bdi", known.get(name)), cell = element("td");
+      const value = element("bdi", known.get(name)), cell = element("td", undefined, /^-?(\d|nan$|inf$)/.test(known.get(name)) ? "" : "text");
       cell.dataset.column = name;
       cell.append(value);
       row.append(cell);
@@ -476,7 +481,10 @@
       for (const picture of pictures) picture.select();
       if (bring) place("map").scrollIntoView({ block: "nearest" });
     };
-    if (place("rank")) place("rank").addEventListener("change", (event) => { chosen.rank = Number(event.target.value); redraw(); });
+    if (place("rank")) {
+      rows.ranks.forEach((name, rank) => place("rank").add(new Option(name || "none", rank)));
+      place("rank").addEventListener("change", (event) => { chosen.rank = Number(event.target.value); redraw(); });
+    }
     for (const input of document.querySelectorAll("input[name=mode]"))
       input.addEventListener("change", () => {
         chosen.mode = document.querySelector("input[name=mode]:checked").value;

@@ -77,6 +77,8 @@ def _figure(name: str, **options: Any) -> Any:
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_color = axis.major_label_text_color = _GREY
         axis.axis_label_text_font = axis.major_label_text_font = _FONT
+        # Bokeh outlines every text; without a colour, Chromium leaves specks of that at the edge of the canvas.
+        axis.axis_label_text_outline_color = axis.major_label_text_outline_color = "white"
         axis.axis_line_color = axis.major_tick_line_color = "#c4cad2"
         axis.minor_tick_line_color = None
     return plot
@@ -87,7 +89,11 @@ def _heat_map() -> Any:
 
     plot = _figure("heat", height=300)
     plot.yaxis.ticker = FixedTicker(ticks=[])
-    plot.grid.visible = False
+    for grid, place in ((plot.xgrid, "x"), (plot.ygrid, "y")):
+        grid.name = f"heat-grid-{place}"
+        grid.ticker = FixedTicker(ticks=[])
+        grid.grid_line_color = "white"
+        grid.level = "overlay"
     empty = np.zeros((1, 1), dtype=np.uint32)
     image = ColumnDataSource(name="heat-image", data={"image": [empty], "x": [0], "y": [0], "dw": [1], "dh": [1]})
     plot.image_rgba(image="image", x="x", y="y", dw="dw", dh="dh", source=image)
@@ -102,7 +108,7 @@ def _heat_map() -> Any:
 def _lines(name: str, *, rotated: bool) -> Any:
     from bokeh.models import ColumnDataSource, Legend, LegendItem
 
-    plot = _figure(name, height=400 if rotated else 320, y_axis_type="log")
+    plot = _figure(name, height=440 if rotated else 340, y_axis_type="log")
     plot.yaxis.axis_label = "relative_euclidean_distance"
     plot.xgrid.visible = False
     plot.ygrid.grid_line_color = "#e3e7ec"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from html import escape
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 
 from fastcmp.page.cells import Cells
 from fastcmp.page.packing import shown
+from fastcmp.page.words import grouped
 
 MOST_ROWS: Final = 300
 
@@ -37,7 +37,7 @@ def worst_table(table: pa.Table, cells: Cells) -> str:
     columns = [column for column in _COLUMNS if column[0] != "rank" or len(cells.ranks) > 1]
     part = table.select([name for name, _, _ in columns]).take(pa.array(rows))
     body = "\n".join(
-        _row(row, [(values[name], is_number) for name, _, is_number in columns])
+        _row(row, [(name, values[name], is_number) for name, _, is_number in columns])
         for row, values in zip(rows.tolist(), part.to_pylist(), strict=True)
     )
     heads = "".join(
@@ -56,17 +56,22 @@ def worst_table(table: pa.Table, cells: Cells) -> str:
 </tbody></table></div></section>"""
 
 
-def _row(row: int, values: list[tuple[Any, bool]]) -> str:
-    cells = "".join(_number(value) if is_number else f"<td><bdi>{escape(shown(value or ''))}</bdi></td>" for value, is_number in values)
+def _row(row: int, values: list[tuple[str, Any, bool]]) -> str:
+    cells = "".join(
+        _number(name, value) if is_number else f"<td class={name}><bdi>{escape(shown(value or ''))}</bdi></td>"
+        for name, value, is_number in values
+    )
     return f'<tr data-row="{row}" tabindex="0">{cells}</tr>'
 
 
-def _number(value: float | int | None) -> str:
+def _number(name: str, value: float | int | None) -> str:
     """A number to read, and itself to be sorted by."""
     if value is None:
         return "<td class=number></td>"
     if isinstance(value, int):
-        text = f"{value:,}".replace(",", "\u202f")
+        text = grouped(value)
+    elif name == "cosine_similarity":  # what tells it from 1 stands far behind the point
+        text = f"{value:.8g}"
     else:
-        text = "nan" if math.isnan(value) else f"{value:.8f}".rstrip("0").rstrip(".") if 0.5 < abs(value) < 1 else f"{value:.4g}"
+        text = f"{value:.4g}"
     return f'<td class=number data-value="{value}">{text}</td>'

@@ -81,7 +81,7 @@ def make_page(saved: SavedReport) -> str:
         states=set(np.unique(cells.state).tolist()),
         verdicts=set(np.unique(cells.verdict).tolist()),
         cell_note=_left_out(table, content),
-        rank_names=[shown(rank) or "none" for rank in cells.ranks] if len(cells.ranks) > 1 else [],
+        has_ranks=len(cells.ranks) > 1,
         table=worst_table(table, cells),
         options=[(shown(name), shown(value)) for name, value in options_given(saved.facts)[:_MOST_OPTIONS]],
     )
