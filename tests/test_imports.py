@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("numba", "torch", "pyarrow", "rich", "cyclopts")
+HEAVY = ("numba", "torch", "pyarrow", "rich", "cyclopts", "bokeh")
 
 
 def heavy_modules_after(statement: str) -> list[str]:

@@ -49,13 +49,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "results": PLANNING,
     "analysis": PLANNING | {"results"},
     "closeup": PLANNING | {"results"},
+    "page": PLANNING | {"results", "analysis"},
     "comparison": WORKING | {"analysis"},
     "api": WORKING | {"comparison"},
     "judgement": WORKING | {"comparison"},
     # Asks which processes run.
     "watching": WORKING | {"comparison", "doctor"},
     "benchmark": WORKING | {"comparison", "api"},
-    "cli": WORKING | {"analysis", "comparison", "api", "judgement", "watching", "doctor", "benchmark", "closeup"},
+    "cli": WORKING | {"analysis", "comparison", "api", "judgement", "watching", "doctor", "benchmark", "closeup", "page"},
     "__main__": {"cli"},
     # The package itself loads its public names on first use; type checkers may see where they live.
     "fastcmp": WORKING | {"comparison", "api", "judgement"},
@@ -71,6 +72,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "rules": {"tomllib", "tomli"},
     "verdict": {"pyarrow"},
     "comparison": {"pyarrow", "pandas"},
+    "page": {"pyarrow", "bokeh"},
     "cli": {"pyarrow", "rich", "cyclopts"},
     "metrics": {"ml_dtypes"},
 }

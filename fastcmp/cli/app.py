@@ -20,6 +20,7 @@ from fastcmp.cli.inspect_command import inspect
 from fastcmp.cli.judge_command import PROJECT_OPTIONS, judge
 from fastcmp.cli.main import version_text
 from fastcmp.cli.project_file import project_files
+from fastcmp.cli.report_command import report
 from fastcmp.cli.run_command import preload_path
 from fastcmp.cli.run_command import run as run_program
 from fastcmp.cli.show_command import show
@@ -46,6 +47,7 @@ def build() -> App:
     judge_app.default(judge)
     app.command(judge_app)
     app.command(compare_reports, name="compare-reports", usage="Usage: fastcmp compare-reports [OPTIONS] OLD NEW")
+    app.command(report, name="report", usage="Usage: fastcmp report [OPTIONS] [DIRECTORY]")
     app.command(inspect, name="inspect")
     app.command(explain, name="explain", usage="Usage: fastcmp explain [CODE]")
     app.command(run_program, name="run", usage="Usage: fastcmp run [OPTIONS] -- COMMAND [ARGUMENT...]")

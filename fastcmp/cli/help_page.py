@@ -23,6 +23,7 @@ Commands:
                          what a comparison found; one pair in depth
   judge DIR              new verdicts from its report, no tensor read again
   compare-reports A B    what got worse, what better, between two reports
+  report [DIR]           one HTML page: heat map, first divergence, worst tensors
   inspect FILE|DIR       headers as the readers see them
   explain [E_CODE]       what an error code means and what to do
   run -- CMD ...         run a program under the preload library

@@ -8,7 +8,7 @@ from typing import Final
 
 from fastcmp.cli.endings import final, run_guarded, say
 
-COMMANDS: Final = ("compare", "show", "judge", "compare-reports", "inspect", "explain", "run", "preload-path", "doctor", "bench")
+COMMANDS: Final = ("compare", "show", "judge", "compare-reports", "report", "inspect", "explain", "run", "preload-path", "doctor", "bench")
 _HELP: Final = ("--help", "-h")
 
 

@@ -3,7 +3,7 @@
 (() => {
   const EQUAL = 0, MEASURED = 3, NOT_COMPARED = 4, NONFINITE = 5;
   const VERDICT_WORDS = ["pass", "pass", "fail", "error", "fail"];
-  const MOST_LINES = 60, MOST_POINTS = 60000, CELL_PIXELS = 3, LABEL_PIXELS = 15;
+  const MOST_LINES = 60, MOST_POINTS = 60000, MOST_DOTS = 120, CELL_PIXELS = 3, LABEL_PIXELS = 15;
   const ARRAYS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i4: Int32Array, f8: Float64Array };
   const place = (id) => document.getElementById(id);
 
@@ -142,7 +142,7 @@
       const widest = Math.max(...rows.layers.map((name) => Math.min(name.length, 40)));
       this.plot.height = Math.round(Math.min(640, Math.max(150, 20 * this.ny)) + 70);
       // A handful of tokens is not pulled over the whole page.
-      place("plot-heat").style.maxWidth = `${Math.max(420, 7 * widest + 110 + 64 * this.nx)}px`;
+      place("heat-frame").style.maxWidth = `${Math.max(420, 7 * widest + 110 + 64 * this.nx)}px`;
       model("heat-x").axis_label = rows.tokens.length > 1 || rows.tokens[0] ? "token" : "";
       model("heat-y").axis_label = "data_id, in the order of the run";
       for (const [range, length] of [[this.plot.x_range, this.nx], [this.plot.y_range, this.ny]]) {
@@ -202,9 +202,11 @@
         image: [new NDArray(image, [y.bins, x.bins])], x: [x.from], dw: [x.bins * x.size], y: [this.ny - y.from - y.bins * y.size], dh: [y.bins * y.size],
       };
       // White lines between cells that are large enough to be told apart.
-      const edges = (side, range, pixels) => pixels / (range.end - range.start) < 9 ? [] : sequence(side.from, side.from + side.bins + 1);
-      model("heat-grid-x").ticker.ticks = edges(x, plot.x_range, plot.inner_width || 800);
-      model("heat-grid-y").ticker.ticks = edges(y, plot.y_range, plot.inner_height || 400).map((line) => this.ny - line);
+      const pixels = (range, size) => size / (range.end - range.start);
+      const apart = Math.min(pixels(plot.x_range, plot.inner_width || 800), pixels(plot.y_range, plot.inner_height || 400)) >= 9;
+      const edges = (side) => apart ? sequence(side.from, side.from + side.bins + 1) : [];
+      model("heat-grid-x").ticker.ticks = edges(x);
+      model("heat-grid-y").ticker.ticks = edges(y).map((line) => this.ny - line);
       setTicks({ model: model("heat-x"), needs_width: true }, plot.x_range, rows.tokens, (i) => i + 0.5, plot.inner_width || 800, 14);
       setTicks({ model: model("heat-y") }, plot.y_range, rows.layers, (i) => this.ny - i - 0.5, plot.inner_height || 400, 40);
       const parts = ["Click a cell for its pair."];
@@ -271,6 +273,7 @@
       this.plot.x_range.setv({ start: -margin, end: length - 1 + margin });
       this.plot.x_range.reset_start = -margin; this.plot.x_range.reset_end = length - 1 + margin;
       model(`${name}-x`).axis_label = across === "layer" ? "data_id, in the order of the run" : "token";
+      for (const key of ["worst", "selected"]) model(`${name}-${key}-dots`).visible = length <= MOST_DOTS;
       onRange(this.plot, () => this.ticks());
       this.plot.on_event("tap", (event) => this.tap(event));
       this.redraw();
@@ -377,7 +380,7 @@
     panel.replaceChildren(element("h3", rows.name(i)));
     panel.dataset.row = rows.row[i];
     const line = element("p", undefined, "reason");
-    line.append(element("span", verdict, `verdict ${verdict}`));
+    line.append(element("span", verdict, `tag ${verdict}`));
     if (all && (all.get("verdict_reason") || all.get("cmp_fail_reason"))) line.append(` ${all.get("verdict_reason")}`);
     panel.append(line);
     const known = new Map(all || [["verdict", verdict]]);

@@ -77,8 +77,6 @@ def _figure(name: str, **options: Any) -> Any:
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_color = axis.major_label_text_color = _GREY
         axis.axis_label_text_font = axis.major_label_text_font = _FONT
-        # Bokeh outlines every text; without a colour, Chromium leaves specks of that at the edge of the canvas.
-        axis.axis_label_text_outline_color = axis.major_label_text_outline_color = "white"
         axis.axis_line_color = axis.major_tick_line_color = "#c4cad2"
         axis.minor_tick_line_color = None
     return plot
@@ -115,7 +113,7 @@ def _lines(name: str, *, rotated: bool) -> Any:
     if rotated:
         plot.xaxis.major_label_orientation = 0.9
     single = ColumnDataSource(name=f"{name}-single", data={"xs": [], "ys": []})
-    drawn = [("each one", plot.multi_line("xs", "ys", source=single, line_color="#4eb3d3", line_alpha=0.35, line_width=1))]
+    drawn = [("each one", plot.multi_line("xs", "ys", source=single, line_color="#4eb3d3", line_alpha=0.45, line_width=1))]
     for label, key, colour, dash, width in (
         ("worst", "worst", "#084081", "solid", 2),
         ("median", "median", "#2b8cbe", [2, 3], 2),
@@ -124,13 +122,14 @@ def _lines(name: str, *, rotated: bool) -> Any:
     ):
         source = ColumnDataSource(name=f"{name}-{key}", data={"x": [], "y": []})
         line = plot.line("x", "y", source=source, line_color=colour, line_dash=dash, line_width=width)
-        dots = plot.scatter("x", "y", source=source, color=colour, size=4) if key in ("worst", "selected") else None
-        drawn.append((label, [line, dots] if dots else line))
+        drawn.append((label, line))
+        if key in ("worst", "selected"):
+            plot.scatter("x", "y", source=source, color=colour, size=4).name = f"{name}-{key}-dots"
     marks = ColumnDataSource(name=f"{name}-marks", data={"x": [], "y": [], "colour": []})
     plot.scatter("x", "y", source=marks, color="colour", marker="inverted_triangle", size=10, line_color="white")
     pointer = ColumnDataSource(name=f"{name}-pointer", data={"x": [], "y": []})
     plot.scatter("x", "y", source=pointer, color=None, line_color="#111111", line_width=2, marker="circle", size=13)
-    items = [LegendItem(label=label, renderers=glyphs if isinstance(glyphs, list) else [glyphs]) for label, glyphs in drawn]
+    items = [LegendItem(label=label, renderers=[glyphs]) for label, glyphs in drawn]
     legend = Legend(items=items, orientation="horizontal", border_line_color=None, padding=2, spacing=18, label_text_font=_FONT)
     plot.add_layout(legend, "above")
     return plot

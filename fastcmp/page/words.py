@@ -1,24 +1,19 @@
-"""The sentences of the page: how the comparison came out, and where it went wrong first. Names in them are as the files have them."""
+"""The sentences of the page: how the comparison came out, and where it went wrong first. Names in them are fit to show."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from fastcmp.errors import EXIT_DIFFERENT, EXIT_ERROR, EXIT_OK
+from fastcmp.errors import EXIT_DIFFERENT, EXIT_OK
 from fastcmp.page.cells import Cells
+from fastcmp.page.packing import shown
 from fastcmp.results.findings import Finding, find_blind_spots, find_first_divergence
 from fastcmp.results.totals import Totals
-
-EXIT_MEANINGS: Final[dict[int, str]] = {
-    EXIT_OK: "every pair was compared and passed",
-    EXIT_DIFFERENT: "all of it was compared, but a pair failed or a tensor stands on one side only",
-    EXIT_ERROR: "something could not be compared, or there was no pair at all",
-}
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,15 @@ class Divergence:
 
     sentences: tuple[str, ...]
     row: int | None
+
+
+def exit_meaning(totals: Totals) -> str:
+    """What the exit code of such a comparison says."""
+    if totals.exit_code == EXIT_OK:
+        return "every pair was compared and passed"
+    if totals.exit_code == EXIT_DIFFERENT:
+        return "everything was compared, but a pair failed or a tensor stands on one side only"
+    return "something could not be compared" if totals.pairs else "there was no pair to compare"
 
 
 def headline(totals: Totals, *, is_complete: bool) -> str:
@@ -59,13 +63,14 @@ def tell_divergence(table: pa.Table, cells: Cells) -> Divergence:
     spots = find_blind_spots(table, orders.tolist(), first, most=3)
     if first is None:
         return Divergence(_without_divergence(table, spots.count), None)
-    sentences = [f"The first pair that fails is {first.name}: {first.reason}."]
+    sentences = [f"The first pair that fails is {shown(first.name)}: {shown(first.reason)}."]
     if first.rounding_floor:
-        sentences.append(f"Rounding to {first.acl_dtype} would cause {first.rounding_floor:.2g} by itself.")
+        sentences.append(f"Rounding to {shown(first.acl_dtype or '')} would cause {first.rounding_floor:.2g} by itself.")
     sentences.append(_what_ran_before(table, cells, orders, first))
     sentences.append(_how_far(cells, orders, first))
     if spots.before_divergence:
-        names = "; ".join(spot.name for spot in spots.first[: spots.before_divergence])
+        names = "; ".join(shown(spot.name) for spot in spots.first[: spots.before_divergence])
+        names = f"such as {names}" if spots.before_divergence > len(spots.first) else names
         sentences.append(
             f"{counted(spots.before_divergence, 'tensor')} before it could not be compared ({names}): it may have begun there."
         )
@@ -78,7 +83,10 @@ def _without_divergence(table: pa.Table, unknown: int) -> tuple[str, ...]:
     if not table.num_rows:
         return ("Nothing was compared yet.",)
     if unknown:
-        return ("No compared pair diverges.", f"{counted(unknown, 'tensor')} could not be compared or stood alone: nothing is known about them.")
+        return (
+            "No compared pair diverges.",
+            f"{counted(unknown, 'tensor')} could not be compared or stood alone: nothing is known about them.",
+        )
     return ("No pair diverges.",)
 
 

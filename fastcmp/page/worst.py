@@ -10,6 +10,7 @@ import pyarrow as pa
 from fastcmp.page.cells import Cells
 from fastcmp.page.packing import shown
 from fastcmp.page.words import grouped
+from fastcmp.verdict import ERROR, FAIL, PASS
 
 MOST_ROWS: Final = 300
 
@@ -45,11 +46,12 @@ def worst_table(table: pa.Table, cells: Cells) -> str:
         for name, label, is_number in columns
     )
     total = table.num_rows
+    verdicts = "".join(f"<option>{word}</option>" for word in (FAIL, ERROR, PASS))
     note = f"The {len(rows)} worst of {total} rows; all of them stand in cmp_report.csv." if total > len(rows) else f"All {total} rows."
     return f"""<section id="worst"><h2>Worst tensors</h2>
 <p class="note">{note} Failed pairs first, then what could not be compared, then by distance.</p>
 <div class="bar"><label>filter <input type="search" id="filter" placeholder="part of a name, dtype or reason"></label>
-<label>verdict <select id="verdict"><option value="">any</option><option>fail</option><option>error</option><option>pass</option></select></label>
+<label>verdict <select id="verdict"><option value="">any</option>{verdicts}</select></label>
 <span class="note" id="filtered" role="status"></span></div>
 <div class="scroll"><table class="rows"><thead><tr>{heads}</tr></thead><tbody>
 {body}

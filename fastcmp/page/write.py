@@ -16,7 +16,7 @@ from fastcmp.page.content import Content, make_content
 from fastcmp.page.document import GENERATOR, STATE_COLOURS, VERDICT_COLOURS, Text, make_document
 from fastcmp.page.packing import shown
 from fastcmp.page.plots import PALETTE, make_plots, require_bokeh
-from fastcmp.page.words import EXIT_MEANINGS, counted, grouped, headline, options_given, tell_divergence
+from fastcmp.page.words import counted, exit_meaning, grouped, headline, options_given, tell_divergence
 from fastcmp.page.worst import worst_table
 from fastcmp.results.output_dir import write_whole
 from fastcmp.results.saved import ARROW_NAME, SavedReport, load_saved
@@ -74,7 +74,7 @@ def make_page(saved: SavedReport) -> str:
         tone=_tone(totals, is_complete=saved.is_complete),
         tiles=_tiles(totals),
         remarks=_remarks(saved, totals),
-        divergence=[shown(sentence) for sentence in divergence.sentences],
+        divergence=divergence.sentences,
         divergence_row=divergence.row,
         legend_low=low,
         legend_high=high,
@@ -134,7 +134,7 @@ def _remarks(saved: SavedReport, totals: Totals) -> list[str]:
             " The same command goes on with it; make the page again then."
         )
     else:
-        remarks.append(f"Exit code {totals.exit_code}: {EXIT_MEANINGS[totals.exit_code]}.")
+        remarks.append(f"Exit code {totals.exit_code}: {exit_meaning(totals)}.")
     sides = [shown(str(saved.facts.get(side) or "?")) for side in ("golden", "target")]
     remarks.append(f"Golden {sides[0]}, target {sides[1]}{_when(saved)}.")
     return remarks
@@ -153,7 +153,8 @@ def _left_out(table: pa.Table, content: Content) -> str:
     rows: Any = table.num_rows
     parts = []
     if content.cell_count < rows:
-        parts.append(f"The pictures show the {grouped(content.cell_count)} worst of {grouped(rows)} tensors; the others have smaller errors.")
+        count_shown = f"{grouped(content.cell_count)} worst of {grouped(rows)}"
+        parts.append(f"The pictures show the {count_shown} tensors; the others passed or have smaller errors.")
     if content.row_count < rows:
         parts.append(f"All columns are here for the {grouped(content.row_count)} worst; of the others cmp_report.csv has them.")
     return " ".join(parts)

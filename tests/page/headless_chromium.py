@@ -42,7 +42,15 @@ class Page:
         self._buffer = b""
         command_read, self._write_fd = os.pipe()
         self._read_fd, answer_write = os.pipe()
-        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"]
+        options = [
+            "--headless=new",
+            "--no-sandbox",
+            "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-extensions",
+        ]
         options += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
         options += [f"--user-data-dir={profile}", f"--window-size={width},{height}", "--remote-debugging-pipe", "about:blank"]
         # The browser reads commands from 3 and answers on 4.
