@@ -144,7 +144,7 @@
       // A handful of tokens is not pulled over the whole page.
       place("heat-frame").style.maxWidth = `${Math.max(420, 7 * widest + 110 + 64 * this.nx)}px`;
       model("heat-x").axis_label = rows.tokens.length > 1 || rows.tokens[0] ? "token" : "";
-      model("heat-y").axis_label = "data_id, in the order of the run";
+      model("heat-y").axis_label = this.ny < 12 ? "data_id" : "data_id, in the order of the run";
       for (const [range, length] of [[this.plot.x_range, this.nx], [this.plot.y_range, this.ny]]) {
         range.setv({ start: 0, end: length, bounds: [0, length], min_interval: Math.min(1, length) });
         range.reset_start = 0; range.reset_end = length;
@@ -302,7 +302,7 @@
       if (high === 0) [low, high] = [1e-9, 1];
       for (const some of floors) for (const floor of some) [low, high] = [Math.min(low, floor), Math.max(high, floor)];
       low = Math.max(low, 10 ** rows.low);
-      const bottom = 10 ** (Math.floor(Math.log10(low)) - 0.3), top = 10 ** Math.max(Math.log10(high) + 0.4, Math.log10(bottom) + 1.5);
+      const bottom = 10 ** (Math.floor(Math.log10(low)) - 0.3), top = 10 ** Math.max(Math.log10(high) + 0.4, Math.log10(bottom) + 2.1);
       [this.bottom, this.top] = [bottom, top];
       this.plot.y_range.setv({ start: bottom, end: top });
       this.plot.y_range.reset_start = bottom; this.plot.y_range.reset_end = top;
