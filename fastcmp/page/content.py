@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,9 +13,8 @@ from fastcmp.page.cells import Cells
 from fastcmp.page.packing import Packer, codes, pack_columns, shown
 from fastcmp.results.schema import BY_NAME, NAMES
 
-# Characters of base64. With BokehJS (1.3 MB), the table and the rest, the page stays below 10 MB whatever the report holds.
-_CELL_CHARACTERS: Final = 2_400_000
-_COLUMN_CHARACTERS: Final = 5_500_000
+# Of the characters that there are for both. Cells come first: without them a tensor is not in the pictures at all.
+_CELL_SHARE: Final = 0.3
 # More than this is never tried: packing takes 2 s for each 100 000 rows.
 _MOST_CELLS: Final = 400_000
 _MOST_ROWS: Final = 100_000
@@ -48,35 +48,46 @@ class Content:
     row_count: int
 
 
-def make_content(table: pa.Table, cells: Cells, style: dict[str, Any], first: int | None) -> Content:
-    """The content of a page; ``style`` goes to page.js as it is, ``first`` is the row of the first divergence."""
+def make_content(table: pa.Table, cells: Cells, style: dict[str, Any], first: int | None, characters: int) -> Content:
+    """The content of a page.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    cells : Cells
+    style : dict
+        Goes to page.js as it is.
+    first : int or None
+        The row of the first divergence.
+    characters : int
+        How long both texts may be together.
+    """
     worst = cells.worst_first()
     if first is not None:  # whatever else is left out, it is there
         worst = np.concatenate(([first], worst[worst != first]))
 
-    def pack_rows(count: int) -> str:
-        return pack_columns(table.take(pa.array(np.sort(worst[:count]))), _COLUMN_NAMES)
-
-    columns, row_count = _most_that_fit(pack_rows, min(len(worst), _MOST_ROWS), _COLUMN_CHARACTERS)
-    detailed = np.sort(worst[:row_count])
-
     def pack_cells(count: int) -> str:
-        return _pack_cells(cells, np.sort(worst[:count]), detailed, {**style, "first": first})
+        return _pack_cells(cells, np.sort(worst[:count]), {**style, "first": first})
 
-    packed, cell_count = _most_that_fit(pack_cells, min(len(worst), _MOST_CELLS), _CELL_CHARACTERS)
+    def pack_rows(count: int) -> str:
+        rows = np.sort(worst[:count])
+        return pack_columns(table.take(pa.array(rows)), rows, _COLUMN_NAMES)
+
+    packed, cell_count = _most_that_fit(pack_cells, min(len(worst), _MOST_CELLS), int(_CELL_SHARE * characters))
+    columns, row_count = _most_that_fit(pack_rows, min(cell_count, _MOST_ROWS), characters - len(packed))
     return Content(packed, columns, cell_count, row_count)
 
 
-def _most_that_fit(pack: Any, count: int, characters: int) -> tuple[str, int]:
+def _most_that_fit(pack: Callable[[int], str], count: int, characters: int) -> tuple[str, int]:
     """What ``pack`` makes of as many rows as give at most so many characters."""
     while True:
-        packed: str = pack(count)
+        packed = pack(count)
         if len(packed) <= characters or not count:
             return packed, count
         count = min(count - 1, int(0.95 * count * characters / len(packed)))
 
 
-def _pack_cells(cells: Cells, rows: np.ndarray, detailed: np.ndarray, header: dict[str, Any]) -> str:
+def _pack_cells(cells: Cells, rows: np.ndarray, header: dict[str, Any]) -> str:
     packer = Packer()
     names, layer = np.unique(cells.layer[rows], return_inverse=True)
     tokens, token = np.unique(cells.token[rows], return_inverse=True)
@@ -93,7 +104,6 @@ def _pack_cells(cells: Cells, rows: np.ndarray, detailed: np.ndarray, header: di
         "verdict": cells.verdict[rows],
         "distance": np.where(np.isnan(distance), np.float32(-1), distance),
         "floor": np.where(np.isnan(floor), np.float32(-1), floor),
-        "detailed": codes(detailed),
     }
     return packer.packed(
         {

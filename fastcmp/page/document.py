@@ -168,10 +168,11 @@ def _legend(text: Text) -> str:
     ends = f"<span>{power(text.legend_low)}</span><i class='ramp' style='background:linear-gradient(90deg,{','.join(PALETTE)})'></i>"
     ramp = f'<span class="swatch">relative_euclidean_distance {ends}<span>{power(text.legend_high)}</span></span>'
     states = swatches(entry for state, entry in STATE_COLOURS.items() if state in text.states)
+    mark = "" if text.divergence_row is None else '<span class="swatch"><i class="mark"></i>first divergence</span>'
     verdicts = swatches(entry for verdict, entry in reversed(list(enumerate(VERDICT_COLOURS))) if verdict in text.verdicts)
     return (
-        f'<span class="legend" data-mode="error">{ramp if MEASURED in text.states else ""}{states}</span>'
-        f'<span class="legend" data-mode="verdict" hidden>{verdicts}</span>'
+        f'<span class="legend" data-mode="error">{ramp if MEASURED in text.states else ""}{states}{mark}</span>'
+        f'<span class="legend" data-mode="verdict" hidden>{verdicts}{mark}</span>'
     )
 
 

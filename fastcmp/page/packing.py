@@ -63,11 +63,11 @@ def shown(text: str) -> str:
     return printable(text, MOST_CHARACTERS)
 
 
-def pack_columns(table: pa.Table, names: tuple[str, ...]) -> str:
-    """Columns of a report table, for the panel that shows a whole row."""
+def pack_columns(table: pa.Table, rows: np.ndarray, names: tuple[str, ...]) -> str:
+    """Columns of a table that holds these ``rows`` of a report, for the panel that shows a whole row."""
     packer = Packer()
     columns = [_column(packer, column, table.column(column.name).combine_chunks()) for column in COLUMNS if column.name in names]
-    return packer.packed({"rows": table.num_rows, "columns": columns})
+    return packer.packed({"rows": packer.array(codes(rows)), "columns": columns})
 
 
 def _column(packer: Packer, column: Column, values: Any) -> dict[str, Any]:

@@ -56,12 +56,12 @@
   }
 
   class Columns {
-    constructor({ header, array }, rows) {
+    constructor({ header, array }) {
       this.columns = header.columns.map((column) => ({
         name: column.name, texts: column.texts,
         empty: column.empty && array(column.empty), values: column.numbers && array(column.numbers), codes: column.codes && array(column.codes),
       }));
-      this.position = new Map(Array.from(rows.detailed, (row, i) => [row, i]));
+      this.position = new Map(Array.from(array(header.rows), (row, i) => [row, i]));
     }
     of(row) {
       const i = this.position.get(row);
@@ -460,7 +460,7 @@
   // --- all of it together -----------------------------------------------------------------------------------------------------------
 
   async function main() {
-    const rows = new Rows(await unpack("cells")), columns = new Columns(await unpack("columns"), rows);
+    const rows = new Rows(await unpack("cells")), columns = new Columns(await unpack("columns"));
     await embed();
     const chosen = { row: -1, rank: -1, mode: "error", set: () => {} };
     const table = new Table(rows, chosen), pictures = [];

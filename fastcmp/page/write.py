@@ -24,6 +24,8 @@ from fastcmp.results.totals import Totals, count
 
 PAGE_NAME: Final = "cmp_report.html"
 
+# With the rest of it, some 150 000, a page stays below 10 MB whatever the report holds.
+_MOST_CHARACTERS: Final = 9_600_000
 _MOST_OPTIONS: Final = 60
 # Of a float32 sum nothing below is error rather than noise, and a scale that reaches down to it shows nothing else.
 _LOWEST_DECADE: Final = -12
@@ -67,7 +69,8 @@ def make_page(saved: SavedReport) -> str:
         "states": {str(state): colour for state, (colour, _) in STATE_COLOURS.items()},
         "verdicts": [colour for colour, _ in VERDICT_COLOURS],
     }
-    content = make_content(table, cells, style, divergence.row)
+    plots, worst = make_plots(with_tokens=len(cells.tokens) > 1), worst_table(table, cells)
+    content = make_content(table, cells, style, divergence.row, _MOST_CHARACTERS - len(worst) - sum(map(len, plots.scripts)))
     totals = count(table, 0, 0.0)
     text = Text(
         headline=headline(totals, is_complete=saved.is_complete),
@@ -82,10 +85,10 @@ def make_page(saved: SavedReport) -> str:
         verdicts=set(np.unique(cells.verdict).tolist()),
         cell_note=_left_out(table, content),
         has_ranks=len(cells.ranks) > 1,
-        table=worst_table(table, cells),
+        table=worst,
         options=[(shown(name), shown(value)) for name, value in options_given(saved.facts)[:_MOST_OPTIONS]],
     )
-    return make_document(text, make_plots(with_tokens=len(cells.tokens) > 1), content.cells, content.columns)
+    return make_document(text, plots, content.cells, content.columns)
 
 
 def _refuse_foreign(path: str) -> None:

@@ -58,7 +58,8 @@ def made_report(layers: int, tokens: int, ranks: int = 1, *, seed: int = 1) -> p
         "cmp_flag": np.ones(count, bool),
         "verdict": ["fail" if one else "pass" for one in has_failed.tolist()],
         "verdict_reason": [
-            f"relative_euclidean_distance {d:.3g} > 0.05 (rule: default bfloat16)" if one else "" for d, one in zip(distance, has_failed, strict=True)
+            f"relative_euclidean_distance {d:.3g} > 0.05 (rule: default bfloat16)" if one else ""
+            for d, one in zip(distance, has_failed, strict=True)
         ],
         "golden_dtype": ["float32"] * count,
         "acl_dtype": ["bfloat16"] * count,
@@ -66,7 +67,9 @@ def made_report(layers: int, tokens: int, ranks: int = 1, *, seed: int = 1) -> p
         "acl_shape": ["(1, 17, 4096)"] * count,
         "pair_rule": ["key"] * count,
         **{
-            f"{side}_data_path": [f"./7_cmp_dump_data/{side}_tensor/{t}/{names[n]}_tensor.npy" for t, n in zip(token.tolist(), layer.tolist(), strict=True)]
+            f"{side}_data_path": [
+                f"./7_cmp_dump_data/{side}_tensor/{t}/{names[n]}_tensor.npy" for t, n in zip(token.tolist(), layer.tolist(), strict=True)
+            ]
             for side in ("golden", "acl")
         },
     }
@@ -74,7 +77,11 @@ def made_report(layers: int, tokens: int, ranks: int = 1, *, seed: int = 1) -> p
     if layers <= 20:
         return table
     odd = {
-        3 * tokens: {"nonfinite_mismatch_count": 3, "verdict": "fail", "verdict_reason": "nonfinite_mismatch_count 3 > 0 (rule: non-finite)"},
+        3 * tokens: {
+            "nonfinite_mismatch_count": 3,
+            "verdict": "fail",
+            "verdict_reason": "nonfinite_mismatch_count 3 > 0 (rule: non-finite)",
+        },
         5 * tokens: uncompared("error", "not compared [E_TRUNCATED]", "the file ends early [E_TRUNCATED]"),
         7 * tokens + 1: {
             **uncompared("fail", "only golden has this tensor [E_UNPAIRED]", "acl_data_path is not exist. [E_UNPAIRED]"),
@@ -115,7 +122,9 @@ def hostile_report() -> pa.Table:
     """Every text in it tries to be something else."""
     count = len(HOSTILE)
     table = made_report(count, 3, 2)
-    texts = [column.name for column in COLUMNS if column.arrow_type == "string" and column.name not in ("token_id", "data_id", "rank", "verdict")]
+    texts = [
+        column.name for column in COLUMNS if column.arrow_type == "string" and column.name not in ("token_id", "data_id", "rank", "verdict")
+    ]
     changes: dict[int, dict[str, Any]] = {}
     for row in range(table.num_rows):
         name = HOSTILE[row // 3 % count]

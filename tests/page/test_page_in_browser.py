@@ -55,7 +55,9 @@ def centre(page: Page, layer: int, token: int, layers: int) -> tuple[float, floa
 
 
 def details(page: Page) -> dict[str, str]:
-    return page.evaluate("Object.fromEntries([...document.querySelectorAll('#details td')].map((cell) => [cell.dataset.column, cell.textContent]))")
+    return page.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('#details td')].map((cell) => [cell.dataset.column, cell.textContent]))"
+    )
 
 
 def colours(page: Page, plot: str) -> int:
@@ -137,8 +139,12 @@ def test_the_table_is_sorted_and_filtered(page: Page, tmp_path: Path) -> None:
     assert page.evaluate(order) == list(reversed(down[: len(down) - len(empty)])) + empty
     page.evaluate(f"{heading}.querySelector('button').click()")
     assert page.evaluate(order) == before
-    page.evaluate("(() => { const box = document.getElementById('filter'); box.value = 'UP_PROJ pass'; box.dispatchEvent(new Event('input')); })()")
-    left = page.evaluate("[...document.querySelectorAll('#worst tbody tr')].filter((line) => !line.hidden).map((line) => Number(line.dataset.row))")
+    page.evaluate(
+        "(() => { const box = document.getElementById('filter'); box.value = 'UP_PROJ pass'; box.dispatchEvent(new Event('input')); })()"
+    )
+    left = page.evaluate(
+        "[...document.querySelectorAll('#worst tbody tr')].filter((line) => !line.hidden).map((line) => Number(line.dataset.row))"
+    )
     rows = table.select(["data_id", "verdict"]).to_pylist()
     assert sorted(left) == [i for i, row in enumerate(rows) if "up_proj" in row["data_id"] and row["verdict"] == "pass"]
 
@@ -181,10 +187,13 @@ def test_no_name_becomes_anything_else_than_text(page: Page, tmp_path: Path) -> 
 
 def test_the_policy_runs_no_other_script_and_asks_for_nothing(page: Page, tmp_path: Path) -> None:
     opened(page, tmp_path, made_report(5, 1))
-    assert page.evaluate(
-        "(() => { const script = document.createElement('script'); script.textContent = 'window.ran = 1'; document.body.append(script);"
-        " document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran = 1\">'); return typeof window.ran; })()"
-    ) == "undefined"
+    assert (
+        page.evaluate(
+            "(() => { const script = document.createElement('script'); script.textContent = 'window.ran = 1'; document.body.append(script);"
+            " document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran = 1\">'); return typeof window.ran; })()"
+        )
+        == "undefined"
+    )
     assert page.evaluate("fetch('https://localhost/').then(() => 'sent', () => 'refused')") == "refused"
     page.settle()
     assert len(page.problems) >= 3 and all("Content Security Policy" in problem for problem in page.problems), page.problems

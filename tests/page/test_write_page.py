@@ -1,0 +1,102 @@
+"""Where the page goes: complete or not at all, and over nothing that is not a page."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from made_reports import made_report, save_report
+
+from fastcmp.cli.main import main
+from fastcmp.errors import OutputError, UsageError
+from fastcmp.page.document import GENERATOR
+from fastcmp.page.plots import require_bokeh
+from fastcmp.page.write import PAGE_NAME, write_page
+from fastcmp.results.output_dir import write_whole
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return save_report(made_report(5, 2), tmp_path / "report")
+
+
+def test_the_command_writes_a_page_and_writes_it_again(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert main(["report", str(directory)]) == 0
+        assert capsys.readouterr().out == f"page: {directory / PAGE_NAME}\n"
+    assert GENERATOR in (directory / PAGE_NAME).read_text(encoding="utf-8")[:512]
+    assert sorted(os.listdir(directory)) == ["cmp_report.arrow", PAGE_NAME, "run.json"]
+
+
+def test_what_is_no_page_is_replaced_only_by_name(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = directory / PAGE_NAME
+    path.write_text("mine")
+    assert main(["report", str(directory)]) == 2
+    assert "exists and is no page of fastcmp; move it away, or name it with -o" in capsys.readouterr().err
+    assert path.read_text() == "mine"
+    assert main(["report", str(directory), "-o", str(path)]) == 0
+    assert GENERATOR in path.read_text(encoding="utf-8")
+
+
+def test_a_link_is_replaced_and_not_followed(directory: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    link = tmp_path / "link.html"
+    link.symlink_to(mine)
+    assert write_page(str(directory), str(link)) == str(link)
+    assert mine.read_text() == "mine" and not link.is_symlink()
+
+
+def test_a_directory_is_no_place_for_a_page(directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="not a file; name the file that is to be written"):
+        write_page(str(directory), str(tmp_path))
+    with pytest.raises(OutputError, match="could not be written after 0 bytes: No such file"):
+        write_page(str(directory), str(tmp_path / "nowhere" / "page.html"))
+    with pytest.raises(OutputError, match="null byte"):
+        write_page(str(directory), str(tmp_path / "a\0b"))
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_a_page_that_fails_leaves_the_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("earlier")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OutputError, match="could not be written after 3 bytes: No space left on device; free some space"):
+        write_whole(str(path), b"new")
+    monkeypatch.undo()
+    assert path.read_text() == "earlier" and os.listdir(tmp_path) == ["page.html"]
+
+
+def test_without_a_report_there_is_no_page(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no cmp_report\.arrow in it"):
+        write_page(str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_bokeh_there_is_a_hint(directory: Path) -> None:
+    program = f"import sys; sys.modules['bokeh'] = None; from fastcmp.cli.main import main; sys.exit(main(['report', {str(directory)!r}]))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "fastcmp: the page is drawn by Bokeh, which is not installed; pip install 'fastcmp[report]'\n"
+
+
+def test_an_old_bokeh_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bokeh.__version__", "2.4.3")
+    with pytest.raises(UsageError, match=r"needs Bokeh 3\.4 or later, this is 2\.4\.3; pip install -U"):
+        require_bokeh()
+
+
+def test_settings_of_bokeh_bring_nothing_from_elsewhere_into_the_page(directory: Path) -> None:
+    program = f"import sys; from fastcmp.cli.main import main; sys.exit(main(['report', {str(directory)!r}]))"
+    environment = {**os.environ, "BOKEH_RESOURCES": "cdn", "BOKEH_CDN_VERSION": "1.0.0", "BOKEH_MINIFIED": "no", "BOKEH_LOG_LEVEL": "trace"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    page = (directory / PAGE_NAME).read_text(encoding="utf-8")
+    assert "<script src" not in page and len(page) < 10_000_000
