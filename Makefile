@@ -30,13 +30,18 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-cpp lint types format coverage fuzz bench bench-short bench-large bench-ab bench-ab-short dev clean ci
+.PHONY: help demo browser test test-slow test-cpp lint types format coverage fuzz bench bench-short bench-large bench-ab bench-ab-short dev clean ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.installed build/standin/.built ## dump two runs of a small Llama, compare them, find the planted defect (two minutes the first time)
 	@$(RUN) examples/demo.py demo-output
+
+browser: ## a Chromium for the tests of the HTML page, where none is installed (Debian, Ubuntu; without one those tests are skipped)
+	@command -v chromium chromium-browser google-chrome >/dev/null \
+	  || { echo "make: installing chromium"; apt-get -qq update && apt-get -qq install -y chromium >/dev/null 2>&1; } \
+	  || { echo "make: no Chromium here; install one, or name it by FASTCMP_CHROMIUM"; exit 1; }
 
 test: $(VENV)/.installed build/standin/.built test-cpp ## the quick tests (two to three minutes on two cores)
 	@$(RUN) -m pytest -q $(IN_PARALLEL)

@@ -87,7 +87,9 @@ class Page:
 
     def open(self, path: Path) -> None:
         """Load a file and wait until its script says that it is ready, or what went wrong."""
-        self._call("Page.navigate", url=path.resolve().as_uri())
+        answer = self._call("Page.navigate", url=path.resolve().as_uri())
+        if answer.get("errorText"):
+            raise AssertionError(f"{path}: {answer['errorText']}")
         self.wait_for("document.documentElement?.dataset.ready === 'yes' || !(document.getElementById('problem') || {hidden: true}).hidden")
         self.settle()
 
