@@ -88,7 +88,7 @@
 
   // --- plots ------------------------------------------------------------------------------------------------------------------------
 
-  let plotDocument = null;
+  let plotDocument = null, PlainText = null;
   const model = (name) => plotDocument.get(name);
   const sequence = (from, to) => Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
 
@@ -100,10 +100,12 @@
       documents.push([...views][0].model.document);
     }
     plotDocument = { get: (name) => documents.map((one) => one.get_model_by_name(name)).find((found) => found !== null) };
+    // Where Bokeh keeps its classes is another place in every second version; a label that Python made has its own at hand.
+    PlainText = [...model("heat-x").major_label_overrides.values()][0].constructor;
   }
 
   // Bokeh takes "$$" in a plain string for mathematics, and would load what sets it.
-  const label = (text) => new Bokeh.Models.PlainText({ text });
+  const label = (text) => new PlainText({ text });
 
   function setTicks(axis, range, names, position, pixels, width) {
     const [low, high] = [Math.min(range.start, range.end), Math.max(range.start, range.end)];

@@ -83,10 +83,11 @@ def _figure(name: str, **options: Any) -> Any:
 
 
 def _heat_map() -> Any:
-    from bokeh.models import ColumnDataSource, FixedTicker
+    from bokeh.models import ColumnDataSource, FixedTicker, PlainText
 
     plot = _figure("heat", height=300)
     plot.yaxis.ticker = FixedTicker(ticks=[])
+    plot.xaxis.major_label_overrides = {0: PlainText(text="")}
     for grid, place in ((plot.xgrid, "x"), (plot.ygrid, "y")):
         grid.name = f"heat-grid-{place}"
         grid.ticker = FixedTicker(ticks=[])
