@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from fastcmp.analysis.order import find_order
 from fastcmp.results.totals import unpaired_mask
-from fastcmp.sources.natural_order import token_key
 from fastcmp.verdict import ERROR, FAIL, PASS
 
 # What a cell shows of its pair's error, the least conspicuous first; page.js knows them by these numbers.
@@ -40,6 +40,8 @@ class Cells:
         Numbers by value, then text.
     layer, token, rank : ndarray of int64
         Position of the row's data_id, token_id and rank in those lists.
+    position : ndarray of int64
+        0 for the row that ran first.
     state : ndarray of uint8
         `EQUAL` to `NONFINITE`.
     verdict : ndarray of uint8
@@ -54,16 +56,11 @@ class Cells:
     layer: np.ndarray
     token: np.ndarray
     rank: np.ndarray
+    position: np.ndarray
     state: np.ndarray
     verdict: np.ndarray
     distance: np.ndarray
     floor: np.ndarray
-
-    def execution_orders(self) -> np.ndarray:
-        """0 for the row that ran first: by token, then by the first appearance of its data_id, ranks side by side."""
-        orders = np.empty(len(self.layer), dtype=np.int64)
-        orders[np.lexsort((self.rank, self.layer, self.token))] = np.arange(len(orders))
-        return orders
 
     def worst_first(self) -> np.ndarray:
         """Row numbers: failed rows first, then what could not be compared, each by what is to be seen of it, then by distance and row."""
@@ -73,9 +70,7 @@ class Cells:
 
 def cells_of(table: pa.Table) -> Cells:
     """The cells of a report table."""
-    layer, layers = _codes(table, "data_id")
-    token, tokens = _sorted_codes(table, "token_id")
-    rank, ranks = _sorted_codes(table, "rank")
+    order = find_order(table)
     unpaired = _boolean(unpaired_mask(table))
     distance = numbers(table, "relative_euclidean_distance")
     state = np.full(table.num_rows, MEASURED, dtype=np.uint8)
@@ -85,8 +80,18 @@ def cells_of(table: pa.Table) -> Cells:
     state[~_boolean(table.column("cmp_flag"))] = NOT_COMPARED
     state[unpaired] = ALONE
     return Cells(
-        layers, tokens, ranks, layer, token, rank, state, _verdicts(table, unpaired), distance, numbers(table, "rounding_floor")
-    )  # fmt: skip
+        layers=order.names.texts.to_pylist(),
+        tokens=order.tokens,
+        ranks=order.ranks,
+        layer=order.name,
+        token=order.token,
+        rank=order.rank,
+        position=order.position,
+        state=state,
+        verdict=_verdicts(table, unpaired),
+        distance=distance,
+        floor=numbers(table, "rounding_floor"),
+    )
 
 
 def _verdicts(table: pa.Table, unpaired: np.ndarray) -> np.ndarray:
@@ -104,17 +109,3 @@ def numbers(table: pa.Table, name: str) -> np.ndarray:
 def _boolean(column: Any) -> np.ndarray:
     filled: np.ndarray = column.fill_null(False).to_numpy().astype(bool)
     return filled
-
-
-def _codes(table: pa.Table, name: str) -> tuple[np.ndarray, list[str]]:
-    """A text column as numbers, and what they stand for in the order of first appearance."""
-    encoded = pa.array(table.column(name).fill_null("").to_pylist(), pa.string()).dictionary_encode()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
-
-
-def _sorted_codes(table: pa.Table, name: str) -> tuple[np.ndarray, list[str]]:
-    codes, texts = _codes(table, name)
-    order = sorted(range(len(texts)), key=lambda code: token_key(texts[code]))
-    places = np.empty(len(texts), dtype=np.int64)
-    places[order] = np.arange(len(texts))
-    return places[codes], [texts[code] for code in order]

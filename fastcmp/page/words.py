@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fastcmp.analysis.story import find_story
+from fastcmp.analysis.words import tell
 from fastcmp.errors import EXIT_DIFFERENT, EXIT_OK
 from fastcmp.page.cells import Cells
 from fastcmp.page.packing import shown
@@ -57,41 +59,22 @@ def headline(totals: Totals, *, is_complete: bool) -> str:
 
 
 def tell_divergence(table: pa.Table, cells: Cells) -> Divergence:
-    """The first divergence in sentences, and what ran before it that nothing is known about."""
-    orders = cells.execution_orders()
-    first = find_first_divergence(table, orders.tolist())
-    spots = find_blind_spots(table, orders.tolist(), first, most=3)
-    if first is None:
-        return Divergence(_without_divergence(table, spots.count), None)
-    sentences = [f"The first pair that fails is {shown(first.name)}: {shown(first.reason)}."]
-    if first.rounding_floor:
-        sentences.append(f"Rounding to {shown(first.acl_dtype or '')} would cause {first.rounding_floor:.2g} by itself.")
-    sentences.append(_what_ran_before(table, cells, orders, first))
-    sentences.append(_how_far(cells, orders, first))
-    if spots.before_divergence:
-        names = "; ".join(shown(spot.name) for spot in spots.first[: spots.before_divergence])
-        names = f"such as {names}" if spots.before_divergence > len(spots.first) else names
-        sentences.append(
-            f"{counted(spots.before_divergence, 'tensor')} before it could not be compared ({names}): it may have begun there."
-        )
-    if not _is_order_known(table):
-        sentences.append('"First" means by name: plain directories do not say in which order their tensors were computed.')
-    return Divergence(tuple(sentence for sentence in sentences if sentence), first.row)
-
-
-def _without_divergence(table: pa.Table, unknown: int) -> tuple[str, ...]:
+    """The failed pair that ran first, then the story of the whole report, then how much fails."""
     if not table.num_rows:
-        return ("Nothing was compared yet.",)
-    if unknown:
-        return (
-            "No compared pair diverges.",
-            f"{counted(unknown, 'tensor')} could not be compared or stood alone: nothing is known about them.",
-        )
-    return ("No pair diverges.",)
+        return Divergence(("Nothing was compared yet.",), None)
+    first = find_first_divergence(table, cells.position)
+    story = find_story(table, order_is_known=_is_order_known(table))
+    sentences = [f"{line[:1].upper()}{line[1:]}." for line in tell(story, shown)]
+    if first is None:
+        spots = find_blind_spots(table, cells.position, None, most=0)
+        return Divergence(("No compared pair diverges." if spots.count else "No pair diverges.", *sentences), None)
+    said = f"The first pair that fails is {shown(first.name)}: {shown(first.reason)}."
+    more = (_what_ran_before(table, cells, first), _how_far(cells, first))
+    return Divergence((said, *sentences, *(sentence for sentence in more if sentence)), first.row)
 
 
-def _what_ran_before(table: pa.Table, cells: Cells, orders: np.ndarray, first: Finding) -> str:
-    before = (orders < orders[first.row]) & (table.column("cmp_flag").to_numpy())
+def _what_ran_before(table: pa.Table, cells: Cells, first: Finding) -> str:
+    before = (cells.position < cells.position[first.row]) & (table.column("cmp_flag").to_numpy())
     if not before.any():
         return "Nothing that was compared ran before it."
     worst = np.nanmax(np.where(before, cells.distance, np.nan), initial=0.0)
@@ -99,16 +82,15 @@ def _what_ran_before(table: pa.Table, cells: Cells, orders: np.ndarray, first: F
     return f"The {counted(int(before.sum()), 'pair')} that ran before it passed{beside}."
 
 
-def _how_far(cells: Cells, orders: np.ndarray, first: Finding) -> str:
-    """At which tokens and data_ids pairs fail, from the first one on."""
+def _how_far(cells: Cells, first: Finding) -> str:
+    """At how many tokens and data_ids pairs fail."""
     failed = cells.verdict == cells.verdict[first.row]
-    later = failed & (orders > orders[first.row])
-    if not later.any():
-        return "It is the only pair that fails." if failed.sum() == 1 else ""
+    if failed.sum() == 1:
+        return "It is the only pair that fails."
     tokens, layers = len(np.unique(cells.token[failed])), len(np.unique(cells.layer[failed]))
     return (
-        f"{counted(int(failed.sum()), 'pair')} {'fails' if failed.sum() == 1 else 'fail'} in all: at {grouped(tokens)} of"
-        f" {counted(len(cells.tokens), 'token')}, in {grouped(layers)} of {counted(len(cells.layers), 'data_id')}."
+        f"{counted(int(failed.sum()), 'pair')} fail in all: at {grouped(tokens)} of {counted(len(cells.tokens), 'token')},"
+        f" in {grouped(layers)} of {counted(len(cells.layers), 'data_id')}."
     )
 
 

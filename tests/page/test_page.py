@@ -19,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_reports import HOSTILE, hostile_report, made_report, save_report, uncompared, with_rows
 
+from fastcmp.analysis.story import find_story
+from fastcmp.analysis.words import tell
 from fastcmp.page import write
 from fastcmp.page.cells import cells_of
 from fastcmp.page.content import make_content
@@ -260,21 +262,29 @@ def test_the_first_divergence_is_that_of_the_comparison() -> None:
     table = made_report(30, 6, 2)
     divergence = tell_divergence(table, cells_of(table))
     before = max(table.column("relative_euclidean_distance")[row].as_py() for row in (0, 6, 12, 180, 186, 192))
-    assert divergence.sentences[:3] == (
-        "The first pair that fails is rank 0, token 0, data_id model.layers.0.mlp.up_proj: nonfinite_mismatch_count 3 > 0 (non-finite).",
-        "Rounding to bfloat16 would cause 0.0016 by itself.",
-        f"The 6 pairs that ran before it passed, relative_euclidean_distance {before:.2g} at most.",
-    )
     assert divergence.row == 18
-    blind = with_rows(table, {0: uncompared("error", "", "x [E_TRUNCATED]")})
-    assert (
-        "1 tensor before it could not be compared (rank 0, token 0, data_id model.layers.0.input_layernorm): it may have begun there."
-        in (tell_divergence(blind, cells_of(blind)).sentences)
+    assert divergence.sentences[0] == (
+        "The first pair that fails is rank 0, token 0, data_id model.layers.0.mlp.up_proj: nonfinite_mismatch_count 3 > 0 (non-finite)."
     )
+    story = tell(find_story(table))
+    assert [f"{line[0].upper()}{line[1:]}." for line in story] == list(divergence.sentences[1 : 1 + len(story)])
+    assert divergence.sentences[-2:] == (
+        f"The 6 pairs that ran before it passed, relative_euclidean_distance {before:.2g} at most.",
+        "73 pairs fail in all: at 4 of 6 tokens, in 13 of 30 data_ids.",
+    )
+
+
+def test_what_is_not_known_is_said() -> None:
+    table = made_report(30, 6, 2)
+    blind = with_rows(table, {0: uncompared("error", "", "x [E_TRUNCATED]")})
+    assert "1 tensor before it could not be compared: it may have begun there." in tell_divergence(blind, cells_of(blind)).sentences
     by_name = with_rows(table, {row: {"pair_rule": "path"} for row in range(table.num_rows)})
-    assert "means by name" in tell_divergence(by_name, cells_of(by_name)).sentences[-1]
+    assert any("means by name" in sentence for sentence in tell_divergence(by_name, cells_of(by_name)).sentences)
     fine = with_rows(table, {row: {"verdict": "pass"} for row in range(table.num_rows)})
-    assert tell_divergence(fine, cells_of(fine)).row is None
+    divergence = tell_divergence(fine, cells_of(fine))
+    assert (divergence.sentences[0], divergence.row) == ("No pair diverges.", None)
+    nothing = table.slice(0, 0)
+    assert tell_divergence(nothing, cells_of(nothing)).sentences == ("Nothing was compared yet.",)
 
 
 def test_tokens_run_in_numeric_order_and_layers_as_they_appear() -> None:
@@ -282,7 +292,7 @@ def test_tokens_run_in_numeric_order_and_layers_as_they_appear() -> None:
     cells = cells_of(table)
     assert cells.tokens == ["-1", "9", "10", "b"]
     assert cells.layers == table.column("data_id").unique().to_pylist()
-    ran = [table.column("token_id")[int(row)].as_py() for row in np.argsort(cells.execution_orders())]
+    ran = [table.column("token_id")[int(row)].as_py() for row in np.argsort(cells.position)]
     assert ran == ["-1"] * 3 + ["9"] * 3 + ["10"] * 3 + ["b"] * 3
 
 

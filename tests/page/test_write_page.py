@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from made_reports import made_report, save_report
 
@@ -15,7 +16,9 @@ from fastcmp.errors import OutputError, UsageError
 from fastcmp.page.document import GENERATOR
 from fastcmp.page.plots import require_bokeh
 from fastcmp.page.write import PAGE_NAME, write_page
+from fastcmp.results.journal import JournalWriter, next_journal_path
 from fastcmp.results.output_dir import write_whole
+from fastcmp.results.schema import arrow_schema
 
 
 @pytest.fixture
@@ -29,6 +32,17 @@ def test_the_command_writes_a_page_and_writes_it_again(directory: Path, capsys: 
         assert capsys.readouterr().out == f"page: {directory / PAGE_NAME}\n"
     assert GENERATOR in (directory / PAGE_NAME).read_text(encoding="utf-8")[:512]
     assert sorted(os.listdir(directory)) == ["cmp_report.arrow", PAGE_NAME, "run.json"]
+
+
+def test_of_a_run_that_goes_on_there_is_a_page(tmp_path: Path) -> None:
+    found = made_report(25, 4).slice(8, 40)
+    columns = [pa.array(range(8, 48)), *(column.combine_chunks() for column in found.columns)]
+    batch = pa.RecordBatch.from_arrays(columns, schema=arrow_schema(with_row=True))
+    with JournalWriter(next_journal_path(str(tmp_path)), {"golden": "g", "target": "t", "kl": "auto"}) as journal:
+        journal.append(0, batch)
+        page = Path(write_page(str(tmp_path))).read_text(encoding="utf-8")  # while it is being written
+    assert "This page is incomplete: the comparison was still running, or was ended, and had found 40 rows." in page
+    assert "<h1>so far 1 of 39 pairs failed</h1>" in page and "<th>kl</th>" in page
 
 
 def test_what_is_no_page_is_replaced_only_by_name(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
