@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fastcmp.page.cells import Cells
 from fastcmp.page.packing import Packer, codes, pack_columns, shown
-from fastcmp.results.schema import BY_NAME, NAMES
+from fastcmp.results.schema import custom_names, report_columns
 
 # Of the characters that there are for both. Cells come first: without them a tensor is not in the pictures at all.
 _CELL_SHARE: Final = 0.3
@@ -27,7 +27,6 @@ _FIRST: Final = (
     "max_absolute_error_golden", "max_absolute_error_target", "mean_absolute_error", "max_relative_error", "mean_relative_error",
     "mismatch_count", "nonfinite_mismatch_count", "element_count", "golden_dtype", "acl_dtype", "golden_shape", "acl_shape", "notes",
 )  # fmt: skip
-_COLUMN_NAMES: Final = tuple(name for name in NAMES if name not in _IN_CELLS)
 
 
 @dataclass(frozen=True)
@@ -62,16 +61,20 @@ def make_content(table: pa.Table, cells: Cells, style: dict[str, Any], first: in
     characters : int
         How long both texts may be together.
     """
+    columns_there = report_columns(custom_names(table.column_names))
+    names = tuple(column.name for column in columns_there if column.name not in _IN_CELLS)
+    meanings = {column.name: column.meaning for column in columns_there}
+    header = {**style, "first": first, "meanings": {name: meanings[name] for name in dict.fromkeys((*_FIRST, *meanings))}}
     worst = cells.worst_first()
     if first is not None:  # whatever else is left out, it is there
         worst = np.concatenate(([first], worst[worst != first]))
 
     def pack_cells(count: int) -> str:
-        return _pack_cells(cells, np.sort(worst[:count]), {**style, "first": first})
+        return _pack_cells(cells, np.sort(worst[:count]), header)
 
     def pack_rows(count: int) -> str:
         rows = np.sort(worst[:count])
-        return pack_columns(table.take(pa.array(rows)), rows, _COLUMN_NAMES)
+        return pack_columns(table.take(pa.array(rows)), rows, names)
 
     packed, cell_count = _most_that_fit(pack_cells, min(len(worst), _MOST_CELLS), int(_CELL_SHARE * characters))
     columns, row_count = _most_that_fit(pack_rows, min(cell_count, _MOST_ROWS), characters - len(packed))
@@ -111,7 +114,6 @@ def _pack_cells(cells: Cells, rows: np.ndarray, header: dict[str, Any]) -> str:
             "layers": [shown(cells.layers[code]) for code in names.tolist()],
             "tokens": [shown(cells.tokens[code]) for code in tokens.tolist()],
             "ranks": [shown(cells.ranks[code]) for code in ranks.tolist()],
-            "meanings": {name: BY_NAME[name].meaning for name in dict.fromkeys((*_FIRST, *NAMES))},
             "arrays": {name: packer.array(values) for name, values in arrays.items()},
         }
     )

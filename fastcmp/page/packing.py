@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from fastcmp.results.schema import COLUMNS, Column
+from fastcmp.results.schema import Column, custom_names, report_columns
 from fastcmp.sources.wording import printable
 
 MOST_CHARACTERS: Final = 400
@@ -65,8 +65,8 @@ def shown(text: str) -> str:
 
 def pack_columns(table: pa.Table, rows: np.ndarray, names: tuple[str, ...]) -> str:
     """Columns of a table that holds these ``rows`` of a report, for the panel that shows a whole row."""
-    packer = Packer()
-    columns = [_column(packer, column, table.column(column.name).combine_chunks()) for column in COLUMNS if column.name in names]
+    packer, there = Packer(), report_columns(custom_names(table.column_names))
+    columns = [_column(packer, column, table.column(column.name).combine_chunks()) for column in there if column.name in names]
     return packer.packed({"rows": packer.array(codes(rows)), "columns": columns})
 
 

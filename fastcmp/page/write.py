@@ -144,7 +144,10 @@ def _remarks(saved: SavedReport, totals: Totals) -> list[str]:
 
 
 def _when(saved: SavedReport) -> str:
-    try:
+    finished = saved.facts.get("finished_at")
+    if saved.is_complete and isinstance(finished, str):
+        return f"; compared {shown(finished[:16].replace('T', ' '))} UTC"
+    try:  # a report of an earlier version
         written = os.stat(os.path.join(saved.directory, ARROW_NAME)).st_mtime if saved.is_complete else time.time()
     except OSError:
         return ""

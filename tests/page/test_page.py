@@ -119,6 +119,15 @@ def test_every_row_and_column_is_in_a_page_of_10_mb(layers: int, tokens: int, ra
         check_column(columns.column(name), table.column(name).to_pylist(), name)
 
 
+def test_metrics_of_the_user_are_columns_too() -> None:
+    table = made_report(25, 4)
+    values = pa.array(np.linspace(0, 1, 100))
+    table = table.add_column(table.num_columns - 1, "my_own_error", values)
+    parsed = Parsed(page_of(table))
+    np.testing.assert_allclose(Unpacked(parsed.data["columns"].strip()).column("my_own_error"), values.to_numpy(), rtol=1e-6)
+    assert Unpacked(parsed.data["cells"].strip()).header["meanings"]["my_own_error"] == "What the function of --metric gave."
+
+
 def check_column(found: list[Any], expected: list[Any], name: str) -> None:
     if BY_NAME[name].arrow_type != "float64":
         assert found == [str(one) if isinstance(one, bool) else one for one in expected], name
@@ -299,4 +308,6 @@ def test_tokens_run_in_numeric_order_and_layers_as_they_appear() -> None:
 def test_a_saved_report_of_a_real_comparison_makes_a_page(tmp_path: Path) -> None:
     saved = load_saved(str(save_report(made_report(25, 4), tmp_path, warnings=["odd <b>"], versions={"fastcmp": "0.1.0"})))
     text = Parsed(make_page(saved)).text
-    assert "odd <b>" in text and "versions: fastcmp" in text and "compared 20" in text
+    assert "odd <b>" in text and "versions: fastcmp" in text and "; compared 20" in text
+    finished = Parsed(page_of(saved.table, finished_at="2025-03-04T05:06:07.8+00:00")).text
+    assert "; compared 2025-03-04 05:06 UTC." in finished
