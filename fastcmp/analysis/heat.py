@@ -82,13 +82,11 @@ def _places(order: Order) -> tuple[np.ndarray, list[str], bool]:
 
 
 def _as_they_ran(order: Order, group: np.ndarray, labels: list[str], are_layers: bool) -> tuple[np.ndarray, list[str], bool]:
-    """Groups numbered by when the first of their rows ran within its token."""
-    first = np.full(len(labels), len(group) + 1, np.int64)
-    # Within a token, so that a tensor that only later tokens have stands where it runs, not at the end.
-    start = np.full(len(order.tokens), len(group) + 1, np.int64)
-    np.minimum.at(start, order.token, order.position)
-    np.minimum.at(first, group, order.position - start[order.token])
-    present = np.flatnonzero(first <= len(group))
+    """Groups numbered by when the first of their names appears, which is the order in which a token runs."""
+    never = len(order.names.texts)
+    first = np.full(len(labels), never, np.int64)
+    np.minimum.at(first, group, order.name)
+    present = np.flatnonzero(first < never)
     ran = present[np.argsort(first[present], kind="stable")]
     number = np.full(len(labels), -1, np.int64)
     number[ran] = np.arange(len(ran))

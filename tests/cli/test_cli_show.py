@@ -108,7 +108,7 @@ def test_the_directory_form_leads_to_a_pair(report: str, capsys: pytest.CaptureF
     assert text.startswith(
         "5 pairs: 3 passed, 2 failed, 0 could not be compared; 1 stood alone\n  NaN on one side only first appears at token 0"
     )
-    assert "\nerror by layer and token:\n" in text and "\nworst:\n" in text
+    assert "\nerror by tensor and token:\n" in text and "\nworst:\n" in text
     command = text.splitlines()[-1].removeprefix("the first of them in depth: fastcmp show ")
     assert "pattern: " in shown(capsys, *command.split())
     facts = json.loads(shown(capsys, report, "--json"))
