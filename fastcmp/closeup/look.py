@@ -20,6 +20,7 @@ from fastcmp.dtypes import DTYPES
 from fastcmp.errors import CODES, FastcmpError, TensorError
 from fastcmp.formats import TensorInfo, scan
 from fastcmp.formats.layout import format_name
+from fastcmp.options import CompareOptions
 from fastcmp.pairing import Pair
 from fastcmp.results.rows import row_of
 from fastcmp.results.saved import SavedReport
@@ -126,7 +127,7 @@ class _Looking:
             except MemoryError:
                 self._remarks.append("the elements were not looked at: there is not enough memory for a part of them")
         if found.facts is not None:
-            self._remarks.extend(_disagreements(self._columns, found.facts, is_scaled=self._inputs.options.scale is not None))
+            self._remarks.extend(_disagreements(self._columns, found.facts, self._inputs.options))
         return Closeup(self._columns, golden, target, tuple(self._remarks), explanation, *found)
 
     def _side(self, role: str, tensor: NamedTensor | None) -> Side | None:
@@ -194,16 +195,17 @@ def _explanation(row: dict[str, Any]) -> str:
     return f"{code}: {CODES[code].meaning}; {CODES[code].advice}" if code in CODES else ""
 
 
-def _disagreements(row: dict[str, Any], facts: Facts, *, is_scaled: bool) -> list[str]:
+def _disagreements(row: dict[str, Any], facts: Facts, options: CompareOptions) -> list[str]:
     """Remarks where the files do not hold what the report was made from."""
     if not row["cmp_flag"]:
         return []
     pairs: list[tuple[str, float | int | None]] = [
         ("mismatch_count", facts.differing_count),
         ("max_absolute_error", facts.max_absolute_error),
-        ("nonfinite_mismatch_count", facts.nonfinite_mismatch_count),
     ]
-    if not is_scaled and facts.golden is not None and facts.target is not None:
+    if not options.mask_fill:  # masks are no mismatch then
+        pairs.append(("nonfinite_mismatch_count", facts.nonfinite_mismatch_count))
+    if options.scale is None and facts.golden is not None and facts.target is not None:
         pairs += [("golden_max_value", facts.golden.highest), ("golden_min_value", facts.golden.lowest)]
         pairs += [("acl_max_value", facts.target.highest), ("acl_min_value", facts.target.lowest)]
     for name, now in pairs:

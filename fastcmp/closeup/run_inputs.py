@@ -53,7 +53,7 @@ class RunInputs:
         scan["roots"] = tuple(os.path.join(self._directory, str(root)) for root in scan.get("roots", ()))
         given = _fields(CompareOptions, known)
         # Tensors are looked up by their names: what was left out of the run does no harm.
-        chosen = {name: given[name] for name in ("relative_floor", "scale") if name in given}
+        chosen = {name: given[name] for name in ("relative_floor", "scale", "mask_fill") if name in given}
         return CompareOptions(**chosen, scan=ScanOptions(**scan))
 
     @cached_property

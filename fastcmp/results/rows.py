@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastcmp.errors import UsageError
-from fastcmp.results.schema import NAMES
 from fastcmp.sources.natural_order import token_key
 from fastcmp.sources.wording import listing, printable
 
@@ -67,8 +66,8 @@ def _distinct(values: Any) -> list[str]:
 
 
 def row_of(table: pa.Table, row: int) -> dict[str, Any]:
-    """One row as a plain dict, in the order of the columns; None where a cell is empty."""
-    return {name: table.column(name)[row].as_py() for name in NAMES}
+    """One row as a plain dict, in the order of the columns, metrics of the user's own among them; None where a cell is empty."""
+    return {name: table.column(name)[row].as_py() for name in table.schema.names}
 
 
 def rows_like(

@@ -114,6 +114,21 @@ def test_a_scale_is_applied_as_the_run_applied_it(tmp_path: Path) -> None:
     assert closeup.remarks == () and names(closeup)[0] == "steps of int8"
 
 
+def test_a_mask_that_the_run_allowed_is_told_and_no_change_of_the_files(tmp_path: Path) -> None:
+    golden = values_of(8, 32)
+    golden[np.triu_indices(8, 1)] = -np.inf
+    target = np.where(np.isinf(golden), np.finfo(np.float32).min, golden)
+    closeup = look_at(run(tmp_path, {"a": (golden, target)}, scan=ScanOptions(), mask_fill=True), "a")
+    assert closeup.row["verdict"] == "pass" and closeup.remarks == () and names(closeup) == ["filled infinities"]
+
+
+def test_metrics_of_the_users_own_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def largest(golden, target):\n    return float(abs(target).max())\n")
+    golden = values_of(4, 8)
+    closeup = look_at(run(tmp_path, {"a": (golden, golden)}, metrics=(f"{tmp_path}/mine.py:largest",)), "a")
+    assert closeup.row["largest"] == float(np.abs(golden).max())
+
+
 # --- the files are not what they were --------------------------------------------------------------------------------------------------
 
 
