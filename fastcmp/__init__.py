@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastcmp.api import compare
-    from fastcmp.comparison import Result
     from fastcmp.dump import dump_counters, dump_data, dump_model
     from fastcmp.formats.whole import read_tensor
     from fastcmp.judgement import judge_saved
     from fastcmp.options import CompareOptions, Rule, ScanOptions
+    from fastcmp.result import Result
     from fastcmp.rules import load_rules
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 
 _HOMES = {
     "CompareOptions": "fastcmp.options",
-    "Result": "fastcmp.comparison",
+    "Result": "fastcmp.result",
     "Rule": "fastcmp.options",
     "ScanOptions": "fastcmp.options",
     "compare": "fastcmp.api",

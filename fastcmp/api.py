@@ -11,7 +11,7 @@ from fastcmp.options import CompareOptions, check
 from fastcmp.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from fastcmp.comparison import Result
+    from fastcmp.result import Result
 
 __all__ = ["compare"]
 

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastcmp.analysis.story import Story, find_story
 from fastcmp.engine.delivery import join_results
 from fastcmp.engine.run import compare_pairs
-from fastcmp.errors import EXIT_ERROR
 from fastcmp.metric_functions import parse_metrics
 from fastcmp.metrics import finish
 from fastcmp.options import CompareOptions
 from fastcmp.outcome import TaskResult
 from fastcmp.pairing import Pair
 from fastcmp.progress import Progress
-from fastcmp.results.findings import BlindSpots, Finding, find_blind_spots, find_first_divergence, find_worst
+from fastcmp.result import Result
+from fastcmp.results.findings import find_blind_spots, find_first_divergence
 from fastcmp.results.found_rows import FoundRows
 from fastcmp.results.journal import JournalWriter, journal_paths, next_journal_path
 from fastcmp.results.output_dir import OutputDirectory
@@ -33,7 +31,7 @@ from fastcmp.results.report_files import report_table, run_facts, write_report
 from fastcmp.results.resume import Recovered, deciding_facts, named_as, recover
 from fastcmp.results.schema import ROW_COLUMN
 from fastcmp.results.table import compared_positions, record_batch, unpaired_result
-from fastcmp.results.totals import Totals, count
+from fastcmp.results.totals import count
 from fastcmp.sources import Dump, TensorKey
 from fastcmp.verdict import FAIL, Rules
 
@@ -44,71 +42,6 @@ _WRITE_ROWS: Final = 4096
 _WRITE_EVERY_S: Final = 0.5
 # In the place of a pair whose row is written.
 _DONE: Final = Pair(-1, TensorKey("", "", ""), None, None, "", -1)
-
-
-@dataclass(frozen=True, repr=False)
-class Result:
-    """What a comparison found.
-
-    Attributes
-    ----------
-    table : pyarrow.Table
-        The report, one row per key of golden and target; the columns of `fastcmp.results.schema.COLUMNS`.
-    totals : Totals
-    first_divergence : Finding or None
-        The failed pair that ran first.
-    blind_spots : BlindSpots
-        What could not be compared, and how much of it ran before the first divergence.
-    order_is_known : bool
-        False where golden is a plain directory: "first" is by name then, because such a dump does not say in which order it ran.
-    output : str
-        Directory of the report files.
-    warnings : tuple of str
-        What was odd about the dumps themselves.
-    is_complete : bool
-        False where a comparison was judged before it came to its end.
-    """
-
-    table: pa.Table
-    totals: Totals
-    first_divergence: Finding | None
-    blind_spots: BlindSpots
-    order_is_known: bool
-    output: str
-    warnings: tuple[str, ...]
-    is_complete: bool = True
-
-    def __repr__(self) -> str:
-        counts = f"{self.totals.pairs} pairs, {self.totals.passed} passed, {self.totals.failed} failed, {self.totals.errors} errors"
-        first = f"; first divergence: {self.first_divergence}" if self.first_divergence else ""
-        return f"<Result: {counts}, {self.totals.unpaired} alone{first}; report in {self.output}>"
-
-    @property
-    def ok(self) -> bool:
-        """True if every pair was compared and passed, and nothing stood alone that may not."""
-        return self.exit_code == 0
-
-    @property
-    def exit_code(self) -> int:
-        """0: all passed; 1: something differs; 2: something could not be compared, or has not been yet."""
-        return self.totals.exit_code if self.is_complete else EXIT_ERROR
-
-    @functools.cached_property
-    def story(self) -> Story:
-        """Where it went wrong, as facts: what jumps first, how far it reaches, whether both runs read the same tokens, or just rounding."""
-        return find_story(self.table, order_is_known=self.order_is_known)
-
-    def worst(self, number: int = 10) -> list[Finding]:
-        """The ``number`` worst compared pairs, worst first."""
-        return find_worst(self.table, number)
-
-    def to_arrow(self) -> pa.Table:
-        """The report as a `pyarrow.Table`."""
-        return self.table
-
-    def to_pandas(self) -> Any:
-        """The report as a `pandas.DataFrame`; pandas must be installed."""
-        return self.table.to_pandas()
 
 
 class Comparison:

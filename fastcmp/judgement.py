@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastcmp.comparison import Result
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions, check
 from fastcmp.pairing import RULE_PATH
+from fastcmp.result import Result
 from fastcmp.results.execution_order import execution_orders
 from fastcmp.results.findings import find_blind_spots, find_first_divergence
 from fastcmp.results.judging import judged_again

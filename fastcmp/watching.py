@@ -30,7 +30,7 @@ from fastcmp.sources import Dump, TensorKey, load
 from fastcmp.verdict import Rules
 
 if TYPE_CHECKING:
-    from fastcmp.comparison import Result
+    from fastcmp.result import Result
 
 # A file that was not written to for so long is taken for complete; one that is not gives an error, and is compared again when it grows.
 _SETTLED_S: Final = 1.0

@@ -50,16 +50,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": PLANNING | {"results"},
     "closeup": PLANNING | {"results"},
     "page": PLANNING | {"results", "analysis"},
-    "comparison": WORKING | {"analysis"},
-    "api": WORKING | {"comparison"},
-    "judgement": WORKING | {"comparison"},
+    "result": PLANNING | {"results", "analysis"},
+    "comparison": WORKING | {"result"},
+    "api": WORKING | {"comparison", "result"},
+    "judgement": PLANNING | {"results", "result"},
     # Asks which processes run.
-    "watching": WORKING | {"comparison", "doctor"},
+    "watching": WORKING | {"comparison", "result", "doctor"},
     "benchmark": WORKING | {"comparison", "api"},
-    "cli": WORKING | {"analysis", "comparison", "api", "judgement", "watching", "doctor", "benchmark", "closeup", "page"},
+    "cli": WORKING | {"analysis", "comparison", "result", "api", "judgement", "watching", "doctor", "benchmark", "closeup", "page"},
     "__main__": {"cli"},
     # The package itself loads its public names on first use; type checkers may see where they live.
-    "fastcmp": WORKING | {"comparison", "api", "judgement"},
+    "fastcmp": WORKING | {"comparison", "result", "api", "judgement"},
 }
 
 # Third parties beside numpy, by unit. dump runs inside somebody's inference process, dump_layout and errors are read everywhere.
@@ -71,7 +72,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "analysis": {"pyarrow"},
     "rules": {"tomllib", "tomli"},
     "verdict": {"pyarrow"},
-    "comparison": {"pyarrow", "pandas"},
+    "result": {"pyarrow", "pandas"},
+    "comparison": {"pyarrow"},
     "page": {"pyarrow", "bokeh"},
     "cli": {"pyarrow", "rich", "cyclopts"},
     "metrics": {"ml_dtypes"},

@@ -16,8 +16,8 @@ from fastcmp.options import CompareOptions, ScanOptions, check
 from fastcmp.thresholds import parse_threshold
 
 if TYPE_CHECKING:
-    from fastcmp.comparison import Result
     from fastcmp.progress import Progress
+    from fastcmp.result import Result
 
 
 def comma_separated(kind: object, text: str, *, delimiter: str | None = None) -> list[str]:

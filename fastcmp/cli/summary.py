@@ -16,7 +16,7 @@ from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, seconds_te
 from fastcmp.errors import CODES
 
 if TYPE_CHECKING:
-    from fastcmp.comparison import Result
+    from fastcmp.result import Result
     from fastcmp.results.findings import Finding
     from fastcmp.results.totals import Totals
 

@@ -9,8 +9,8 @@ from defects import BY_NAME, make_dumps
 
 from fastcmp import compare
 from fastcmp.analysis.words import tell
-from fastcmp.comparison import Result
 from fastcmp.options import CompareOptions
+from fastcmp.result import Result
 
 # The planted defect, the beginning of the first line, and what the second says.
 TABLE = [

@@ -17,7 +17,7 @@ import pytest
 
 import fastcmp
 from fastcmp.cli.main import main
-from fastcmp.comparison import Comparison, Result
+from fastcmp.comparison import Comparison
 from fastcmp.engine import compare_items
 from fastcmp.errors import OutputError, UsageError
 from fastcmp.judgement import judge_saved
@@ -26,6 +26,7 @@ from fastcmp.options import CompareOptions, Rule
 from fastcmp.outcome import TaskResult
 from fastcmp.plan import Task
 from fastcmp.progress import Silent
+from fastcmp.result import Result
 from fastcmp.results.saved import load_saved
 from fastcmp.results.schema import NAMES
 

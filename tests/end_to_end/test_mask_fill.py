@@ -12,9 +12,9 @@ import pytest
 
 import fastcmp
 from fastcmp.cli.main import main
-from fastcmp.comparison import Result
 from fastcmp.kernels import masks
 from fastcmp.options import CompareOptions
+from fastcmp.result import Result
 
 FLOAT32_LEAST, FLOAT16_LEAST = np.finfo(np.float32).min, np.finfo(np.float16).min
 

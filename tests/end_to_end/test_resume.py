@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastcmp
-from fastcmp.comparison import Comparison, Result
+from fastcmp.comparison import Comparison
 from fastcmp.engine import compare_items
 from fastcmp.errors import OutputError
 from fastcmp.options import CompareOptions, Rule, ScanOptions
@@ -22,6 +22,7 @@ from fastcmp.outcome import TaskResult
 from fastcmp.pairing import pair
 from fastcmp.plan import Task
 from fastcmp.progress import Silent
+from fastcmp.result import Result
 from fastcmp.results import resume
 from fastcmp.sources import load
 from fastcmp.verdict import Rules
