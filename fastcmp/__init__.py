@@ -1,6 +1,8 @@
 """fastcmp: where two runs of a large language model part first, how badly, and whether it is a bug or rounding.
 
 The public names are loaded on first use: importing this package imports neither numba, torch nor pyarrow.
+
+PYTEST_DONT_REWRITE: it has a pytest plugin, and pytest would warn where such a package is imported before it starts.
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastcmp import testing
     from fastcmp.api import compare
     from fastcmp.dump import dump_counters, dump_data, dump_model
     from fastcmp.formats.whole import read_tensor
     from fastcmp.judgement import judge_saved
     from fastcmp.options import CompareOptions, Rule, ScanOptions
-    from fastcmp.result import Result
+    from fastcmp.result import Result, load_report
     from fastcmp.rules import load_rules
 
 __all__ = [
@@ -28,8 +31,10 @@ __all__ = [
     "dump_data",
     "dump_model",
     "judge_saved",
+    "load_report",
     "load_rules",
     "read_tensor",
+    "testing",
 ]
 
 _HOMES = {
@@ -42,12 +47,15 @@ _HOMES = {
     "dump_data": "fastcmp.dump",
     "dump_model": "fastcmp.dump",
     "judge_saved": "fastcmp.judgement",
+    "load_report": "fastcmp.result",
     "load_rules": "fastcmp.rules",
     "read_tensor": "fastcmp.formats.whole",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "testing":  # a module, so that `fastcmp.testing.assert_close` needs no import of its own
+        return import_module("fastcmp.testing")
     if name == "__version__":
         from importlib.metadata import version
 

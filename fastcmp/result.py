@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import functools
+import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from fastcmp.analysis.story import Story, find_story
 from fastcmp.errors import EXIT_ERROR
-from fastcmp.results.findings import BlindSpots, Finding, find_worst
-from fastcmp.results.totals import Totals
+from fastcmp.pairing import RULE_PATH
+from fastcmp.results.execution_order import execution_orders
+from fastcmp.results.findings import BlindSpots, Finding, find_blind_spots, find_first_divergence, find_worst
+from fastcmp.results.html_table import WORST_SHOWN, result_html
+from fastcmp.results.saved import SavedReport, load_saved
+from fastcmp.results.totals import Totals, count
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +42,7 @@ class Result:
     warnings : tuple of str
         What was odd about the dumps themselves.
     is_complete : bool
-        False where a comparison was judged before it came to its end.
+        False where it was read back, or judged, before the comparison came to its end.
     """
 
     table: pa.Table
@@ -45,6 +53,11 @@ class Result:
     output: str
     warnings: tuple[str, ...]
     is_complete: bool = True
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> Result:
+        """What the comparison found whose report is in ``directory``: see `load_report`."""
+        return load_report(directory)
 
     def __repr__(self) -> str:
         counts = f"{self.totals.pairs} pairs, {self.totals.passed} passed, {self.totals.failed} failed, {self.totals.errors} errors"
@@ -75,5 +88,98 @@ class Result:
         return self.table
 
     def to_pandas(self) -> Any:
-        """The report as a `pandas.DataFrame`; pandas must be installed."""
+        """The report as a `pandas.DataFrame`; `ImportError` where pandas is not installed."""
+        try:
+            import pandas  # noqa: F401 - pyarrow imports it itself, but says less where it is missing
+        except ImportError as error:
+            raise _not_installed("pandas", "to_pandas()") from error
         return self.table.to_pandas()
+
+    def to_polars(self) -> Any:
+        """The report as a `polars.DataFrame`; `ImportError` where polars is not installed."""
+        try:
+            import polars
+        except ImportError as error:
+            raise _not_installed("polars", "to_polars()") from error
+        return polars.from_arrow(self.table)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return result_html(
+            self.totals,
+            self.first_divergence,
+            self.blind_spots,
+            self.worst(WORST_SHOWN),
+            self.output,
+            is_complete=self.is_complete,
+            order_is_known=self.order_is_known,
+        )
+
+
+def _not_installed(package: str, method: str) -> ImportError:
+    return ImportError(f"{method}: {package} cannot be imported, fastcmp does without it; pip install {package}", name=package)
+
+
+def load_report(directory: str | os.PathLike[str]) -> Result:
+    """What a comparison found, read back from its report; no tensor is read again.
+
+    Parameters
+    ----------
+    directory : path
+        Of a report, or of a comparison that still runs or was ended: then ``is_complete`` is False, and the rows are those found so far.
+
+    Raises
+    ------
+    UsageError
+        If there is no report.
+    OutputError
+        If it is damaged.
+    """
+    saved = load_saved(os.fspath(directory))
+    return result_of_saved(saved, saved.table, totals_of_saved(saved.table, saved.facts), saved.directory)
+
+
+def result_of_saved(saved: SavedReport, table: pa.Table, totals: Totals, output: str) -> Result:
+    """The result of a saved report with ``table`` in the place of its own, for it may have been judged anew."""
+    orders = execution_orders(table)
+    first = find_first_divergence(table, orders)
+    return Result(
+        table,
+        totals,
+        first,
+        find_blind_spots(table, orders, first),
+        _order_is_known(saved),
+        output,
+        _warnings(saved.facts),
+        is_complete=saved.is_complete,
+    )
+
+
+def totals_of_saved(table: pa.Table, facts: Mapping[str, Any]) -> Totals:
+    """Counted in the table; only what that does not have, how long it took, is taken from what the run said."""
+    said = facts.get("totals")
+    said = said if isinstance(said, dict) else {}
+    compared = table.column("cmp_flag").to_numpy()
+    sizes = table.column("bytes").fill_null(0).to_numpy()
+    return count(
+        table,
+        int(np.sum(sizes[compared.astype(bool)])),
+        _number(said.get("elapsed_s")),
+        resumed=int(_number(said.get("resumed"))),
+        resumed_bytes=int(_number(said.get("resumed_bytes"))),
+    )
+
+
+def _number(value: object) -> float:
+    """A number of a foreign file, 0 for anything else."""
+    return value if isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 2**62 else 0
+
+
+def _order_is_known(saved: SavedReport) -> bool:
+    known = saved.facts.get("order_is_known")
+    return known if isinstance(known, bool) else RULE_PATH not in saved.table.column("pair_rule").unique().to_pylist()
+
+
+def _warnings(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    warnings = facts.get("warnings")
+    return tuple(text for text in warnings if isinstance(text, str)) if isinstance(warnings, list) else ()

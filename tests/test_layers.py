@@ -50,9 +50,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "analysis": PLANNING | {"results"},
     "closeup": PLANNING | {"results"},
     "page": PLANNING | {"results", "analysis"},
+    "option_changes": {"options"},
+    "live_progress": {"errors", "progress", "sources"},
     "result": PLANNING | {"results", "analysis"},
     "comparison": WORKING | {"result"},
-    "api": WORKING | {"comparison", "result"},
+    "api": WORKING | {"comparison", "result", "option_changes", "live_progress"},
+    "testing": WORKING,
+    "pytest_plugin": WORKING | {"api", "result"},
     "judgement": PLANNING | {"results", "result"},
     # Asks which processes run.
     "watching": WORKING | {"comparison", "result", "doctor"},
@@ -60,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": WORKING | {"analysis", "comparison", "result", "api", "judgement", "watching", "doctor", "benchmark", "closeup", "page"},
     "__main__": {"cli"},
     # The package itself loads its public names on first use; type checkers may see where they live.
-    "fastcmp": WORKING | {"comparison", "result", "api", "judgement"},
+    "fastcmp": WORKING | {"comparison", "result", "api", "judgement", "testing"},
 }
 
 # Third parties beside numpy, by unit. dump runs inside somebody's inference process, dump_layout and errors are read everywhere.
@@ -72,7 +76,10 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "analysis": {"pyarrow"},
     "rules": {"tomllib", "tomli"},
     "verdict": {"pyarrow"},
-    "result": {"pyarrow", "pandas"},
+    "api": {"typing_extensions"},  # for type checkers only
+    "live_progress": {"IPython"},
+    "pytest_plugin": {"pytest"},
+    "result": {"pyarrow", "pandas", "polars"},
     "comparison": {"pyarrow"},
     "page": {"pyarrow", "bokeh"},
     "cli": {"pyarrow", "rich", "cyclopts"},
@@ -83,6 +90,9 @@ WITHOUT_NUMPY = {
     "garbage",
     "dtypes",
     "options",
+    "option_changes",
+    "live_progress",
+    "pytest_plugin",
     "dump_layout",
     "preload_library",
     "doctor",
@@ -138,6 +148,11 @@ def test_no_module_is_a_drawer() -> None:
         ("dump.values", "import torch", "fastcmp.dump.values imports torch at module level"),
         ("dump_layout", "import numpy", "fastcmp.dump_layout imports numpy"),
         ("dump.values", "import ml_dtypes", "fastcmp.dump.values imports ml_dtypes"),
+        ("pytest_plugin", "def f():\n    import numpy", "fastcmp.pytest_plugin imports numpy"),
+        ("live_progress", "import rich", "fastcmp.live_progress imports rich"),
+        ("live_progress", "from fastcmp.cli.progress import progress_for", "fastcmp.live_progress imports fastcmp.cli"),
+        ("testing.handed", "import torch", "fastcmp.testing.handed imports torch"),
+        ("result", "from fastcmp.engine.run import compare_pairs", "fastcmp.result imports fastcmp.engine"),
     ],
 )
 def test_a_wrong_import_is_caught(module: str, source: str, complaint: str) -> None:
