@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from fastcmp.engine.executors import open_executor
 from fastcmp.garbage import collector_paused
+from fastcmp.live_progress import ProgressChoice, chosen
+from fastcmp.option_changes import changed
 from fastcmp.options import CompareOptions, check
-from fastcmp.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from fastcmp.option_changes import OptionChanges
     from fastcmp.result import Result
 
 __all__ = ["compare"]
@@ -34,27 +38,35 @@ def compare(
     target: str | os.PathLike[str],
     *,
     options: CompareOptions | None = None,
-    progress: Progress | None = None,
+    progress: ProgressChoice = None,
+    **changes: Unpack[OptionChanges],
 ) -> Result:
-    """Compare two dumps and leave the report in ``options.output``.
+    """Compare two dumps and leave the report in the directory ``output``, ``./fastcmp_report`` if none is named.
 
     Parameters
     ----------
     golden, target : path
         Each a metadata.json, a directory of dumps, or a single tensor file.
     options : CompareOptions, optional
-    progress : Progress, optional
-        Told how far the run is.
+    progress : bool, "notebook" or Progress, optional
+        None: shown inside a notebook, silent elsewhere. True: shown elsewhere too, in lines on stderr. False: silent.
+        An object with the methods of `fastcmp.progress.Progress` is told how far the run is.
+    **changes
+        Single options by name, such as ``executor="threads"`` or ``thresholds=["cosine_similarity >= 0.999"]``: every field of
+        `CompareOptions` and of `ScanOptions`. They replace those of ``options``.
 
     Raises
     ------
+    TypeError
+        If there is no option of that name.
     UsageError
         If an argument, an option or a metadata.json cannot be used; no tensor was read.
     OutputError
         If the report cannot be written.
     """
-    options = options or CompareOptions()
+    options = changed(options or CompareOptions(), changes, caller="compare")
     check(options)
+    shown = chosen(progress)
     _check_metrics(options)
     with open_executor(options) as executor:
         # Not before: numpy, pyarrow and the listing of the dumps take a quarter of a second, which the workers need to start, too.
@@ -70,6 +82,6 @@ def compare(
             dumps = golden_dump, load(os.fspath(target), "target", options, golden_dump)
             pairs = pair(*dumps, options)
             with prepare(options.output) as output:
-                comparison = Comparison(dumps, pairs, rules, options, output, progress or Silent())
+                comparison = Comparison(dumps, pairs, rules, options, output, shown)
                 del golden_dump, dumps, pairs  # it frees what it is done with
                 return comparison.run(executor, on_plan=resume_collector)

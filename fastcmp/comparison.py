@@ -125,6 +125,8 @@ class Comparison:
             stack.callback(self.progress.stop)  # also where the disk is full: a bar that stays hides the cursor
             stack.callback(self._write)
             self._compare(executor, on_plan)
+            self._write()
+            self.progress.advance(self.bytes_compared, self.rows_done, self.failed, self.worst[1])
 
     def _remove_journals(self) -> None:
         for path in journal_paths(self.output.path):
