@@ -24,6 +24,12 @@ def test_importing_fastcmp_imports_nothing_heavy() -> None:
     assert heavy_modules_after("import fastcmp; fastcmp.__all__; dir(fastcmp)") == []
 
 
+@pytest.mark.parametrize("name", ["pytest_plugin", "option_changes", "live_progress"])
+def test_what_runs_before_anybody_compares_imports_not_even_numpy(name: str) -> None:
+    statement = f"import sys, fastcmp.{name}; assert 'numpy' not in sys.modules"
+    assert heavy_modules_after(statement) == []
+
+
 @pytest.mark.parametrize("statement", ["from fastcmp import dump_data", "from msquickcmp.pta_acl_cmp.compare import dump_data"])
 def test_the_dump_side_imports_numpy_at_most(statement: str) -> None:
     assert heavy_modules_after(statement) == []
