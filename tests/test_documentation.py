@@ -49,3 +49,25 @@ def test_every_test_that_the_documents_name_exists() -> None:
     assert len(named) > 20 and {path for path in named if not (ROOT / path).exists()} == set()
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     assert set(re.findall(r"`TRY_(\w+)`", text)) == set(re.findall(r'\btries\("(\w+)"', sources))
+
+
+def test_what_the_documents_do_in_python_works(tmp_path: Path) -> None:
+    """The blocks of docs/python.md one after the other, then README's about comparing, then the test that goes through the plugin."""
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    tests = [block for block in blocks if "def test_" in block]
+    of_readme = [block for block in re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE) if "fastcmp.compare(" in block]
+    assert len(blocks) > 5 and len(tests) == 1 and len(of_readme) == 1
+    program = "\n".join([*(block for block in blocks if block not in tests), *of_readme])
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
+    for printed in re.findall(r"^<!-- printed -->\n```\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        assert printed in done.stdout
+    for remark in re.findall(r"^print\(.*?\) +# (.*: .*)$", text, re.MULTILINE):
+        assert remark in done.stdout
+    (tmp_path / "test_block.py").write_text(tests[0], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "test_block.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
