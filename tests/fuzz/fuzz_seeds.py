@@ -292,6 +292,7 @@ def save_seeds() -> Seeds:
         "on_device": cut(b"\x42", path, b"", b"", own, data),
         "too_many_dims": cut(b"\2", path, b"", b"", (60).to_bytes(8, "little"), data),
         "legacy": cut(b"\4", b"thread_7/3/x.bin", b"2", b"0", b"6", data),
+        "logs": cut(b"\x80", b"71_72/3/x.bin", b"2", b"0", b"6", data),
         "huge": cut(b"\x08", path, b"2", b"0", b"2,3", data),
         "tiling": cut(b"\x10", b"0_71/3/tiling.bin", b"", b"", b"", data),
         "tiling_up": cut(b"\x10", b"../../x.bin", b"", b"", b"", data),
