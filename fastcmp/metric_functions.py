@@ -12,6 +12,7 @@ import inspect
 import os
 import re
 import sys
+import sysconfig
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib.machinery import SourceFileLoader
@@ -58,12 +59,31 @@ def parse_metrics(texts: Sequence[str]) -> tuple[MetricSpec, ...]:
 
 
 def digests(specs: Sequence[MetricSpec]) -> dict[str, str]:
-    """The name of each metric, and what tells one version of its file from another."""
-    found = {}
-    for spec in specs:
-        with open(spec.path, "rb") as file:
-            found[spec.name] = hashlib.sha256(file.read()).hexdigest()[:16]
-    return found
+    """The name of each metric, and what tells one version of its code from another: its file, and the modules beside it that it has loaded.
+
+    `load_function` must have been called for them.
+    """
+    return {spec.name: _digest(spec.path) for spec in specs}
+
+
+def _digest(path: str) -> str:
+    beside = os.path.join(os.path.dirname(os.path.realpath(path)), "")
+    files = {os.path.realpath(path)}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and os.path.realpath(file).startswith(beside) and not _is_installed(file):
+            files.add(os.path.realpath(file))
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        with open(name, "rb") as source:
+            digest.update(hashlib.sha256(source.read()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _is_installed(file: str) -> bool:
+    """Of Python itself, or of a package whose version stands for it."""
+    places = {os.path.join(os.path.realpath(place), "") for place in sysconfig.get_paths().values()}
+    return os.path.realpath(file).startswith(tuple(places))
 
 
 class _Loader(SourceFileLoader):

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from fastcmp.analysis.story import Story, find_story
 from fastcmp.errors import EXIT_ERROR
-from fastcmp.pairing import RULE_PATH
 from fastcmp.results.execution_order import execution_orders
 from fastcmp.results.findings import BlindSpots, Finding, find_blind_spots, find_first_divergence, find_worst
 from fastcmp.results.html_table import WORST_SHOWN, result_html
@@ -148,7 +147,7 @@ def result_of_saved(saved: SavedReport, table: pa.Table, totals: Totals, output:
         totals,
         first,
         find_blind_spots(table, orders, first),
-        _order_is_known(saved),
+        saved.order_is_known,
         output,
         _warnings(saved.facts),
         is_complete=saved.is_complete,
@@ -173,11 +172,6 @@ def totals_of_saved(table: pa.Table, facts: Mapping[str, Any]) -> Totals:
 def _number(value: object) -> float:
     """A number of a foreign file, 0 for anything else."""
     return value if isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 2**62 else 0
-
-
-def _order_is_known(saved: SavedReport) -> bool:
-    known = saved.facts.get("order_is_known")
-    return known if isinstance(known, bool) else RULE_PATH not in saved.table.column("pair_rule").unique().to_pylist()
 
 
 def _warnings(facts: Mapping[str, Any]) -> tuple[str, ...]:

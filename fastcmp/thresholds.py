@@ -38,6 +38,25 @@ JUDGED_METRICS: Final[tuple[str, ...]] = (
     "rounding_floor",
 )
 
+# Those that grow or shrink for other reasons than that both tensors differ.
+_NO_MEASURES: Final = frozenset(
+    (
+        "golden_nan_count", "golden_inf_count", "target_nan_count", "target_inf_count", "nonfinite_mismatch_count",
+        "near_zero_golden_count", "rounding_floor",
+    )
+)  # fmt: skip
+
+# Metrics that are better when they are larger; all others are 0 where both tensors are equal.
+LARGER_IS_BETTER: Final = frozenset(
+    ("cosine_similarity", "signal_to_noise_db", "within_one_thousandth_ratio", "within_five_thousandths_ratio")
+)
+
+
+def measures_error(metric: str) -> bool:
+    """True for a metric that says how far both tensors are apart; of the user's own ones that is taken for granted."""
+    return metric not in _NO_MEASURES
+
+
 _OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     ">=": operator.ge,
     "<=": operator.le,

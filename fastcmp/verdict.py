@@ -13,7 +13,7 @@ from fastcmp.errors import EXIT_DIFFERENT, EXIT_ERROR, EXIT_OK
 from fastcmp.metric_functions import parse_metrics
 from fastcmp.options import CompareOptions
 from fastcmp.rule_book import RuleBook
-from fastcmp.thresholds import Threshold, default_threshold, needs_scale, parse_threshold
+from fastcmp.thresholds import Threshold, default_threshold, measures_error, needs_scale, parse_threshold
 
 PASS: Final = "pass"
 FAIL: Final = "fail"
@@ -64,14 +64,17 @@ class Rules:
     def for_pairs(self, golden_dtype: str, target_dtype: str, matched: Sequence[int] = ()) -> tuple[Threshold, ...] | None:
         """The thresholds of pairs of these storage dtypes whose name the rules ``matched``.
 
-        None if nothing is known about what their integers are worth, and nothing was said about such pairs.
+        None if nothing is known about what their integers are worth, and nothing that was said about such pairs measures their error, or
+        switches off the metric that would.
         """
         said = self.by_name.said(matched, golden_dtype, target_dtype)
         given = {threshold.metric for threshold in self.thresholds}
         by_rules = [threshold for metric, thresholds in said.items() if metric not in given for threshold in thresholds]
-        if needs_scale(golden_dtype, target_dtype) and not self.scale_known:
-            return (*by_rules, *self.thresholds) if said or given else None
         default = default_threshold(golden_dtype, target_dtype, legacy_euclid=self.legacy_euclid)
+        if needs_scale(golden_dtype, target_dtype) and not self.scale_known:
+            judging = (*by_rules, *self.thresholds)
+            is_judged = default.metric in said or any(measures_error(threshold.metric) for threshold in judging)
+            return judging if is_judged else None
         defaults = () if default.metric in given or default.metric in said else (default,)
         return (*defaults, *by_rules, *self.thresholds)
 

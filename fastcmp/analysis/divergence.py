@@ -160,7 +160,8 @@ def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump) -> Sprea
     is_clear = same & (growth.reference <= _SHARE_OF_FIRST * jump.error) & (order.token >= order.token[row]) & np.isin(order.rank, ranks)
     unclear = np.setdiff1d(compared_layers, np.union1d(layers, layer[is_clear]))
     is_other = jumps.is_jump & (kind != kind[row]) & ~jumps.is_container & (order.position > order.position[row])
-    others, other_count, cached = _others(order, np.flatnonzero(is_other), row)
+    had_jumped = np.unique(kind[jumps.is_jump & (order.token <= order.token[row])])
+    others, other_count, cached = _others(order, np.flatnonzero(is_other), row, had_jumped)
     return Spread(
         tokens=_reach(tokens, np.unique(order.token[at_home])),
         layers=_reach(layers, compared_layers),
@@ -189,16 +190,17 @@ def _adds_as_much(order: Order, growth: Growth, jumps: Jumps, same: np.ndarray, 
     return is_more & (order.position >= order.position[row]) & ~jumps.is_container
 
 
-def _others(order: Order, rows: np.ndarray, row: int) -> tuple[list[str], int, bool]:
+def _others(order: Order, rows: np.ndarray, row: int, had_jumped: np.ndarray) -> tuple[list[str], int, bool]:
     """Operations that jump after ``row``: the first few, how many there are, and whether attention is among them at later tokens only.
 
-    That attention is not counted: it shows what it has cached.
+    That attention is not counted: it shows what it has cached; unless it is of a kind that ``had_jumped`` at this token or before.
     """
     kind = order.names.kind[order.name[rows]]
     by_kind = np.lexsort((order.position[rows], kind))
     firsts = rows[by_kind][np.flatnonzero(np.diff(kind[by_kind], prepend=-1))]
     firsts = firsts[np.argsort(order.position[firsts])]
     is_cached = (order.token[firsts] > order.token[row]) & order.names.say(_ATTENTION)[order.name[firsts]]
+    is_cached &= ~np.isin(order.names.kind[order.name[firsts]], had_jumped)
     counted = firsts[~is_cached]
     places = [place_of(order, one) for one in counted[:_MOST_NAMED].tolist()]
     return [place.operation or place.data_id for place in places], len(counted), bool(is_cached.any())

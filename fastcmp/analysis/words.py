@@ -125,6 +125,8 @@ class _Words:
             if jump.previous is None:
                 return ", the first tensor of its token"
             return f"; what made it was not dumped, and what ran before it, {self.what(jump.previous)}, was fine"
+        if not jump.knows_inputs and jump.previous is None:
+            return ", the first tensor of its token"
         if not jump.knows_inputs:
             return ", what ran before it was fine" if jump.came_from < _FINE else ", far more than anything before it"
         if jump.unknown_inputs:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from fastcmp.cli.endings import complain, say
-from fastcmp.cli.shown import counted, grouped, one_line, shortened
+from fastcmp.cli.shown import counted, grouped, measured, one_line, shortened
 from fastcmp.errors import EXIT_DIFFERENT, EXIT_ERROR, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _described(change: Change, metric: str) -> str:
 
 
 def _value(value: float | None) -> str:
-    return "empty" if value is None else f"{value:.3g}"
+    return "empty" if value is None else measured(value, 3)
 
 
 def _json_facts(reports: tuple[SavedReport, SavedReport], changes: Changes) -> dict[str, Any]:

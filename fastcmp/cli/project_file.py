@@ -35,6 +35,10 @@ class ProjectFile(Toml):
     def config(self) -> dict[str, Any]:
         """The document, as far as cyclopts is to see it."""
         table = _table()
+        if "metric" in table:  # a directory that somebody was sent must not bring code along
+            raise UsageError(
+                f"{_WHERE}: metric: code is run only where the command line names it (--metric), or FASTCMP_METRIC; remove it here"
+            )
         wanted = {key: value for key, value in table.items() if key != "rule" and (self._only is None or key in self._only)}
         return {"tool": {"fastcmp": wanted}}
 

@@ -26,7 +26,7 @@ def show(
     worst: int = 10,
     where: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     sort: str = "",
-    top: int = 20,
+    top: int | None = None,
     column: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -53,7 +53,7 @@ def show(
     sort
         worst (the default), ran (in the order they ran), or a column, its worst values first.
     top
-        How many rows.
+        How many rows (20).
     column
         A column to show, instead of the usual ones. Repeatable.
     json
@@ -69,11 +69,11 @@ def show(
     if data_id is None:
         from fastcmp.cli.show_report import show_report, show_rows
 
-        if where or sort or column:
-            return show_rows(report, where, sort or "worst", top, column, as_json=json)
+        if where or sort or column or top is not None:
+            return show_rows(report, where, sort or "worst", 20 if top is None else top, column, as_json=json)
         return show_report(report, as_json=json)
-    if where or sort or column:
-        raise UsageError("--where, --sort and --column choose rows of a report; a DATA_ID shows one pair")
+    if where or sort or column or top is not None:
+        raise UsageError("--where, --sort, --top and --column choose rows of a report; a DATA_ID shows one pair")
     return _show_pair(report, data_id, token_id, rank, worst, as_json=json)
 
 

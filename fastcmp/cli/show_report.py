@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from fastcmp.cli.endings import say
-from fastcmp.cli.shown import counted, grouped, one_line, visible
+from fastcmp.cli.shown import counted, grouped, measured, one_line, shortened, visible
 from fastcmp.errors import EXIT_OK, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastcmp.results.saved import SavedReport
 
 _WORST_ROWS: Final = 10
+_LINE_WIDTH: Final = 300
 _COLUMNS: Final = (
     "rank", "token_id", "data_id", "verdict", "relative_euclidean_distance", "cosine_similarity", "max_absolute_error", "verdict_reason",
 )  # fmt: skip
@@ -33,15 +34,13 @@ def show_report(report: SavedReport, *, as_json: bool) -> int:
     from fastcmp.analysis.words import tell
     from fastcmp.cli.heat_map import heat_lines
     from fastcmp.cli.summary import finite, print_lines
+    from fastcmp.result import totals_of_saved
     from fastcmp.results.execution_order import execution_orders
     from fastcmp.results.findings import find_first_divergence, find_worst
-    from fastcmp.results.totals import count
 
-    known = report.facts.get("totals")
-    given: dict[str, Any] = known if isinstance(known, dict) else {}
-    totals = count(report.table, _whole(given.get("bytes")), 0.0)
+    totals = totals_of_saved(report.table, report.facts)
     rows = [row for row in find_worst(report.table, _WORST_ROWS) if row.verdict == "fail"]
-    words = list(tell(find_story(report.table, order_is_known=report.facts.get("order_is_known") is not False)))
+    words = list(tell(find_story(report.table, order_is_known=report.order_is_known)))
     if as_json:
         facts = {"is_complete": report.is_complete, "totals": finite(asdict(totals)), "words": words}
         say(json.dumps({**facts, "worst": [finite(asdict(row)) for row in rows]}, allow_nan=False))
@@ -52,15 +51,11 @@ def show_report(report: SavedReport, *, as_json: bool) -> int:
     lines += heat_lines(report.table)
     if rows:
         lines.append([("worst:", "")])
-        lines += [[(f"  {one_line(str(row))}", "")] for row in rows]
+        lines += [[(f"  {shortened(one_line(str(row)), _LINE_WIDTH)}", "")] for row in rows]
         first = find_first_divergence(report.table, execution_orders(report.table)) or rows[0]
         lines.append([(f"the first of them in depth: {_command(report, first)}", "")])
     print_lines(lines)
     return EXIT_OK
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _command(report: SavedReport, row: Finding) -> str:
@@ -132,7 +127,7 @@ def _print_table(rows: list[dict[str, Any]], names: list[str]) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
+    return measured(value, 4) if isinstance(value, float) else one_line(str(value))
 
 
 def _plain(value: Any) -> Any:

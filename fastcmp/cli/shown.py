@@ -38,6 +38,13 @@ def shortened(text: str, width: int) -> str:
     return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
 
 
+def measured(value: float, digits: int) -> str:
+    """A number in so many digits; one that is nearly 1 in as many as show by how much it is not, as cosines are."""
+    if 0.9 < abs(value) < 1:
+        return f"{value:.12f}".rstrip("0")
+    return f"{value:.{digits}g}"
+
+
 def grouped(count: int) -> str:
     """``1234567`` as ``1 234 567``."""
     return f"{count:,}".replace(",", " ")

@@ -14,6 +14,7 @@ from fastcmp.analysis.words import tell, tell_what_happened
 from fastcmp.cli.endings import say
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, seconds_text, shortened, throughput_text, visible
 from fastcmp.errors import CODES
+from fastcmp.results.schema import BY_NAME
 
 if TYPE_CHECKING:
     from fastcmp.result import Result
@@ -63,6 +64,7 @@ def summary_lines(result: Result) -> list[Line]:
     if failed:
         lines.append([("worst:", _PLAIN)])
         lines.extend([(f"  {_name(row)}: {one_line(row.reason)}", _PLAIN)] for row in failed)
+    lines.extend(_metric_lines(result))
     lines.extend(_blind_lines(result))
     lines.extend(_divergence_lines(result))
     lines.extend(_story_lines(result))
@@ -80,6 +82,17 @@ def _what_was_done(totals: Totals) -> str:
         return f"{counted(totals.pairs, 'pair')}, {work}"
     earlier = f"{bytes_text(totals.bytes)}; {counted(totals.resumed, 'pair')} done before"
     return f"{counted(totals.pairs, 'pair')}, {earlier}, the rest, {work}"
+
+
+def _metric_lines(result: Result) -> list[Line]:
+    """Metrics of the user's own that gave no number for pairs that were compared."""
+    lines: list[Line] = []
+    compared = result.table.filter(result.table.column("cmp_flag"))
+    for name in (name for name in result.table.column_names if name not in BY_NAME):
+        missing = compared.column(name).null_count
+        if missing:
+            lines.append([(f"metric {visible(name)}: no number for {counted(missing, 'pair')}, see their notes", _BAD)])
+    return lines
 
 
 def _blind_lines(result: Result) -> list[Line]:

@@ -58,12 +58,12 @@ def headline(totals: Totals, *, is_complete: bool) -> str:
     return words if is_complete else f"so far {words}"
 
 
-def tell_divergence(table: pa.Table, cells: Cells) -> Divergence:
+def tell_divergence(table: pa.Table, cells: Cells, *, order_is_known: bool) -> Divergence:
     """The failed pair that ran first, then the story of the whole report, then how much fails."""
     if not table.num_rows:
         return Divergence(("Nothing was compared yet.",), None)
     first = find_first_divergence(table, cells.position)
-    story = find_story(table, order_is_known=_is_order_known(table))
+    story = find_story(table, order_is_known=order_is_known)
     sentences = [f"{line[:1].upper()}{line[1:]}." for line in tell(story, shown)]
     if first is None:
         spots = find_blind_spots(table, cells.position, None, most=0)
@@ -92,11 +92,6 @@ def _how_far(cells: Cells, first: Finding) -> str:
         f"{counted(int(failed.sum()), 'pair')} fail in all: at {grouped(tokens)} of {counted(len(cells.tokens), 'token')},"
         f" in {grouped(layers)} of {counted(len(cells.layers), 'data_id')}."
     )
-
-
-def _is_order_known(table: pa.Table) -> bool:
-    """False where tensors found each other by their paths in directories."""
-    return "path" not in table.column("pair_rule").unique().to_pylist()
 
 
 def options_given(facts: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -39,7 +39,7 @@ def write_page(directory: str, path: str | None = None) -> str:
     directory : str
         Of a report; of a comparison that still runs, the page shows what it has found so far.
     path : str, optional
-        Where the page goes, whatever stands there; `PAGE_NAME` in ``directory`` if None, and then only a page is replaced.
+        Where the page goes; `PAGE_NAME` in ``directory`` if None. Nothing but a page is replaced.
 
     Raises
     ------
@@ -53,6 +53,8 @@ def write_page(directory: str, path: str | None = None) -> str:
     if path is None:
         path = os.path.join(directory, PAGE_NAME)
         _refuse_foreign(path)
+    elif not os.path.islink(path) and not os.path.isdir(path):  # a link is replaced, what it leads to is not
+        _refuse_foreign(path)
     write_whole(path, make_page(saved).encode("utf-8", "replace"))
     return path
 
@@ -60,7 +62,7 @@ def write_page(directory: str, path: str | None = None) -> str:
 def make_page(saved: SavedReport) -> str:
     """The page as one text."""
     table, cells = saved.table, cells_of(saved.table)
-    divergence = tell_divergence(table, cells)
+    divergence = tell_divergence(table, cells, order_is_known=saved.order_is_known)
     low, high = _decades(cells)
     style = {
         "palette": PALETTE,
@@ -101,7 +103,7 @@ def _refuse_foreign(path: str) -> None:
     except OSError:
         is_page = False
     if not is_page:
-        raise OutputError(f"{path}: exists and is no page of fastcmp; move it away, or name it with -o to have it replaced")
+        raise OutputError(f"{path}: exists and is no page of fastcmp; move it away, or name another file with -o")
 
 
 def _decades(cells: Cells) -> tuple[int, int]:

@@ -11,19 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastcmp.errors import UsageError
-from fastcmp.thresholds import JUDGED_METRICS
-from fastcmp.verdict import PASS
+from fastcmp.thresholds import JUDGED_METRICS, LARGER_IS_BETTER
+from fastcmp.verdict import FAIL, PASS
 
 Kind = Literal["newly failing", "worse", "gone", "fixed", "better", "new"]
 
 # Bad news first. A pair is of one kind only: a verdict that changed says more than a number.
 KINDS: Final[tuple[Kind, ...]] = ("newly failing", "worse", "gone", "fixed", "better", "new")
 BAD: Final[tuple[Kind, ...]] = ("newly failing", "worse", "gone")
-
-# Metrics that are better when they are larger.
-_LARGER_IS_BETTER: Final = frozenset(
-    ("cosine_similarity", "signal_to_noise_db", "within_one_thousandth_ratio", "within_five_thousandths_ratio")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +90,9 @@ def find_changes(before: pa.Table, after: pa.Table, *, metric: str = "relative_e
     metric : str
         One of `fastcmp.thresholds.JUDGED_METRICS`.
     factor : float
-        A value counts as changed when it is more than so many times as far from perfect as the other: the distance to 1 for cosine and
-        ratios, the value itself for errors and counts, ten to the power of a tenth for decibels.
+        Of two rows with the same verdict and as many non-finite mismatches, a value counts as changed when it is more than so many times
+        as far from perfect as the other: the distance to 1 for cosine and ratios, the value itself for errors and counts, ten to the power
+        of a tenth for decibels.
 
     Raises
     ------
@@ -114,20 +110,25 @@ def find_changes(before: pa.Table, after: pa.Table, *, metric: str = "relative_e
     is_new = np.ones(after.num_rows, dtype=bool)
     is_new[new_rows] = False
 
-    passed_before, passed_after = _passed(before)[old_rows], _passed(after)[new_rows]
+    level_before, level_after = _level(before)[old_rows], _level(after)[new_rows]
     old, new = _badness(before, metric)[old_rows], _badness(after, metric)[new_rows]
-    same_verdict = passed_before == passed_after
-    # NaN compares as False: an empty metric on either side is no change of it.
-    is_worse = same_verdict & (new > old * factor)
-    is_better = same_verdict & (old > new * factor)
+    odd_before, odd_after = _odd(before)[old_rows], _odd(after)[new_rows]
+    changes_side = (level_before == 0) != (level_after == 0)
+    same = level_before == level_after
+    # What can no longer be measured, and another NaN against a number, say more than the metric of what is left.
+    lost = (level_after > level_before) | (same & ((np.isnan(new) & ~np.isnan(old)) | (odd_after > odd_before)))
+    regained = (level_after < level_before) | (same & ((np.isnan(old) & ~np.isnan(new)) | (odd_after < odd_before)))
+    # NaN compares as False: an empty metric on both sides is no change of it.
+    is_worse = ~changes_side & (lost | (~regained & same & (new > old * factor)))
+    is_better = ~changes_side & ~is_worse & (regained | (same & (old > new * factor)))
     growth = _growth(old, new)
     none = np.full(0, -1)
     gone, come = np.flatnonzero(place < 0), np.flatnonzero(is_new)
     chosen: dict[Kind, tuple[np.ndarray, np.ndarray]] = {
-        "newly failing": _ordered(passed_before & ~passed_after, growth, old_rows, new_rows),
+        "newly failing": _ordered(changes_side & (level_before == 0), growth, old_rows, new_rows),
         "worse": _ordered(is_worse, growth, old_rows, new_rows),
         "gone": (gone, np.full(len(gone), -1)),
-        "fixed": _ordered(~passed_before & passed_after, -growth, old_rows, new_rows),
+        "fixed": _ordered(changes_side & (level_after == 0), -growth, old_rows, new_rows),
         "better": _ordered(is_better, -growth, old_rows, new_rows),
         "new": (np.full(len(come), -1), come) if len(come) else (none, none),
     }
@@ -158,14 +159,22 @@ def _keys(table: pa.Table) -> pa.Array:
     return pc.binary_join_element_wise(lengths[0], lengths[1], *parts, ":")
 
 
-def _passed(table: pa.Table) -> np.ndarray:
-    return pc.equal(table.column("verdict"), PASS).to_numpy().astype(bool)
+def _level(table: pa.Table) -> np.ndarray:
+    """0 for a row that passes, 1 for one that fails, 2 for one that could not be compared."""
+    verdict = table.column("verdict")
+    passed, failed = (pc.fill_null(pc.equal(verdict, word), False).to_numpy().astype(bool) for word in (PASS, FAIL))
+    return np.where(passed, 0, np.where(failed, 1, 2))
+
+
+def _odd(table: pa.Table) -> np.ndarray:
+    """Positions where a NaN or an infinity meets something else."""
+    return pc.fill_null(table.column("nonfinite_mismatch_count"), 0).to_numpy()
 
 
 def _badness(table: pa.Table, metric: str) -> np.ndarray:
     """The metric as a number that is 0 where both tensors are equal and grows with the error; NaN where it is empty."""
     values = table.column(metric).cast(pa.float64()).to_numpy().astype(np.float64)
-    if metric not in _LARGER_IS_BETTER:
+    if metric not in LARGER_IS_BETTER:
         return values
     if metric == "signal_to_noise_db":
         return np.power(10.0, -values / 10.0)

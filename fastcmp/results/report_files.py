@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -132,6 +133,9 @@ def write_report(
             _write_parquet(table, sums["cmp_report.parquet"])
         contents = {name: {"bytes": file.size, "crc32": f"{file.crc:08x}"} for name, file in sums.items()}
         files[RUN_NAME].write(_json_bytes({**facts, "files": contents}))
+    if not parquet:  # one of an earlier run would be taken for this one's
+        with contextlib.suppress(OSError):
+            os.unlink(output.join("cmp_report.parquet"))
     return names
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from fastcmp.errors import OutputError, UsageError
+from fastcmp.pairing import RULE_PATH
 from fastcmp.results.journal import Journal, journal_paths
 from fastcmp.results.report_files import RUN_NAME
 from fastcmp.results.schema import ROW_COLUMN, arrow_schema, custom_names, custom_names_of
@@ -41,6 +42,12 @@ class SavedReport:
     table: pa.Table
     facts: Mapping[str, Any]
     is_complete: bool
+
+    @property
+    def order_is_known(self) -> bool:
+        """As the run said; where it has not yet, False if tensors found each other by their paths in directories."""
+        known = self.facts.get("order_is_known")
+        return known if isinstance(known, bool) else RULE_PATH not in self.table.column("pair_rule").unique().to_pylist()
 
 
 def load_saved(directory: str) -> SavedReport:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from fastcmp.errors import UsageError
 from fastcmp.results.execution_order import execution_orders
 from fastcmp.results.findings import worst_order
+from fastcmp.thresholds import LARGER_IS_BETTER
 
 _GRAMMAR: Final = re.compile(r"\s*(?P<column>[A-Za-z_][A-Za-z_0-9]*)\s*(?P<symbol>>=|<=|==|!=|>|<|~)\s*(?P<value>.*?)\s*", re.DOTALL)
 _NUMBER: Final = re.compile(r"[+-]?(?:inf|nan|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)", re.IGNORECASE)
@@ -24,11 +25,6 @@ _SHOWN: Final = "such as 'relative_euclidean_distance > 1e-3', 'verdict == fail'
 # Orders beside those by one column.
 WORST: Final = "worst"
 RAN: Final = "ran"
-
-# Cells that are better when they are larger, so that the worst stand first.
-_SMALLEST_FIRST: Final = frozenset(
-    ("cosine_similarity", "signal_to_noise_db", "within_one_thousandth_ratio", "within_five_thousandths_ratio")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +126,7 @@ def sorted_rows(table: pa.Table, rows: np.ndarray, order: str) -> np.ndarray:
     if order == RAN:
         return rows[np.argsort(execution_orders(table)[rows], kind="stable")]
     column = _column(table, order, "--sort").combine_chunks()
-    direction = "ascending" if pa.types.is_string(column.type) or order in _SMALLEST_FIRST else "descending"
+    direction = "ascending" if pa.types.is_string(column.type) or order in LARGER_IS_BETTER else "descending"
     chosen = pa.table({"value": column.take(pa.array(rows)), "row": pa.array(rows)})
     if pa.types.is_floating(column.type):  # a NaN is worse than any number
         is_nan = pc.fill_null(pc.is_nan(chosen.column("value")), False)

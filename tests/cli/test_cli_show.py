@@ -124,6 +124,8 @@ def test_rows_that_are_asked_for(report: str, capsys: pytest.CaptureFixture[str]
     facts = json.loads(shown(capsys, report, "--sort", "relative_euclidean_distance", "--top", "2", "--json"))
     assert facts["count"] == 6 and len(facts["rows"]) == 2 and "cmp_fail_reason" in facts["rows"][0]
     assert "6 rows, 1 shown (--top)" in shown(capsys, report, "--top", "1", "--sort", "ran")
+    assert "6 rows, 2 shown (--top)" in shown(capsys, report, "--top", "2")
+    shown(capsys, report, "--top", "-1", code=2)
     shown(capsys, report, "b", "--where", "verdict == fail", code=2)
     shown(capsys, report, "--column", "nothing", code=2)
     shown(capsys, report, "--sort", "ran", "--top", "-1", code=2)

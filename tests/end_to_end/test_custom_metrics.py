@@ -17,11 +17,12 @@ import pytest
 
 import fastcmp
 from fastcmp.cli.main import main
+from fastcmp.cli.summary import summary_lines
 from fastcmp.comparison import Comparison
 from fastcmp.engine import compare_items
 from fastcmp.errors import OutputError, UsageError
 from fastcmp.judgement import judge_saved
-from fastcmp.metric_functions import MOST_METRICS, parse_metrics
+from fastcmp.metric_functions import MOST_METRICS, digests, load_function, parse_metrics
 from fastcmp.options import CompareOptions, Rule
 from fastcmp.outcome import TaskResult
 from fastcmp.plan import Task
@@ -368,3 +369,26 @@ def test_a_foreign_run_json_is_no_schema(metrics: Any, sides: tuple[str, str], m
 def test_nothing_is_left_beside_the_file(sides: tuple[str, str], mine: str, tmp_path: Path) -> None:
     run(sides, tmp_path / "r", f"{mine}:facts", executor="local", workers=1)
     assert sorted(os.listdir(tmp_path)) == ["acl", "golden", "mine.py", "r"]
+
+
+def test_a_module_beside_the_file_is_part_of_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "helper_of_mine.py").write_text("K = 1\n")
+    (tmp_path / "main_of_mine.py").write_text("import helper_of_mine\n\ndef scaled(golden, target):\n    return helper_of_mine.K * 1.0\n")
+    [spec] = parse_metrics([f"{tmp_path}/main_of_mine.py:scaled"])
+    load_function(spec)
+    before = digests([spec])
+    assert digests([spec]) == before
+    (tmp_path / "helper_of_mine.py").write_text("K = 2\n")
+    assert digests([spec]) != before
+
+
+def test_a_metric_without_numbers_is_told(sides: tuple[str, str], mine: str, tmp_path: Path) -> None:
+    def said(metric: str, output: str) -> str:
+        lines = summary_lines(run(sides, tmp_path / output, f"{mine}:{metric}"))
+        return "\n".join("".join(part for part, _ in line) for line in lines)
+
+    table = run(sides, tmp_path / "moody", f"{mine}:moody").table
+    missing = table.filter(table.column("cmp_flag")).column("moody").null_count
+    assert missing > 3 and f"metric moody: no number for {missing} pairs, see their notes" in said("moody", "r")
+    assert "metric facts" not in said("facts", "q")

@@ -45,14 +45,19 @@ def test_of_a_run_that_goes_on_there_is_a_page(tmp_path: Path) -> None:
     assert "<h1>so far 1 of 39 pairs failed</h1>" in page and "<th>kl</th>" in page
 
 
-def test_what_is_no_page_is_replaced_only_by_name(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_page_is_never_replaced(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = directory / PAGE_NAME
     path.write_text("mine")
     assert main(["report", str(directory)]) == 2
-    assert "exists and is no page of fastcmp; move it away, or name it with -o" in capsys.readouterr().err
+    assert "exists and is no page of fastcmp; move it away, or name another file with -o" in capsys.readouterr().err
+    assert (
+        main(["report", str(directory), "-o", str(path)]) == 2 and main(["report", str(directory), "-o", str(directory / "run.json")]) == 2
+    )
     assert path.read_text() == "mine"
-    assert main(["report", str(directory), "-o", str(path)]) == 0
-    assert GENERATOR in path.read_text(encoding="utf-8")
+    path.unlink()
+    for _ in range(2):  # a page of ours is
+        assert main(["report", str(directory), "-o", str(path)]) == 0
+        assert GENERATOR in path.read_text(encoding="utf-8")
 
 
 def test_a_link_is_replaced_and_not_followed(directory: Path, tmp_path: Path) -> None:

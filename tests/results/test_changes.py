@@ -49,7 +49,7 @@ def test_each_kind() -> None:
         {"data_id": "same", "relative_euclidean_distance": 1e-3}, {"data_id": "a bit", "relative_euclidean_distance": 1.09e-3},
         {"data_id": "worse", "relative_euclidean_distance": 2e-3}, {"data_id": "better", "relative_euclidean_distance": 5e-4},
         {"data_id": "broken", "relative_euclidean_distance": 1e-4, "verdict": "fail", "verdict_reason": "why"}, {"data_id": "fixed"},
-        {"data_id": "from zero", "relative_euclidean_distance": 1e-30}, {"data_id": "new"}, {"data_id": "empty", "relative_euclidean_distance": 3.0},
+        {"data_id": "from zero", "relative_euclidean_distance": 1e-30}, {"data_id": "new"}, {"data_id": "empty"},
         {"data_id": "lost", "verdict": "error"},
     ]  # fmt: skip
     assert kinds_of(before, after) == {
@@ -84,27 +84,46 @@ def test_metrics_that_are_better_when_larger(metric: str, old: float, new: float
 
 
 VALUES = st.sampled_from([None, 0.0, 1e-9, 1e-3, 1.05e-3, 1e-2, 1.0, float("inf"), float("nan")])
-ROWS = st.dictionaries(st.sampled_from("abcdef"), st.tuples(VALUES, st.sampled_from(["pass", "fail", "error"])))
+LEVELS = {"pass": 0, "fail": 1, "error": 2}
+ROWS = st.dictionaries(st.sampled_from("abcdef"), st.tuples(VALUES, st.sampled_from(sorted(LEVELS)), st.sampled_from([None, 0, 1, 9])))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(ROWS, ROWS, st.sampled_from([1.0, 1.1, 4.0]))
 def test_every_key_is_of_the_kind_that_a_slow_look_gives_it(before: Row, after: Row, factor: float) -> None:
     def slow(name: str) -> Kind | None:
         if name not in after or name not in before:
             return "gone" if name not in after else "new"
-        (old, verdict_before), (new, verdict_after) = before[name], after[name]
+        (old, verdict_before, odd_before), (new, verdict_after, odd_after) = before[name], after[name]
         if (verdict_before == "pass") != (verdict_after == "pass"):
             return "fixed" if verdict_after == "pass" else "newly failing"
-        if old is None or new is None or old != old or new != new:
-            return None
-        return "worse" if new > old * factor else "better" if old > new * factor else None
+        if verdict_before != verdict_after:
+            return "worse" if LEVELS[verdict_after] > LEVELS[verdict_before] else "better"
+        had, has = old is not None and old == old, new is not None and new == new
+        if (odd_after or 0) > (odd_before or 0) or (had and not has):
+            return "worse"
+        if (odd_after or 0) < (odd_before or 0) or (has and not had):
+            return "better"
+        return None if not had else "worse" if new > old * factor else "better" if old > new * factor else None
 
     def rows(side: Row) -> list[Row]:
-        return [{"data_id": name, "relative_euclidean_distance": value, "verdict": verdict} for name, (value, verdict) in side.items()]
+        return [
+            {"data_id": name, "relative_euclidean_distance": value, "verdict": verdict, "nonfinite_mismatch_count": odd}
+            for name, (value, verdict, odd) in side.items()
+        ]
 
     wanted = {name: kind for name in {**before, **after} if (kind := slow(name))}
     assert kinds_of(rows(before), rows(after), factor=factor) == wanted
+
+
+def test_a_failing_pair_that_becomes_nan_or_unreadable_is_worse() -> None:
+    plain: Row = {"data_id": "x", "verdict": "fail", "relative_euclidean_distance": 0.5, "nonfinite_mismatch_count": 0}
+    for later in (
+        {"relative_euclidean_distance": None, "nonfinite_mismatch_count": 1000}, {"relative_euclidean_distance": 0.1, "nonfinite_mismatch_count": 999},
+        {"relative_euclidean_distance": None, "verdict": "error"},
+    ):  # fmt: skip
+        assert kinds_of([plain], [plain | later]) == {"x": "worse"}
+        assert kinds_of([plain | later], [plain]) == {"x": "better"}
 
 
 def test_what_cannot_be_asked_is_refused() -> None:

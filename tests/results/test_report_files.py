@@ -306,3 +306,10 @@ def test_a_directory_that_cannot_be_synced_is_told_as_that(tmp_path: Path, batch
         f"{tmp_path}: the report is complete, but whether its names are on the disk is not known: Input/output"
     )
     assert (tmp_path / "run.json").exists()
+
+
+def test_a_parquet_file_of_an_earlier_run_does_not_stay(tmp_path: Path, batch_of: BatchOf) -> None:
+    with prepare(str(tmp_path)) as output:
+        write_small_report(output, batch_of)
+        write_report(output, report_table([batch_of(["a"])], 1), {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cmp_report.arrow", "cmp_report.csv", "run.json"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastcmp.errors import CODES, UsageError
-from fastcmp.options import CompareOptions
+from fastcmp.options import CompareOptions, Rule
 from fastcmp.thresholds import parse_threshold
 from fastcmp.verdict import Rules, exit_code, first_divergence, judge, judge_uncompared
 
@@ -179,3 +179,23 @@ def test_a_hundred_thousand_rows_are_judged_at_once() -> None:
     verdicts, _ = judge(Rules(), ["x"] * count, ["float32"] * count, ["bfloat16"] * count, [(1,)] * count, [(1,)] * count, columns)
     assert time.process_time() - before < 2.0
     assert verdicts.count("fail") == count // 2
+
+
+def judged_by(*thresholds: str, off: tuple[str, ...] = (), rule: tuple[str, ...] = ()) -> Rules:
+    rules = (Rule(thresholds=rule, off=off),) if off or rule else ()
+    return Rules.from_options(CompareOptions(thresholds=thresholds, rules=rules))
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_judged"),
+    [
+        (judged_by(), False), (judged_by("golden_nan_count <= 5"), False), (judged_by("rounding_floor < 1", "near_zero_golden_count < 9"), False),
+        (judged_by(off=("kl_divergence",)), False), (judged_by(rule=("target_inf_count == 0",)), False),
+        (judged_by("cosine_similarity >= 0.9"), True), (judged_by(rule=("max_absolute_error < 1",)), True), (Rules(scale_known=True), True),
+    ],
+)  # fmt: skip
+def test_integers_against_floats_are_judged_only_by_what_measures_their_error(rules: Rules, is_judged: bool) -> None:
+    matched = rules.by_name.classes(["x"])[1][0]
+    assert (rules.for_pairs("int8", "float32", matched) is not None) == is_judged
+    far = verdict("int8", "float32", rules=rules, relative_euclidean_distance=16649.0, cosine_similarity=0.0, max_absolute_error=9e9)
+    assert far[0] == "fail"
