@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fastcmp.engine.executors import open_executor
@@ -15,7 +18,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from fastcmp.option_changes import OptionChanges
+    from fastcmp.pairing import Pair
     from fastcmp.result import Result
+    from fastcmp.sources import Dump
+    from fastcmp.verdict import Rules
 
 __all__ = ["compare"]
 
@@ -31,6 +37,40 @@ def _check_metrics(options: CompareOptions) -> None:
     report_columns([metric.name for metric in metrics])
     for metric in metrics:
         load_function(metric)
+
+
+@contextmanager
+def open_run(options: CompareOptions) -> Iterator[tuple[Executor, Rules]]:
+    """What every kind of comparison needs before it looks at a dump: options that were checked, workers that start, and the rules.
+
+    Raises
+    ------
+    UsageError
+        If an option cannot be used.
+    """
+    check(options)
+    _check_metrics(options)
+    with open_executor(options) as executor:
+        # Not before: numpy, pyarrow and the listing of the dumps take a quarter of a second, which the workers need to start, too.
+        from fastcmp.verdict import Rules
+
+        yield executor, Rules.from_options(options)
+
+
+def load_pairs(golden: str, target: str, options: CompareOptions) -> tuple[tuple[Dump, Dump], list[Pair]]:
+    """Both dumps as they are now, and the pairs they make.
+
+    Raises
+    ------
+    UsageError
+        If one of them, or what they hold together, cannot be used.
+    """
+    from fastcmp.pairing import pair
+    from fastcmp.sources import load
+
+    golden_dump = load(golden, "golden", options)
+    dumps = golden_dump, load(target, "target", options, golden_dump)
+    return dumps, pair(*dumps, options)
 
 
 def compare(
@@ -65,23 +105,14 @@ def compare(
         If the report cannot be written.
     """
     options = changed(options or CompareOptions(), changes, caller="compare")
-    check(options)
     shown = chosen(progress)
-    _check_metrics(options)
-    with open_executor(options) as executor:
-        # Not before: numpy, pyarrow and the listing of the dumps take a quarter of a second, which the workers need to start, too.
+    with open_run(options) as (executor, rules):
         from fastcmp.comparison import Comparison
-        from fastcmp.pairing import pair
         from fastcmp.results.output_dir import prepare
-        from fastcmp.sources import load
-        from fastcmp.verdict import Rules
 
-        rules = Rules.from_options(options)
         with collector_paused() as resume_collector:
-            golden_dump = load(os.fspath(golden), "golden", options)
-            dumps = golden_dump, load(os.fspath(target), "target", options, golden_dump)
-            pairs = pair(*dumps, options)
+            dumps, pairs = load_pairs(os.fspath(golden), os.fspath(target), options)
             with prepare(options.output) as output:
                 comparison = Comparison(dumps, pairs, rules, options, output, shown)
-                del golden_dump, dumps, pairs  # it frees what it is done with
+                del dumps, pairs  # it frees what it is done with
                 return comparison.run(executor, on_plan=resume_collector)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
@@ -25,7 +24,7 @@ from fastcmp.progress import Progress
 from fastcmp.result import Result
 from fastcmp.results.findings import find_blind_spots, find_first_divergence
 from fastcmp.results.found_rows import FoundRows
-from fastcmp.results.journal import JournalWriter, journal_paths, next_journal_path
+from fastcmp.results.journal import JournalWriter, next_journal_path, remove_journals
 from fastcmp.results.output_dir import OutputDirectory
 from fastcmp.results.report_files import report_table, run_facts, write_report
 from fastcmp.results.resume import Recovered, deciding_facts, named_as, recover
@@ -77,7 +76,7 @@ class Comparison:
         started = time.perf_counter()
         facts = deciding_facts(self.dumps[0].path, self.dumps[1].path, self.options)
         if self.options.fresh:
-            self._remove_journals()
+            remove_journals(self.output.path)
         self._go_on_from(recover(self.output.path, facts, self.pairs, self.rules))
         try:
             self._compare_rest(facts, executor, on_plan)
@@ -96,7 +95,7 @@ class Comparison:
             csv_raw=self.options.csv_raw,
             parquet=self.options.parquet,
         )
-        self._remove_journals()
+        remove_journals(self.output.path)
         first = find_first_divergence(table, self.execution_orders)
         blind_spots = find_blind_spots(table, self.execution_orders, first)
         return Result(table, totals, first, blind_spots, order_is_known, self.options.output, self._warnings())
@@ -127,11 +126,6 @@ class Comparison:
             self._compare(executor, on_plan)
             self._write()
             self.progress.advance(self.bytes_compared, self.rows_done, self.failed, self.worst[1])
-
-    def _remove_journals(self) -> None:
-        for path in journal_paths(self.output.path):
-            with contextlib.suppress(OSError):  # the report is complete with or without it
-                os.unlink(path)
 
     def _say_what_is_kept(self) -> None:
         """After a run that ended early: how much of it the next one need not do again."""

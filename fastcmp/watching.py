@@ -9,24 +9,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from fastcmp.api import load_pairs, open_run
 from fastcmp.comparison import Comparison
-from fastcmp.doctor.proc import is_running
-from fastcmp.dump_layout import is_dump_directory_name
-from fastcmp.engine.executors import open_executor
+from fastcmp.dump_writers import Writers, dump_directories
 from fastcmp.errors import UsageError
-from fastcmp.options import CompareOptions, check
-from fastcmp.pairing import Pair, pair
+from fastcmp.options import CompareOptions
+from fastcmp.pairing import Pair
 from fastcmp.progress import Progress, Silent
-from fastcmp.results.journal import JournalWriter, next_journal_path
+from fastcmp.results.journal import JournalWriter, next_journal_path, remove_journals
 from fastcmp.results.output_dir import OutputDirectory, prepare
 from fastcmp.results.resume import deciding_facts, input_words
-from fastcmp.sources import Dump, TensorKey, load
+from fastcmp.sources import Dump, Role, TensorKey
 from fastcmp.verdict import Rules
 
 if TYPE_CHECKING:
@@ -38,8 +36,22 @@ _POLL_S: Final = 1.0
 # Of the time, at most one part in so many goes into looking at dumps of many tensors again.
 _LOOKING_SHARE: Final = 5
 _TELL_EVERY_S: Final = 10.0
+# When all writers have ended, their last files have so long to settle; somebody else may be writing them.
+_LAST_WAIT_S: Final = 5.0
+# Before there is a pair, nothing has to be written for so long: a large model takes its time until the first tensor.
+_FIRST_PAIR_S: Final = 3600.0
 
+_SIDES: Final[tuple[Role, Role]] = "golden", "target"
 _Words = tuple[int, ...]
+
+
+class _State(NamedTuple):
+    """What can be seen of both dumps from outside; as long as it stays the same, nobody writes."""
+
+    tensors: tuple[int, int] = (0, 0)
+    files: int = 0
+    bytes: int = 0
+    newest_ns: int = 0
 
 
 def watch(
@@ -53,16 +65,18 @@ def watch(
 ) -> Result:
     """Compare two dumps that may still be written, or may not be there yet, and leave the report in ``options.output`` when that is over.
 
-    It is over when the processes that dumped have ended (those that their directories are named for, as far as they run on this machine),
-    when nothing was written for ``quiet_s``, or when it is told so.
+    It is over when all processes that dumped have been seen at work (the lock of their directory was held) and have ended; when nothing was
+    written for ``quiet_s`` since there is a pair, and no process is seen at work; when there is no pair and nothing was written for an
+    hour (or ``quiet_s`` if that is longer); or when it is told so.
 
     Parameters
     ----------
     golden, target : path
         As for `fastcmp.compare`.
     options : CompareOptions, optional
+        ``fresh`` removes what earlier runs left, when it begins.
     progress : Progress, optional
-        Its ``note`` hears of failures on the way; the rest of it sees the comparison at the end.
+        Its ``note`` hears what it waits for, and of failures on the way; the rest of it sees the comparison at the end.
     quiet_s : float
     stop : threading.Event, optional
         Set it to end the watching: what is there then is compared. Ctrl-C does the same; a second one ends the run.
@@ -74,26 +88,26 @@ def watch(
     OutputError
         If the report cannot be written.
     """
-    options = options or CompareOptions()
-    check(options)
     if not quiet_s > 0:
         raise UsageError(f"--watch-quiet {quiet_s:g}: expected seconds, more than 0")
     paths = os.fspath(golden), os.fspath(target)
-    rules = Rules.from_options(options)
+    for path in paths:
+        if "\0" in path:
+            raise UsageError(f"{path!r}: found a NUL, which no path has; name a metadata.json, a directory or a tensor file")
+    options = options or CompareOptions()
     progress = progress or Silent()
-    with open_executor(options) as executor, prepare(options.output) as output:
+    with open_run(options) as (executor, rules), prepare(options.output) as output:
+        if options.fresh:
+            # Once, and here: what is compared on the way is what the end goes on from.
+            remove_journals(output.path)
+            options = replace(options, fresh=False)
         watcher = _Watcher(paths, options, rules, output, executor, progress)
         try:
             watcher.run(quiet_s, stop or threading.Event())
         except KeyboardInterrupt:
             progress.note("no longer waiting: what is there is compared; again to end at once")
-        dumps = _loaded(paths, options)
-        return Comparison(dumps, pair(*dumps, options), rules, options, output, progress).run(executor)
-
-
-def _loaded(paths: tuple[str, str], options: CompareOptions) -> tuple[Dump, Dump]:
-    golden = load(paths[0], "golden", options)
-    return golden, load(paths[1], "target", options, golden)
+        dumps, pairs = load_pairs(*paths, options)
+        return Comparison(dumps, pairs, rules, options, output, progress).run(executor)
 
 
 @dataclass
@@ -108,8 +122,12 @@ class _Watcher:
     progress: Progress
     # The files that each pair was compared from, or failed with.
     compared: dict[TensorKey, _Words] = field(default_factory=dict)
-    seen: dict[TensorKey, _Words] = field(default_factory=dict)
-    writers: dict[int, float] = field(default_factory=dict)
+    # The files that each pair has, and since when they are seen like that.
+    seen: dict[TensorKey, tuple[_Words, float]] = field(default_factory=dict)
+    state: _State = field(default_factory=_State)
+    writers: Writers = field(default_factory=Writers)
+    waits_for: str = ""
+    told_wait: str = ""
     failed: int = 0
     told_at: float = 0.0
     has_told_failure: bool = False
@@ -119,57 +137,94 @@ class _Watcher:
         with ExitStack() as stack:
             journal: JournalWriter | None = None
             changed_at = time.monotonic()
-            newest: float | None = None
+            ended_at: float | None = None
             while not stop.is_set():
                 began = time.monotonic()
-                # Asked before the dumps are looked at: what is written after this is there when we look.
-                is_over = self._have_ended()
+                # Before the dumps are looked at: what is written before a writer ends is there when we look.
+                self.writers.ask()
                 pairs, dumps = self._look()
-                ready = list(self._ready(pairs))
+                before, self.state = self.state, self._state(pairs, dumps)
+                if self.state != before:
+                    changed_at = time.monotonic()
+                ready, settling = self._sorted_out(pairs)
+                if self.writers.all_ended:
+                    ended_at = began if ended_at is None else ended_at
+                    if not ready and (not settling or began - ended_at > _LAST_WAIT_S):
+                        return
+                else:
+                    ended_at = None
+                    if not ready and not self.writers.any_runs and self._is_quiet(changed_at, quiet_s):
+                        return
                 if ready and dumps is not None:
                     if journal is None:
                         facts = deciding_facts(dumps[0].path, dumps[1].path, self.options)
                         journal = stack.enter_context(JournalWriter(next_journal_path(self.output.path), facts))
                     self._compare(dumps, pairs, ready, journal)
-                before, newest = newest, self._newest(pairs)
-                if ready or newest != before:
-                    changed_at = time.monotonic()
-                is_quiet = time.monotonic() - changed_at > quiet_s or (newest is not None and time.time() - newest > quiet_s)
-                may_end = not self._unsettled(pairs) if is_over else is_quiet and not self.writers
-                if may_end and not ready:
-                    return
+                    if ended_at is not None and began - ended_at > _LAST_WAIT_S:
+                        return
                 self._tell(len(pairs))
                 stop.wait(max(_POLL_S, _LOOKING_SHARE * (time.monotonic() - began)) if not ready else _POLL_S / 10)
 
     def _look(self) -> tuple[list[Pair], tuple[Dump, Dump] | None]:
         """All pairs there are by now; none where a dump cannot be used yet."""
+        pairs: list[Pair] = []
+        dumps: tuple[Dump, Dump] | None = None
+        self.waits_for = ""
         try:
-            dumps = _loaded(self.paths, self.options)
-            pairs = pair(*dumps, self.options)
-        except UsageError:
-            return [], None
-        self._note_writers(dumps)
+            dumps, pairs = load_pairs(*self.paths, self.options)
+        except UsageError as error:
+            self.waits_for = str(error)
+        for side, role in enumerate(_SIDES):
+            self.writers.note(side, dump_directories(self.paths[side], role, None if dumps is None else dumps[side]))
         return pairs, dumps
 
-    def _ready(self, pairs: list[Pair]) -> Iterator[Pair]:
-        """Pairs whose files are complete and are not those that they were compared from."""
-        now_ns = time.time_ns()
+    def _state(self, pairs: list[Pair], dumps: tuple[Dump, Dump] | None) -> _State:
+        """How much is there of both sides, also of what has no counterpart yet."""
+        earlier = self.seen
         self.seen = {}
+        files = total = newest = 0
+        now = time.monotonic()
         for one in pairs:
             words = input_words(one)
-            if words is None:
-                continue
-            self.seen[one.key] = words
-            is_settled = now_ns - max(words[2], words[5]) > _SETTLED_S * 1e9
-            if is_settled and words[1] and words[4] and self.compared.get(one.key) != words:
-                yield one
+            if words is not None:
+                known = earlier.get(one.key)
+                self.seen[one.key] = known if known is not None and known[0] == words else (words, now)
+                sizes, times = (words[1], words[4]), (words[2], words[5])
+            else:
+                sizes, times = _alone(one)
+            files += len(sizes)
+            total += sum(sizes)
+            newest = max(newest, *times) if times else newest
+        return _State((0, 0) if dumps is None else (len(dumps[0].tensors), len(dumps[1].tensors)), files, total, newest)
 
-    def _unsettled(self, pairs: Iterable[Pair]) -> bool:
-        """True if files are there that were written just now."""
-        return any(self.seen.get(one.key) != self.compared.get(one.key) for one in pairs if one.key in self.seen)
+    def _sorted_out(self, pairs: list[Pair]) -> tuple[list[Pair], bool]:
+        """Pairs whose files are complete and are not those that they were compared from; and whether others were written just now.
+
+        An empty file is never ready: a tensor will come into it, or the comparison at the end says that none did.
+        """
+        ready, settling = [], False
+        now, now_ns = time.monotonic(), time.time_ns()
+        for one in pairs:
+            if one.key not in self.seen:
+                continue
+            words, since = self.seen[one.key]
+            if self.compared.get(one.key) == words:
+                continue
+            # By the file's time, or where that is of another clock, ahead of ours, by ours.
+            if now_ns - max(words[2], words[5]) <= _SETTLED_S * 1e9 and now - since <= _SETTLED_S:
+                settling = True
+            elif words[1] and words[4]:
+                ready.append(one)
+        return ready, settling
+
+    def _is_quiet(self, changed_at: float, quiet_s: float) -> bool:
+        """True where nothing was written for long enough, here or before we came."""
+        if not self.seen:
+            return time.monotonic() - changed_at > max(quiet_s, _FIRST_PAIR_S)
+        return time.monotonic() - changed_at > quiet_s or time.time() - self.state.newest_ns / 1e9 > quiet_s
 
     def _compare(self, dumps: tuple[Dump, Dump], pairs: list[Pair], ready: list[Pair], journal: JournalWriter) -> None:
-        words = {one.key: self.seen[one.key] for one in ready}
+        words = {one.key: self.seen[one.key][0] for one in ready}
         comparison = Comparison(dumps, pairs, self.rules, self.options, self.output, Silent())
         comparison.run_some(self.executor, {one.row for one in ready}, journal)
         self.compared.update(words)
@@ -178,42 +233,30 @@ class _Watcher:
             self.has_told_failure = True
             self.progress.note(f"a pair fails: {comparison.worst[1] or 'not finite'}")
 
-    def _newest(self, pairs: list[Pair]) -> float | None:
-        """When a file of the dumps was written last, in seconds since 1970; None while there is none."""
-        times = [max(words[2], words[5]) for words in self.seen.values()]
-        return max(times) / 1e9 if times else None
-
     def _tell(self, count: int) -> None:
-        if self.compared and time.monotonic() - self.told_at > _TELL_EVERY_S:
-            self.told_at = time.monotonic()
+        if time.monotonic() - self.told_at <= _TELL_EVERY_S:
+            return
+        if self.compared:
             done = f"{len(self.compared)} of {count} rows so far are compared, {self.failed} failed"
             self.progress.note(f"{done}; waiting for more (Ctrl-C: no longer)")
-
-    def _note_writers(self, dumps: tuple[Dump, Dump]) -> None:
-        """Processes of this machine that the directories of the dumps are named for, while they run."""
-        for dump in dumps:
-            for name, directory in _dump_directories(dump):
-                pid = int(name.split("_")[0].split("-")[0])
-                try:
-                    since = os.stat(directory).st_mtime
-                except OSError:
-                    continue
-                if is_running(pid, since):
-                    self.writers[pid] = since
-
-    def _have_ended(self) -> bool:
-        """True where writers were seen to run, and none does any more. While one runs, silence is no end."""
-        return bool(self.writers) and not any(is_running(pid, since) for pid, since in self.writers.items())
+        elif self.waits_for and self.waits_for != self.told_wait:
+            self.told_wait = self.waits_for
+            self.progress.note(f"waiting (Ctrl-C: no longer): {self.waits_for}")
+        else:
+            return
+        self.told_at = time.monotonic()
 
 
-def _dump_directories(dump: Dump) -> set[tuple[str, str]]:
-    """Names and paths of the directories of dumping processes that a dump lies in or consists of."""
-    found = set()
-    paths = [os.path.abspath(dump.path), *(os.path.dirname(tensor.path) for tensor in dump.tensors[:1] + dump.tensors[-1:])]
-    for path in paths:
-        while len(path) > 1:
-            parent, name = os.path.split(path)
-            if is_dump_directory_name(name):
-                found.add((name, path))
-            path = parent
-    return found
+def _alone(pair: Pair) -> tuple[list[int], list[int]]:
+    """Sizes and times of those files of a pair that are there."""
+    sizes, times = [], []
+    for side in (pair.golden, pair.target):
+        if side is None:
+            continue
+        try:
+            found = os.stat(side.path)
+        except (OSError, ValueError):
+            continue
+        sizes.append(found.st_size)
+        times.append(found.st_mtime_ns)
+    return sizes, times

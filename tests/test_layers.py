@@ -58,8 +58,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": WORKING,
     "pytest_plugin": WORKING | {"api", "result"},
     "judgement": PLANNING | {"results", "result"},
-    # Asks which processes run.
-    "watching": WORKING | {"comparison", "result", "doctor"},
+    "dump_writers": NAMING,
+    "watching": WORKING | {"api", "comparison", "result", "dump_writers"},
     "benchmark": WORKING | {"comparison", "api"},
     "cli": WORKING | {"analysis", "comparison", "result", "api", "judgement", "watching", "doctor", "benchmark", "closeup", "page"},
     "__main__": {"cli"},

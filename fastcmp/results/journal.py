@@ -86,6 +86,13 @@ def journal_paths(directory: str) -> list[str]:
     return [path for _, path in sorted(found)]
 
 
+def remove_journals(directory: str) -> None:
+    """Nothing that an earlier run found is gone on with. A report is complete with or without a journal that stays."""
+    for path in journal_paths(directory):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
 def next_journal_path(directory: str) -> str:
     """Where the next run writes: behind the last number that is taken, by whatever it is."""
     numbers = [int(match[1]) for match in map(_NAME.fullmatch, os.listdir(directory)) if match]

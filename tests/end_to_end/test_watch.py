@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -58,20 +59,29 @@ def add(root: Path, role: str, number: int, array: np.ndarray | None = None) -> 
 
 
 def watch_in_thread(
-    root: Path, output: Path, notes: Notes | None = None, **more: Any
+    root: Path, output: Path, notes: Notes | None = None, options: CompareOptions = SERIAL, **more: Any
 ) -> tuple[threading.Thread, list[Any], threading.Event]:
     stop, found = threading.Event(), []
 
     def run() -> None:
         try:
             sides = root / "golden" / "metadata.json", root / "acl" / "metadata.json"
-            found.append(watch(*sides, options=replace(SERIAL, output=str(output)), progress=notes, stop=stop, **more))
+            found.append(watch(*sides, options=replace(options, output=str(output)), progress=notes, stop=stop, **more))
         except Exception as error:
             found.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
     return thread, found, stop
+
+
+def end(thread: threading.Thread, stop: threading.Event) -> None:
+    """It comes to its end by itself, and in any case."""
+    thread.join(20)
+    is_over = not thread.is_alive()
+    stop.set()
+    thread.join(20)
+    assert is_over
 
 
 def wait_for_rows(output: Path, count: int) -> None:
@@ -136,9 +146,73 @@ def test_silence_is_an_end_where_writers_are_not_known(tmp_path: Path) -> None:
     add(tmp_path, "acl", 0)
     thread.join(20)
     assert found[0].ok and found[0].totals.pairs == 1
-    thread, found, _ = watch_in_thread(tmp_path / "nothing", tmp_path / "q", quiet_s=0.3)
-    thread.join(20)
+
+
+def test_silence_before_the_first_pair_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = Notes()
+    add(tmp_path, "golden", 0)
+    thread, found, stop = watch_in_thread(tmp_path, tmp_path / "r", notes, quiet_s=0.3)
+    thread.join(1.2)
+    assert thread.is_alive() and "waiting (Ctrl-C: no longer): " in notes.said[0] and "No such file" in notes.said[0]
+    add(tmp_path, "acl", 0)
+    end(thread, stop)
+    assert found[0].ok and found[0].totals.pairs == 1
+    monkeypatch.setattr(watching, "_FIRST_PAIR_S", 0.3)
+    thread, found, stop = watch_in_thread(tmp_path / "nothing", tmp_path / "q", quiet_s=0.1)
+    end(thread, stop)
     assert isinstance(found[0], UsageError) and "No such file" in str(found[0])
+
+
+def test_what_only_one_side_writes_is_no_silence(tmp_path: Path) -> None:
+    for role in ("golden", "acl"):
+        add(tmp_path, role, 0)
+    thread, found, stop = watch_in_thread(tmp_path, tmp_path / "r", quiet_s=1.0)
+    for number in range(1, 6):
+        time.sleep(0.4)
+        add(tmp_path, "golden", number)
+        assert thread.is_alive()
+    end(thread, stop)
+    assert found[0].totals.unpaired_golden == 5
+
+
+def test_a_file_time_of_a_clock_that_is_ahead_does_not_hold_a_pair_up(tmp_path: Path) -> None:
+    for role in ("golden", "acl"):
+        add(tmp_path, role, 0)
+        os.utime(tmp_path / role / "0.npy", (time.time() + 9999,) * 2)
+    thread, found, stop = watch_in_thread(tmp_path, tmp_path / "r", quiet_s=3600)
+    wait_for_rows(tmp_path / "r", 1)
+    stop.set()
+    end(thread, stop)
+    assert found[0].totals.resumed == 1
+
+
+def test_what_was_compared_on_the_way_stays_when_it_starts_over(tmp_path: Path) -> None:
+    for role in ("golden", "acl"):
+        add(tmp_path, role, 0)
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "journal-007.arrows").write_bytes(b"of an earlier run")
+    thread, found, stop = watch_in_thread(tmp_path, tmp_path / "r", quiet_s=3600, options=replace(SERIAL, fresh=True))
+    wait_for_rows(tmp_path / "r", 1)
+    assert not (tmp_path / "r" / "journal-007.arrows").exists()
+    stop.set()
+    end(thread, stop)
+    assert found[0].totals.resumed == 1
+
+
+def test_options_are_refused_as_they_are_without_watching(tmp_path: Path) -> None:
+    add(tmp_path, "golden", 0)
+    add(tmp_path, "acl", 0)
+    sides = tmp_path / "golden", tmp_path / "acl"
+    stop = threading.Event()
+    stop.set()
+    for metric in ("nowhere.py:function", "max_abs_error=os:getcwd"):
+        options = replace(SERIAL, metrics=(metric,), output=str(tmp_path / "r"))
+        with pytest.raises(UsageError) as expected:
+            fastcmp.compare(*sides, options=options)
+        with pytest.raises(UsageError) as found:
+            watch(*sides, options=options, stop=stop)
+        assert str(found.value) == str(expected.value)
+        assert not (tmp_path / "r").exists()
 
 
 def test_a_dump_that_was_finished_long_ago_is_compared_at_once(tmp_path: Path) -> None:
@@ -168,7 +242,7 @@ def dumper(root: Path, role: str, rest_s: float) -> subprocess.Popen[bytes]:
 
 
 def test_it_is_over_when_the_dumping_processes_have_ended(tmp_path: Path) -> None:
-    golden = dumper(tmp_path / "g", "golden", 0.0)
+    golden = dumper(tmp_path / "g", "golden", 0.5)
     target = dumper(tmp_path / "t", "acl", 1.5)
     stop, found = threading.Event(), []
     options = replace(SERIAL, output=str(tmp_path / "r"))
@@ -176,11 +250,101 @@ def test_it_is_over_when_the_dumping_processes_have_ended(tmp_path: Path) -> Non
     thread.start()
     golden.wait(30)
     target.wait(30)
-    ended = time.monotonic()
-    thread.join(20)
-    assert not thread.is_alive() and time.monotonic() - ended < 15
+    end(thread, stop)
     assert found[0].ok and found[0].totals.pairs == 6
     report(tmp_path / "r")
+
+
+def held(base: Path, name: str) -> int:
+    """A dump directory whose writer lives, as long as the descriptor is open: one more tensor per call of `put`."""
+    (base / name).mkdir(parents=True)
+    lock = os.open(base / name / ".lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def put(directory: Path, role: str, rank: int, content: bytes | None = None) -> None:
+    """One tensor of one rank."""
+    (directory / f"{role}_tensor" / "0").mkdir(parents=True, exist_ok=True)
+    path = directory / f"{role}_tensor" / "0" / f"{rank}_tensor.npy"
+    if content is None:
+        np.save(path, values(rank, role))
+    else:
+        path.write_bytes(content)
+    header = {"fastcmp_journal": 1, "pid": 1, "rank": str(rank), "cwd": "/", "data_src": role}
+    entry = {"data_id": str(rank), "token_id": "0", "path": f"./{directory.name}/{role}_tensor/0/{rank}_tensor.npy", "dtype": "float32"}
+    (directory / f"{role}_tensor" / "journal.jsonl").write_text(json.dumps(header) + "\n" + json.dumps(entry) + "\n")
+
+
+def watch_ranks(root: Path, **more: Any) -> tuple[threading.Thread, list[Any], threading.Event]:
+    stop, found = threading.Event(), []
+    options = replace(SERIAL, output=str(root / "r"))
+
+    def run() -> None:
+        try:
+            found.append(watch(root / "g", root / "t", options=options, stop=stop, **more))
+        except Exception as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, found, stop
+
+
+def test_an_empty_file_of_an_ended_writer_is_not_waited_for(tmp_path: Path) -> None:
+    locks = [held(tmp_path / side, "5_cmp_dump_data") for side in ("g", "t")]
+    put(tmp_path / "g" / "5_cmp_dump_data", "golden", 0)
+    put(tmp_path / "t" / "5_cmp_dump_data", "acl", 0, b"")
+    thread, found, stop = watch_ranks(tmp_path, quiet_s=3600)
+    time.sleep(0.7)
+    assert thread.is_alive()
+    for lock in locks:
+        os.close(lock)
+    end(thread, stop)
+    assert found[0].totals.errors == 1
+
+
+def test_a_file_that_never_settles_is_not_waited_for_once_the_writers_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_SETTLED_S", 3600.0)
+    monkeypatch.setattr(watching, "_LAST_WAIT_S", 0.3)
+    locks = [held(tmp_path / side, "5_cmp_dump_data") for side in ("g", "t")]
+    put(tmp_path / "g" / "5_cmp_dump_data", "golden", 0)
+    put(tmp_path / "t" / "5_cmp_dump_data", "acl", 0)
+    thread, found, stop = watch_ranks(tmp_path, quiet_s=3600)
+    time.sleep(0.7)
+    assert thread.is_alive()
+    for lock in locks:
+        os.close(lock)
+    end(thread, stop)
+    assert found[0].ok and found[0].totals.pairs == 1
+
+
+def test_every_rank_counts(tmp_path: Path) -> None:
+    """The middle one of three is the last to end, and silent for longer than it takes for an end."""
+    locks = {(side, rank): held(tmp_path / side, f"{rank + 5}_cmp_dump_data") for side in ("g", "t") for rank in range(3)}
+    for side, role in (("g", "golden"), ("t", "acl")):
+        for rank in range(3):
+            put(tmp_path / side / f"{rank + 5}_cmp_dump_data", role, rank)
+    thread, found, stop = watch_ranks(tmp_path, quiet_s=0.4)
+    wait_for_rows(tmp_path / "r", 3)
+    middle = locks.pop(("t", 1))
+    for lock in locks.values():
+        os.close(lock)
+    thread.join(1.5)
+    assert thread.is_alive()
+    os.close(middle)
+    end(thread, stop)
+    assert found[0].ok and found[0].totals.pairs == 3
+
+
+@pytest.mark.parametrize("pid", [1, os.getpid()])
+def test_the_number_of_some_process_of_this_machine_is_no_writer(tmp_path: Path, pid: int) -> None:
+    for side, role in (("g", "golden"), ("t", "acl")):
+        os.close(held(tmp_path / side, f"{pid}_cmp_dump_data"))
+        put(tmp_path / side / f"{pid}_cmp_dump_data", role, 0)
+    thread, found, stop = watch_ranks(tmp_path, quiet_s=0.5)
+    end(thread, stop)
+    assert found[0].ok and found[0].totals.pairs == 1
 
 
 def test_ctrl_c_ends_the_waiting_and_gives_the_report(tmp_path: Path) -> None:
