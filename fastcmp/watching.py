@@ -180,21 +180,20 @@ class _Watcher:
 
     def _state(self, pairs: list[Pair], dumps: tuple[Dump, Dump] | None) -> _State:
         """How much is there of both sides, also of what has no counterpart yet."""
-        earlier = self.seen
-        self.seen = {}
+        earlier, self.seen = self.seen, {}
         files = total = newest = 0
         now = time.monotonic()
         for one in pairs:
             words = input_words(one)
-            if words is not None:
+            if words is None:
+                sizes, times = _alone(one)
+            else:
                 known = earlier.get(one.key)
                 self.seen[one.key] = known if known is not None and known[0] == words else (words, now)
-                sizes, times = (words[1], words[4]), (words[2], words[5])
-            else:
-                sizes, times = _alone(one)
+                sizes, times = [words[1], words[4]], [words[2], words[5]]
             files += len(sizes)
             total += sum(sizes)
-            newest = max(newest, *times) if times else newest
+            newest = max(newest, *times, 0)
         return _State((0, 0) if dumps is None else (len(dumps[0].tensors), len(dumps[1].tensors)), files, total, newest)
 
     def _sorted_out(self, pairs: list[Pair]) -> tuple[list[Pair], bool]:
