@@ -118,7 +118,7 @@ def compare(
     watch
         Compare while the dumps are being written, each pair as soon as it is there; the report comes when that is over.
     watch_quiet
-        With --watch: it is over after so many seconds in which nothing was written, from the first pair on, while no process is seen to dump.
+        With --watch: over after so many seconds in which nothing was written, from the first pair on, while no process is seen to dump.
     json
         One JSON object on stdout instead of the summary.
     quiet
