@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -171,7 +170,7 @@ def totals_of_saved(table: pa.Table, facts: Mapping[str, Any]) -> Totals:
 
 def _number(value: object) -> float:
     """A number of a foreign file, 0 for anything else."""
-    return value if isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 2**62 else 0
+    return value if isinstance(value, int | float) and 0 <= value < 2**62 else 0
 
 
 def _warnings(facts: Mapping[str, Any]) -> tuple[str, ...]:

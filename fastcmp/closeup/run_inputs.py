@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from fastcmp.errors import UsageError
-from fastcmp.options import CompareOptions, ScanOptions
+from fastcmp.options import CompareOptions, ScanOptions, check
 from fastcmp.pairing import Pair, pair
 from fastcmp.results.text import valid_unicode
 from fastcmp.sources import load
@@ -36,11 +36,12 @@ class RunInputs:
 
     @property
     def finished_at(self) -> datetime | None:
-        """When the comparison ended, if it has and said so."""
+        """When the comparison ended, if it has and said so, with the time zone."""
         try:
-            return datetime.fromisoformat(str(self._facts["finished_at"]))
+            finished = datetime.fromisoformat(str(self._facts["finished_at"]))
         except (KeyError, ValueError):
             return None
+        return finished if finished.tzinfo is not None else None
 
     @cached_property
     def options(self) -> CompareOptions:
@@ -50,11 +51,20 @@ class RunInputs:
         if not isinstance(known, dict):  # a journal has only the few that decide numbers, beside the other facts
             known = {**facts, "scan": {**facts, "roots": facts.get("root", [])}}
         scan = _fields(ScanOptions, known.get("scan"))
-        scan["roots"] = tuple(os.path.join(self._directory, str(root)) for root in scan.get("roots", ()))
+        roots = scan.get("roots", ())
+        if not isinstance(roots, tuple) or not all(_is_path(root) for root in roots):
+            raise _odd("roots", roots)
+        scan["roots"] = tuple(os.path.join(self._directory, root) for root in roots)
         given = _fields(CompareOptions, known)
         # Tensors are looked up by their names: what was left out of the run does no harm.
         chosen = {name: given[name] for name in ("relative_floor", "scale", "mask_fill") if name in given}
-        return CompareOptions(**chosen, scan=ScanOptions(**scan))
+        for name, value in chosen.items():
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (isinstance(value, bool) if name == "mask_fill" else is_number or (name == "scale" and value is None)):
+                raise _odd(name, value)
+        options = CompareOptions(**chosen, scan=ScanOptions(**scan))
+        check(options)
+        return options
 
     @cached_property
     def _pairs(self) -> dict[tuple[str, str, str], Pair]:
@@ -86,7 +96,22 @@ class RunInputs:
     @property
     def _directory(self) -> str:
         """Where the run's relative paths begin; "" is where this process is."""
-        return str(self._facts.get("working_directory") or "")
+        said = self._facts.get("working_directory") or ""
+        if said and not _is_path(said):
+            raise _odd("working_directory", said)
+        return str(said)
+
+
+def _is_path(value: object) -> bool:
+    """True for a text that a path can be."""
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+
+
+def _odd(name: str, value: object) -> UsageError:
+    return UsageError(f"the report says that its run had {name} {printable(str(value))}, which none can have; compare again")
 
 
 def _key(key: tuple[str, ...]) -> tuple[str, str, str]:

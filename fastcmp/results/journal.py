@@ -1,7 +1,8 @@
 """The journal: what a run has found so far, one record batch for one or more finished tasks, safe to read after any kind of death.
 
 An Arrow IPC *stream* (an IPC file cut anywhere yields nothing), with a CRC-32 per batch because Arrow notices few of the bits that flip on
-a disk. What is read back is treated as foreign: schema equality, no extension types, checksum, full validation, in that order.
+a disk. What is read back is treated as foreign: schema equality, no extension types, nothing compressed, full validation, checksum, cells
+that a run can have written, in that order.
 
 Every run writes a journal of its own, ``journal-NNN.arrows`` with the next free number; one that goes on where others stopped reads theirs.
 """
@@ -28,6 +29,7 @@ import pyarrow as pa
 
 from fastcmp.errors import OutputError
 from fastcmp.outcome import INPUT_WORDS
+from fastcmp.results.foreign import BatchReader, RefusedError, parsed_facts, wrong_in
 from fastcmp.results.output_dir import create, write_error
 from fastcmp.results.schema import arrow_schema, custom_names_of
 from fastcmp.results.text import string_array
@@ -124,13 +126,14 @@ class JournalWriter:
         self.path = path
         self.safe_bytes = 0
         self.rows = 0
-        self._run = json.dumps(facts, sort_keys=True).encode("ascii")
+        self._run = json.dumps(facts).encode("ascii")  # the columns of the metrics are in the order in which they stand here
         self._synced_at = time.monotonic()
         try:
             self._file: BinaryIO = create(path, buffering=0)
         except OSError as error:
             raise write_error(path, 0, error) from error
         self._buffer = io.BytesIO()
+        self._buffer_at = 0
         self._schema = _schema(custom_names_of(facts), {_VERSION_KEY: _VERSION, _FACTS_KEY: self._run})
         self._writer = pa.ipc.new_stream(self._buffer, self._schema)
 
@@ -168,6 +171,7 @@ class JournalWriter:
         ]
         whole = pa.record_batch(columns, schema=self._schema)
         checksum = _checksum(whole, task, self._run)
+        self._begin()
         self._writer.write_batch(whole, custom_metadata={b"task": str(task).encode(), b"crc32": f"{checksum:08x}".encode()})
         self._flush()
         self.rows += count
@@ -176,23 +180,27 @@ class JournalWriter:
         """End the stream and make it durable."""
         if self._file.closed:
             return
+        self._begin()
         self._writer.close()
         self._flush(sync=True)
         with contextlib.suppress(OSError):  # all of it is on the disk
             self._file.close()
 
+    def _begin(self) -> None:
+        """Before anything goes to the buffer: write what an interrupted `_flush` left in it, and note where in the file the next byte lands."""
+        self._flush()
+        self._buffer.seek(0)
+        self._buffer_at = self._file.tell()
+
     def _flush(self, sync: bool = False) -> None:
+        """The buffer to the file. A signal may end this between any two steps; how far it came, the file's own position says."""
         try:
-            remaining = self._buffer.getbuffer()
-            try:
-                written = 0
-                while written < len(remaining):
-                    written += self._file.write(remaining[written:])
-            finally:
-                remaining.release()
-            self.safe_bytes += written
-            self._buffer.seek(0)
-            self._buffer.truncate()
+            with self._buffer.getbuffer() as content:
+                while (written := self._file.tell() - self._buffer_at) < len(content):
+                    self._file.write(content[written:])
+                if len(content):
+                    self.safe_bytes = self._buffer_at + len(content)
+            self._buffer.truncate(0)  # one step; an empty buffer is one that is written
             now = time.monotonic()
             if sync or now - self._synced_at > _SYNC_EVERY_S:
                 os.fsync(self._file.fileno())
@@ -224,8 +232,8 @@ class Journal:
         self.path = path
         self.is_damaged = False
         try:
-            self._reader = pa.ipc.open_stream(pa.py_buffer(_mapped(path)))
-        except (OSError, ValueError, pa.ArrowException) as error:
+            self._reader = BatchReader(pa.py_buffer(_mapped(path)))
+        except (OSError, ValueError, EOFError, StopIteration, pa.ArrowException) as error:
             raise OutputError(f"{path}: not a journal: {error}; {_ADVICE}") from error
         metadata = self._reader.schema.metadata or {}
         if metadata.get(_VERSION_KEY) != _VERSION:
@@ -237,26 +245,29 @@ class Journal:
             raise OutputError(f"{path}: the journal has other columns than this version of fastcmp writes; {_ADVICE}")
 
     def __iter__(self) -> Iterator[JournalEntry]:
+        batches = iter(self._reader)
         while True:
             try:
-                batch, metadata = self._reader.read_next_batch_with_custom_metadata()
-            except (StopIteration, EOFError, OSError, ValueError, pa.ArrowException):
-                return
-            entry = self._valid_entry(batch, metadata or {})
-            if entry is None:
+                batch, metadata = next(batches)
+                entry = self._valid_entry(batch, metadata)
+            except RefusedError:
                 self.is_damaged = True
+                return
+            except (StopIteration, EOFError, OSError, ValueError, pa.ArrowException):
                 return
             yield entry
 
-    def _valid_entry(self, batch: pa.RecordBatch, metadata: Mapping[bytes, bytes]) -> JournalEntry | None:
+    def _valid_entry(self, batch: pa.RecordBatch, metadata: Mapping[bytes, bytes]) -> JournalEntry:
         try:
-            batch.validate(full=True)
             task = int(metadata[b"task"])
             if int(metadata[b"crc32"], 16) != _checksum(batch, task, self._run):
-                return None
-        except (ValueError, KeyError, pa.ArrowException):
-            return None
+                raise RefusedError("another checksum")
+        except (ValueError, KeyError, struct.error, pa.ArrowException) as error:
+            raise RefusedError("no checksum") from error
+        wrong = wrong_in(batch)
         inputs, named_as = batch.columns[-2:]
+        if wrong or inputs.null_count or named_as.null_count:
+            raise RefusedError(wrong or "inputs or named_as is empty")
         words = np.frombuffer(inputs.buffers()[1], np.int64, INPUT_WORDS * len(inputs), _INPUT_BYTES * inputs.offset)
         rows = pa.record_batch(batch.columns[:-2], schema=arrow_schema(with_row=True, custom=self._custom))
         return JournalEntry(task, rows, words.reshape(-1, INPUT_WORDS), named_as.to_pylist())
@@ -264,11 +275,12 @@ class Journal:
 
 def _facts(run: bytes, path: str) -> dict[str, Any]:
     try:
-        facts = json.loads(run)
-    except (ValueError, RecursionError) as error:
-        raise OutputError(f"{path}: not a journal: it does not say what it was made from; {_ADVICE}") from error
-    if not isinstance(facts, dict):
-        raise OutputError(f"{path}: not a journal: it does not say what it was made from; {_ADVICE}")
+        facts = parsed_facts(run)
+    except ValueError as error:
+        raise OutputError(f"{path}: not a journal: it does not say what it was made from: {error}; {_ADVICE}") from error
+    said = facts.get("metrics")
+    if isinstance(said, dict) and len(custom_names_of(facts)) != len(said):
+        raise OutputError(f"{path}: not a journal: it has metrics by names that no metric can have; {_ADVICE}")
     return facts
 
 

@@ -25,7 +25,7 @@ from fastcmp.options import CompareOptions
 from fastcmp.pairing import Pair
 from fastcmp.results.journal import Journal, JournalEntry, journal_paths
 from fastcmp.results.judging import judged_again
-from fastcmp.results.schema import ROW_COLUMN
+from fastcmp.results.schema import ROW_COLUMN, arrow_schema, custom_names_of
 from fastcmp.results.text import valid_unicode
 from fastcmp.sources.named_tensor import NamedTensor
 from fastcmp.verdict import Rules
@@ -108,6 +108,7 @@ def recover(directory: str, facts: Mapping[str, Any], pairs: Sequence[Pair], rul
     """
     found = Recovered()
     finder = _Finder(pairs)
+    columns = arrow_schema(with_row=True, custom=custom_names_of(facts)).names
     refused: list[str] = []
     for path in reversed(journal_paths(directory)):
         try:
@@ -120,7 +121,7 @@ def recover(directory: str, facts: Mapping[str, Any], pairs: Sequence[Pair], rul
             refused.append(other)
             continue
         for entry in reversed(list(journal)):
-            _take(entry, finder, rules, found)
+            _take(entry, columns, finder, rules, found)
         if journal.is_damaged:
             found.remarks.append(f"{path}: damaged; what follows the damage is compared again")
     changed = finder.changed - found.rows
@@ -129,13 +130,13 @@ def recover(directory: str, facts: Mapping[str, Any], pairs: Sequence[Pair], rul
     return found
 
 
-def _take(entry: JournalEntry, finder: _Finder, rules: Rules, found: Recovered) -> None:
+def _take(entry: JournalEntry, names: Sequence[str], finder: _Finder, rules: Rules, found: Recovered) -> None:
     rows = finder.rows_of(entry, found.rows)
     positions = np.flatnonzero(rows >= 0)
     if not len(positions):
         return
     found.rows.update(rows[positions].tolist())
-    batch = entry.batch.take(pa.array(positions))
+    batch = entry.batch.select(names).take(pa.array(positions))  # metrics may have been given in another order
     columns = [pa.array(rows[positions], pa.int64()), *batch.columns[1:]]
     batch = judged_again(pa.record_batch(columns, schema=batch.schema), rules)
     found.bytes += int(np.sum(batch.column("bytes").to_numpy()))
@@ -179,16 +180,18 @@ class _Finder:
             for name in (ROW_COLUMN, "rank", "data_id", "token_id", "golden_data_path", "acl_data_path", "pair_rule", "cmp_flag")
         )
         rows = np.full(batch.num_rows, -1, np.int64)
-        for position, key in enumerate(zip(ranks, data_ids, tokens, strict=True)):
+        chosen: set[int] = set()
+        for position, key in reversed(list(enumerate(zip(ranks, data_ids, tokens, strict=True)))):
             if not flags[position]:
                 continue  # an error is tried again: what was wrong may be well
             row = self._row(key, before[position])
-            if row < 0 or row in taken:
+            if row < 0 or row in taken or row in chosen:
                 continue
             pair = self._pairs[row]
             said = (goldens[position], targets[position], rules[position], entry.named_as[position])
             if _says(pair) == said and input_words(pair) == tuple(entry.inputs[position].tolist()):
                 rows[position] = row
+                chosen.add(row)
             else:
                 self.changed.add(row)
         return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import stat
@@ -11,15 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from fastcmp.errors import OutputError, UsageError
 from fastcmp.pairing import RULE_PATH
+from fastcmp.results.foreign import BatchReader, RefusedError, parsed_facts, wrong_in
 from fastcmp.results.journal import Journal, journal_paths
 from fastcmp.results.report_files import RUN_NAME
 from fastcmp.results.schema import ROW_COLUMN, arrow_schema, custom_names, custom_names_of
 
 ARROW_NAME: Final = "cmp_report.arrow"
+_MAGIC: Final = b"ARROW1\0\0"
+_KEY: Final = ("rank", "data_id", "token_id")
 # A run.json holds options and warnings; a larger one is none.
 _MOST_JSON_BYTES: Final = 64 * 1024 * 1024
 
@@ -80,10 +83,12 @@ def saved_custom_names(directory: str) -> tuple[str, ...]:
 
 
 def _running(directory: str) -> SavedReport | None:
-    """All rows of the journals that have the facts of the newest one that can be read; the later row where one stands twice."""
+    """All rows of the journals that have the facts of the newest one that can be read; the later row where a key stands twice.
+
+    Row numbers order them, and no more: a dump that grows numbers its pairs anew.
+    """
     facts: Mapping[str, Any] | None = None
     batches: list[pa.RecordBatch] = []
-    seen: set[int] = set()
     for path in reversed(journal_paths(directory)):
         try:
             journal = Journal(path)
@@ -92,26 +97,23 @@ def _running(directory: str) -> SavedReport | None:
         if facts is not None and journal.facts != facts:
             continue
         facts = journal.facts
-        for entry in reversed(list(journal)):
-            rows = entry.batch.column(ROW_COLUMN).to_pylist()
-            new = [position for position, row in enumerate(rows) if row not in seen]
-            seen.update(rows)
-            batches.append(entry.batch.take(pa.array(new, pa.int64())))
+        batches.extend(entry.batch for entry in reversed(list(journal)))
     if facts is None:
         return None
     schema = arrow_schema(with_row=True, custom=custom_names_of(facts))
-    table = pa.Table.from_batches(batches, schema=schema).sort_by(ROW_COLUMN)
+    table = pa.Table.from_batches([batch.select(schema.names) for batch in reversed(batches)], schema=schema)  # the oldest first
+    places = pa.table([*(table.column(name) for name in _KEY), pa.array(np.arange(table.num_rows))], names=[*_KEY, "place"])
+    newest = places.group_by(list(_KEY)).aggregate([("place", "max")]).column("place_max").to_numpy()
+    rows = table.column(ROW_COLUMN).to_numpy()[newest]
+    table = table.take(pa.array(newest[np.lexsort((-newest, rows))]))
     return SavedReport(directory, table.drop_columns([ROW_COLUMN]).combine_chunks(), facts, False)
 
 
 def _facts(path: str) -> dict[str, Any]:
     try:
-        facts = json.loads(bytes(_mapped(path, _MOST_JSON_BYTES)))
-    except (ValueError, RecursionError) as error:
+        return parsed_facts(bytes(_mapped(path, _MOST_JSON_BYTES)))
+    except ValueError as error:
         raise OutputError(f"{path}: not the {RUN_NAME} of a report: {error}; compare again") from error
-    if not isinstance(facts, dict):
-        raise OutputError(f"{path}: not the {RUN_NAME} of a report: expected an object; compare again")
-    return facts
 
 
 def _table(path: str, facts: Mapping[str, Any]) -> pa.Table:
@@ -122,13 +124,18 @@ def _table(path: str, facts: Mapping[str, Any]) -> pa.Table:
     if said != {"bytes": len(content), "crc32": f"{zlib.crc32(content):08x}"}:
         raise OutputError(f"{path}: not the file that {RUN_NAME} speaks of: damaged, or the two were left by different runs; compare again")
     try:
-        reader = pa.ipc.open_file(pa.py_buffer(content))
+        if bytes(content[: len(_MAGIC)]) != _MAGIC:
+            raise OutputError(f"{path}: not a report: no Arrow file; compare again")
+        # The stream that the file has between its magic and its footer: the footer may point anywhere.
+        reader = BatchReader(pa.py_buffer(content)[len(_MAGIC) :])
         if not reader.schema.equals(arrow_schema(custom=custom_names_of(facts))) or any(field.metadata for field in reader.schema):
             raise OutputError(f"{path}: has other columns than this version of fastcmp writes; compare again")
-        table = reader.read_all()
-        table.validate(full=True)
-    except (OSError, ValueError, pa.ArrowException) as error:
+        table = pa.Table.from_batches([batch for batch, _ in reader], schema=reader.schema)
+        wrong = wrong_in(table)
+    except (OSError, ValueError, EOFError, StopIteration, RefusedError, pa.ArrowException) as error:
         raise OutputError(f"{path}: not a report: {error}; compare again") from error
+    if wrong:
+        raise OutputError(f"{path}: not a report: {wrong}; compare again")
     return table
 
 

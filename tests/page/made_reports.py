@@ -122,8 +122,8 @@ def hostile_report() -> pa.Table:
     """Every name, path and reason in it tries to be something else."""
     count = len(HOSTILE)
     table = made_report(count, 3, 2)
-    # Dtypes are of a closed list, and a report with others is none.
-    own = ("token_id", "data_id", "rank", "verdict", "golden_dtype", "acl_dtype")
+    # Verdicts and dtypes are of closed lists, shapes are numbers; a report with others is none.
+    own = ("token_id", "data_id", "rank", "verdict", "golden_dtype", "acl_dtype", "golden_shape", "acl_shape")
     texts = [column.name for column in COLUMNS if column.arrow_type == "string" and column.name not in own]
     changes: dict[int, dict[str, Any]] = {}
     for row in range(table.num_rows):

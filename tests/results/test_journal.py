@@ -209,17 +209,21 @@ def test_a_full_disk_is_one_line_with_path_and_bytes(tmp_path: Path, batch_of: B
         writer.append(0, batch_of(["a"]))
 
 
-def test_a_disk_that_fills_up_keeps_the_batches_before(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_keeps_the_batches_before(tmp_path: Path, batch_of: BatchOf) -> None:
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, arrow_schema(with_row=True)) as rows:
+        rows.write_batch(batch_of(list("abcdefghi")))
     code = (
         "import resource, signal, sys\nimport pyarrow as pa\nfrom fastcmp.errors import OutputError\n"
-        "from fastcmp.results.journal import JournalWriter\nfrom fastcmp.results.schema import arrow_schema\n"
+        "from fastcmp.results.journal import JournalWriter\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))\n"
-        "schema = arrow_schema(with_row=True)\nbatch = pa.record_batch([pa.nulls(9, f.type) for f in schema], schema=schema)\n"
+        "batch = pa.ipc.open_stream(sys.stdin.buffer).read_next_batch()\n"
         "writer = JournalWriter(sys.argv[1], {})\n"
         "try:\n    for task in range(1000): writer.append(task, batch)\n"
         "except OutputError as error:\n    print(task, error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "j")], capture_output=True, text=True, check=True)
-    task, _, message = done.stdout.partition(" ")
+    words = [sys.executable, "-c", code, str(tmp_path / "j")]
+    done = subprocess.run(words, input=stream.getvalue().to_pybytes(), capture_output=True, check=True)
+    task, _, message = done.stdout.decode().partition(" ")
     assert message.startswith(f"{tmp_path}/j: could not be written after ") and "File too large" in message
     assert len(read_back(tmp_path / "j")) == int(task) > 0

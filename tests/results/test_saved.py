@@ -106,14 +106,15 @@ def test_a_directory_without_a_report_is_a_slip(tmp_path: Path) -> None:
 def test_of_a_run_that_goes_on_there_is_what_it_has_found(directory: Path, batch_of: BatchOf) -> None:
     facts = {"golden": "g", "target": "t"}
     with JournalWriter(next_journal_path(str(directory)), facts) as journal:
-        journal.append(0, batch_of(["c", "d"], first=2))
+        journal.append(0, batch_of(["c", "d"], first=2, golden_mean_value=np.zeros(2)))
     with JournalWriter(next_journal_path(str(directory)), {"golden": "another"}) as journal:
         journal.append(0, batch_of(["x"], first=0))
     with JournalWriter(next_journal_path(str(directory)), facts) as journal:
-        journal.append(0, batch_of(["d2"], first=3))
+        journal.append(0, batch_of(["d"], first=3, golden_mean_value=np.ones(1)))
         journal.append(1, batch_of(["a"], first=0))
         saved = load_saved(str(directory))  # still open
     assert not saved.is_complete and saved.facts == facts
-    assert saved.table.column("data_id").to_pylist() == ["a", "c", "d2"]
+    assert saved.table.column("data_id").to_pylist() == ["a", "c", "d"]
+    assert saved.table.column("golden_mean_value").to_pylist() == [0, 0, 1]
     (directory / "journal-009.arrows").write_bytes(b"not one of ours")
     assert load_saved(str(directory)).table.equals(saved.table)
