@@ -94,9 +94,10 @@ def _running(directory: str) -> SavedReport | None:
             journal = Journal(path)
         except OutputError:
             continue
-        if facts is not None and journal.facts != facts:
+        if facts is None:
+            facts = journal.facts
+        elif journal.facts != facts:
             continue
-        facts = journal.facts
         batches.extend(entry.batch for entry in reversed(list(journal)))
     if facts is None:
         return None
