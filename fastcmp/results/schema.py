@@ -138,7 +138,11 @@ def custom_names_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """The metrics of the user's own that ``run.json`` or a journal speaks of; foreign text, so only what can be a name counts."""
     said = facts.get("metrics")
     names = list(said) if isinstance(said, dict) else []
-    return tuple(name for name in names[:MOST_METRICS] if name.isidentifier() and name.isascii() and name not in BY_NAME and name not in JOURNAL_NAMES)
+    return tuple(
+        name
+        for name in names[:MOST_METRICS]
+        if name.isidentifier() and name.isascii() and name not in BY_NAME and name not in JOURNAL_NAMES
+    )
 
 
 def arrow_schema(*, with_row: bool = False, metadata: dict[bytes, bytes] | None = None, custom: Sequence[str] = ()) -> pa.Schema:

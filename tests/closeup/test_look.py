@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -369,3 +370,34 @@ def test_memory_does_not_grow_with_the_tensors(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "report")], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 1024
+
+
+@pytest.mark.parametrize(
+    ("facts", "remark"),
+    [
+        ({"scan": 5}, ""), ({"scan": {"roots": 5}}, "had roots 5, which none can have"), ({"scan": {"roots": "/"}}, "had roots /, which"),
+        ({"scan": {"roots": [5]}}, "had roots"), ({"scan": {"roots": ["\0"]}}, "had roots"), ({"scan": {"roots": ["\ud800"]}}, "had roots"),
+        ({"scan": {"multi_record": [1]}}, "multi_record: expected one of"), ({"relative_floor": "x"}, "had relative_floor x, which"),
+        ({"relative_floor": None}, "had relative_floor None"), ({"relative_floor": -1}, "expected a number, 0 or more"),
+        ({"scale": [1]}, "had scale"), ({"scale": 0}, "expected what one integer step is worth"), ({"mask_fill": 3}, "had mask_fill 3, which"),
+    ],
+)  # fmt: skip
+def test_options_that_no_run_had_are_a_remark(facts: dict[str, Any], remark: str, tmp_path: Path) -> None:
+    report = load_saved(run(tmp_path, {"a": (values_of(4, 8), values_of(4, 8))}))
+    odd = replace(report, facts={**report.facts, "options": {**report.facts["options"], **facts}})
+    remarks = look(odd, 0).remarks
+    assert len(remarks) == bool(remark) and all(remark in one and "\n" not in one for one in remarks)
+
+
+@pytest.mark.parametrize(
+    ("facts", "remark"),
+    [
+        ({"working_directory": "\0"}, "had working_directory"), ({"working_directory": 5}, "had working_directory 5, which"),
+        ({"golden": "\0"}, "embedded null byte"), ({"golden": 5}, "no run.json that names its inputs"), ({"options": 5}, ""),
+        ({"finished_at": "2020-01-01"}, ""), ({"finished_at": 10**20}, ""),
+    ],
+)  # fmt: skip
+def test_facts_that_no_run_writes_are_a_remark(facts: dict[str, Any], remark: str, tmp_path: Path) -> None:
+    report = load_saved(run(tmp_path, {"a": (values_of(4, 8), values_of(4, 8))}))
+    remarks = look(replace(report, facts={**report.facts, **facts}), 0).remarks
+    assert len(remarks) == bool(remark) and all(remark in one for one in remarks)

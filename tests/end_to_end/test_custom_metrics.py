@@ -357,6 +357,21 @@ def test_a_run_that_was_ended_goes_on_while_the_file_stays(
     assert run(sides, tmp_path / "r").totals.resumed == 0  # without the metric
 
 
+@pytest.mark.usefixtures("small_tasks")
+@pytest.mark.parametrize("again", [("quantile_error", "last_sum", "facts"), ("facts", "quantile_error", "last_sum")])
+def test_a_run_that_was_ended_goes_on_in_whatever_order_its_metrics_are_given(
+    again: tuple[str, ...], sides: tuple[str, str], mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ("quantile_error", "last_sum", "facts")
+    interrupted(monkeypatch, sides, tmp_path / "r", *(f"{mine}:{name}" for name in first))
+    saved = load_saved(str(tmp_path / "r"))
+    assert not saved.is_complete and tuple(saved.table.schema.names[-4:-1]) == first
+    metrics = [f"{mine}:{name}" for name in again]
+    fresh = run(sides, tmp_path / "fresh", *metrics)
+    went_on = run(sides, tmp_path / "r", *metrics)
+    assert went_on.totals.resumed > 0 and went_on.table.equals(fresh.table)
+
+
 @pytest.mark.parametrize("metrics", [3, ["a"], {"a b": 1}, {"cmp_flag": 1}, {"é": ""}, {"other": ""}])
 def test_a_foreign_run_json_is_no_schema(metrics: Any, sides: tuple[str, str], mine: str, tmp_path: Path) -> None:
     run(sides, tmp_path / "r", f"{mine}:facts")

@@ -118,3 +118,33 @@ def test_of_a_run_that_goes_on_there_is_what_it_has_found(directory: Path, batch
     assert saved.table.column("golden_mean_value").to_pylist() == [0, 0, 1]
     (directory / "journal-009.arrows").write_bytes(b"not one of ours")
     assert load_saved(str(directory)).table.equals(saved.table)
+
+
+def test_a_dump_that_grows_loses_and_doubles_no_key(tmp_path: Path, batch_of: BatchOf) -> None:
+    facts = {"golden": "g"}
+    with JournalWriter(next_journal_path(str(tmp_path)), facts) as journal:
+        journal.append(0, batch_of(["b", "d"], first=0))  # all there was: b is row 0, d row 1
+        journal.append(1, batch_of(["a"], first=0))  # now a, b, c, d
+        journal.append(2, batch_of(["c"], first=2))
+    with JournalWriter(next_journal_path(str(tmp_path)), facts) as journal:
+        journal.append(0, batch_of(["d"], first=3, golden_mean_value=np.full(1, 7.0)))
+        saved = load_saved(str(tmp_path))
+    assert saved.table.column("data_id").to_pylist() == ["a", "b", "c", "d"]
+    assert saved.table.column("golden_mean_value").to_pylist() == [0, 0, 0, 7]
+
+
+def test_whatever_order_rows_come_in_the_last_of_each_key_is_shown(tmp_path: Path, batch_of: BatchOf) -> None:
+    chance = random.Random(3)
+    expected: dict[str, float] = {}
+    numbers = {name: row for row, name in enumerate("abcdefgh")}
+    for _ in range(4):
+        with JournalWriter(next_journal_path(str(tmp_path)), {}) as journal:
+            for task in range(5):
+                names = sorted(chance.sample("abcdefgh", 3))
+                value = chance.random()
+                rows = [batch_of([name], first=numbers[name], golden_mean_value=np.full(1, value)) for name in names]
+                journal.append(task, pa.Table.from_batches(rows).combine_chunks().to_batches()[0])
+                expected |= dict.fromkeys(names, value)
+    table = load_saved(str(tmp_path)).table
+    found = dict(zip(table.column("data_id").to_pylist(), table.column("golden_mean_value").to_pylist(), strict=True))
+    assert found == expected and table.column("data_id").to_pylist() == sorted(expected)
