@@ -187,7 +187,7 @@ class JournalWriter:
             self._file.close()
 
     def _begin(self) -> None:
-        """Before anything goes to the buffer: write what an interrupted `_flush` left there, and note where in the file the next byte lands."""
+        """An empty buffer, and where in the file its next byte lands: what an interrupted `_flush` has left in it is written first."""
         self._flush()
         self._buffer.seek(0)
         self._buffer_at = self._file.tell()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import fastcmp
@@ -24,6 +25,8 @@ from fastcmp.plan import Task
 from fastcmp.progress import Silent
 from fastcmp.result import Result
 from fastcmp.results import resume
+from fastcmp.results.journal import Journal, JournalWriter, next_journal_path
+from fastcmp.results.saved import load_saved
 from fastcmp.sources import load
 from fastcmp.verdict import Rules
 
@@ -396,6 +399,20 @@ def cut_anywhere(sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_journal_that_is_cut_gives_rows_of_the_report_or_none(sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cut_anywhere(sides, tmp_path, monkeypatch, 997)
+
+
+def test_a_key_that_stands_twice_in_a_batch_is_taken_once(sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(sides, tmp_path / "undisturbed")
+    journal = Journal(str(journal_of_a_killed_run(monkeypatch, sides, tmp_path / "r")))
+    entry = next(one for one in journal if one.batch.column("cmp_flag")[0].as_py())
+    twice = entry.batch.slice(0, 1).take(pa.array([0, 0]))
+    twice = twice.set_column(0, twice.schema.field(0), pa.array([PAIRS + 1, PAIRS - 1], pa.int64()))
+    with JournalWriter(next_journal_path(str(tmp_path / "r")), journal.facts) as writer:
+        writer.append(0, twice, np.repeat(entry.inputs[:1], 2, axis=0), entry.named_as[:1] * 2)
+    keys = list(zip(*(load_saved(str(tmp_path / "r")).table.column(name).to_pylist() for name in ("data_id", "token_id")), strict=True))
+    assert len(set(keys)) == len(keys)
+    assert run(sides, tmp_path / "r").totals.resumed > 0
+    assert report(tmp_path / "r") == report(tmp_path / "undisturbed")
 
 
 @pytest.mark.slow
