@@ -168,7 +168,9 @@ def test_environment_and_project_file_set_options(
     (tmp_path / "pyproject.toml").write_text('[tool.fastcmp]\nmetric = ["x.py:f"]\n')
     monkeypatch.delenv("FASTCMP_JOBS")
     assert main([".", "."]) == 2
-    assert "[tool.fastcmp]: metric: code is run only where the command line names it (--metric), or FASTCMP_METRIC" in capsys.readouterr().err
+    assert (
+        "[tool.fastcmp]: metric: code is run only where the command line names it (--metric), or FASTCMP_METRIC" in capsys.readouterr().err
+    )
 
 
 def test_thresholds_in_the_environment_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
