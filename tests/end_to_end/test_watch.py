@@ -337,7 +337,7 @@ def test_every_rank_counts(tmp_path: Path) -> None:
     assert found[0].ok and found[0].totals.pairs == 3
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid()])
+@pytest.mark.parametrize("pid", [1, os.getpid()], ids=["first", "this one"])
 def test_the_number_of_some_process_of_this_machine_is_no_writer(tmp_path: Path, pid: int) -> None:
     for side, role in (("g", "golden"), ("t", "acl")):
         os.close(held(tmp_path / side, f"{pid}_cmp_dump_data"))
