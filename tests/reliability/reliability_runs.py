@@ -186,4 +186,5 @@ def survivors(pids: Sequence[int], patience_s: float = 3.0) -> list[int]:
 
 def shared_memory() -> set[str]:
     """Names of ours in /dev/shm."""
-    return {name for name in os.listdir("/dev/shm") if "fastcmp" in name or name.startswith("psm_")}
+    ours = {name for name in os.listdir("/dev/shm") if "fastcmp" in name or name.startswith("psm_")}
+    return {name for name in ours if not name.startswith("fastcmp_test_")}  # disks of other tests, at the same time
