@@ -87,8 +87,9 @@ def _what_was_done(totals: Totals) -> str:
 def _metric_lines(result: Result) -> list[Line]:
     """Metrics of the user's own that gave no number for pairs that were compared."""
     lines: list[Line] = []
-    compared = result.table.filter(result.table.column("cmp_flag"))
-    for name in (name for name in result.table.column_names if name not in BY_NAME):
+    own = [name for name in result.table.column_names if name not in BY_NAME]
+    compared = result.table.filter(result.table.column("cmp_flag")) if own else result.table
+    for name in own:
         missing = compared.column(name).null_count
         if missing:
             lines.append([(f"metric {visible(name)}: no number for {counted(missing, 'pair')}, see their notes", _BAD)])
