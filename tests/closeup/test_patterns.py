@@ -320,7 +320,7 @@ def test_noise_has_no_pattern(noise: str, shape: tuple[int, ...], seed: int, is_
     found = names(golden, rounded(NOISES[noise](golden, random), "float32"))
     # What has next to nothing to do with golden is told as such.
     assert [name for name in found if name not in ("unrelated values", "only some indices differ")] == []
-    if noise not in ("heavy tails", "blocked sums"):
+    if noise not in ("heavy tails", "blocked sums", "outliers"):  # of a small tensor these may hit some indices only
         assert "only some indices differ" not in found
 
 

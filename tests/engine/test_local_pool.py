@@ -281,7 +281,8 @@ def test_nothing_is_left_in_shared_memory() -> None:
     before = set(os.listdir("/dev/shm"))
     with LocalPool(1) as pool:
         pool.submit(pool_functions.double, 1).result(20)
-        assert set(os.listdir("/dev/shm")) - before == set()
+        new = set(os.listdir("/dev/shm")) - before
+        assert {name for name in new if not name.startswith("fastcmp_test_")} == set()  # those are disks of other tests
 
 
 def test_descriptors_are_given_back() -> None:
