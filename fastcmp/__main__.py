@@ -8,7 +8,7 @@ _before = signal.getsignal(signal.SIGINT)
 if _before is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from fastcmp.cli.main import entry  # noqa: E402
+from fastcmp.cli.main import entry  # noqa: E402 - these are the imports that are meant
 
 if _before is signal.default_int_handler:
     signal.signal(signal.SIGINT, _before)

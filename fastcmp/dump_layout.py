@@ -31,6 +31,7 @@ wins. A killed writer leaves at most one torn line, the last one; readers drop i
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -83,6 +84,20 @@ def dump_directory_name(pid: int, copy: int = 0) -> str:
 def is_dump_directory_name(name: str) -> bool:
     """True for ``{pid}_cmp_dump_data`` and ``{pid}-{n}_cmp_dump_data``."""
     return _DUMP_DIRECTORY.fullmatch(name) is not None
+
+
+def is_lock_held(lock: int) -> bool:
+    """True if a live process holds the lock file that ``lock`` is open on. False too where the file system cannot say.
+
+    Asked by a shared lock, which is let go of when ``lock`` is closed: those who ask do not take each other for the holder.
+    """
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def source_directory_name(data_src: str) -> str:

@@ -6,12 +6,11 @@ file system knows no locks, or the writer is on another machine, it is never see
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fastcmp.dump_layout import LOCK_NAME, is_dump_directory_name
+from fastcmp.dump_layout import LOCK_NAME, is_dump_directory_name, is_lock_held
 from fastcmp.sources import Dump, Role
 from fastcmp.sources.tree import SOURCE_DIRECTORIES, walk
 
@@ -66,16 +65,11 @@ def is_held(directory: str) -> bool:
     except (OSError, ValueError):
         return False
     try:
-        # Shared, and let go of at once. The writer has had it since before the directory got its name; at worst another process of this
-        # number, which begins right now, takes the next name.
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+        # The writer has had it since before the directory got its name; at worst another process of this number, which begins right now,
+        # takes the next name.
+        return is_lock_held(lock)
     finally:
         os.close(lock)
-    return False
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from abc import ABC, abstractmethod
 from html import escape
 from typing import Any, Final, Literal
 
@@ -49,7 +50,7 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-class _Watched:
+class _Watched(ABC):
     """How far a run is, in words, shown now and then."""
 
     def __init__(self, every_s: float) -> None:
@@ -92,8 +93,9 @@ class _Watched:
         self._shown_at = time.monotonic()
         self._show()
 
+    @abstractmethod
     def _show(self) -> None:
-        raise NotImplementedError
+        """Say how far it is, where somebody looks."""
 
 
 class NotebookProgress(_Watched):

@@ -82,8 +82,12 @@ def _digest(path: str) -> str:
 
 def _is_installed(file: str) -> bool:
     """Of Python itself, or of a package whose version stands for it."""
-    places = {os.path.join(os.path.realpath(place), "") for place in sysconfig.get_paths().values()}
-    return os.path.realpath(file).startswith(tuple(places))
+    return os.path.realpath(file).startswith(_installed_places())
+
+
+@functools.cache
+def _installed_places() -> tuple[str, ...]:
+    return tuple({os.path.join(os.path.realpath(place), "") for place in sysconfig.get_paths().values()})
 
 
 class _Loader(SourceFileLoader):

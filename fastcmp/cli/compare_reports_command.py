@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from cyclopts import Parameter
 from fastcmp.cli.endings import complain, say
 from fastcmp.cli.shown import counted, grouped, measured, one_line, shortened
 from fastcmp.errors import EXIT_DIFFERENT, EXIT_ERROR, EXIT_OK, UsageError
+from fastcmp.results.json_text import plain_json
 
 if TYPE_CHECKING:
     from fastcmp.results.changes import Change, Changes
@@ -114,11 +114,6 @@ def _json_facts(reports: tuple[SavedReport, SavedReport], changes: Changes) -> d
         "is_worse": changes.is_worse,
         "unchanged": changes.unchanged,
         "counts": changes.counts,
-        "changes": [_plain(asdict(change)) for kind in KINDS for change in changes.first(kind)],
+        "changes": [plain_json(asdict(change)) for kind in KINDS for change in changes.first(kind)],
         "runs_differ_in": differing_facts(reports[0].facts, reports[1].facts),
     }
-
-
-def _plain(facts: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no nan and no inf: they become text."""
-    return {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()}

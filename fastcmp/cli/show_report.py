@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastcmp.cli.endings import say
 from fastcmp.cli.shown import counted, grouped, measured, one_line, shortened, visible
 from fastcmp.errors import EXIT_OK, UsageError
+from fastcmp.results.json_text import plain_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +33,7 @@ def show_report(report: SavedReport, *, as_json: bool) -> int:
     from fastcmp.analysis.story import find_story
     from fastcmp.analysis.words import tell
     from fastcmp.cli.heat_map import heat_lines
-    from fastcmp.cli.summary import finite, print_lines
+    from fastcmp.cli.summary import print_lines
     from fastcmp.result import totals_of_saved
     from fastcmp.results.execution_order import execution_orders
     from fastcmp.results.findings import find_first_divergence, find_worst
@@ -42,8 +42,8 @@ def show_report(report: SavedReport, *, as_json: bool) -> int:
     rows = [row for row in find_worst(report.table, _WORST_ROWS) if row.verdict == "fail"]
     words = list(tell(find_story(report.table, order_is_known=report.order_is_known)))
     if as_json:
-        facts = {"is_complete": report.is_complete, "totals": finite(asdict(totals)), "words": words}
-        say(json.dumps({**facts, "worst": [finite(asdict(row)) for row in rows]}, allow_nan=False))
+        facts = {"is_complete": report.is_complete, "totals": plain_json(asdict(totals)), "words": words}
+        say(json.dumps({**facts, "worst": [plain_json(asdict(row)) for row in rows]}, allow_nan=False))
         return EXIT_OK
     counts = f"{grouped(totals.passed)} passed, {grouped(totals.failed)} failed, {grouped(totals.errors)} could not be compared"
     lines: list[Line] = [[(f"{counted(totals.pairs, 'pair')}: {counts}; {grouped(totals.unpaired)} stood alone", "")]]
@@ -76,7 +76,7 @@ def show_rows(report: SavedReport, where: Sequence[str], sort: str, top: int, co
     found = sorted_rows(report.table, matching_rows(report.table, [parse_condition(text) for text in where]), sort)
     chosen = found[:top]
     if as_json:
-        rows = [{name: _plain(cell) for name, cell in row.items()} for row in _taken(report.table, report.table.column_names, chosen)]
+        rows = plain_json(_taken(report.table, report.table.column_names, chosen))
         say(json.dumps({"count": len(found), "rows": rows}, allow_nan=False))
         return EXIT_OK
     _print_table(_taken(report.table, names, chosen), [name for name in names if not _is_empty(report.table, name, chosen)])
@@ -128,8 +128,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return measured(value, 4) if isinstance(value, float) else one_line(str(value))
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no nan and no inf: they become text."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections import Counter
@@ -14,6 +13,7 @@ from fastcmp.analysis.words import tell, tell_what_happened
 from fastcmp.cli.endings import say
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, seconds_text, shortened, throughput_text, visible
 from fastcmp.errors import CODES
+from fastcmp.results.json_text import plain_json
 from fastcmp.results.schema import BY_NAME
 
 if TYPE_CHECKING:
@@ -192,27 +192,15 @@ def json_facts(result: Result) -> dict[str, Any]:
         "output": result.output,
         "exit_code": result.exit_code,
         "is_complete": result.is_complete,
-        "totals": finite({**asdict(result.totals), "unpaired": result.totals.unpaired}),
+        "totals": plain_json({**asdict(result.totals), "unpaired": result.totals.unpaired}),
         "gigabytes_per_s": result.totals.gigabytes_per_s,
         "order_is_known": result.order_is_known,
         "not_compared": {
             "count": result.blind_spots.count,
             "before_first_divergence": result.blind_spots.before_divergence,
-            "first": [finite(asdict(row)) for row in result.blind_spots.first],
+            "first": [plain_json(asdict(row)) for row in result.blind_spots.first],
         },
-        "first_divergence": None if first is None else finite(asdict(first)),
-        "story": {"words": tell(result.story), **_all_finite(asdict(result.story))},
-        "worst": [finite(asdict(row)) for row in result.worst(_WORST_SHOWN) if row.verdict == "fail"],
+        "first_divergence": None if first is None else plain_json(asdict(first)),
+        "story": {"words": tell(result.story), **plain_json(asdict(result.story))},
+        "worst": [plain_json(asdict(row)) for row in result.worst(_WORST_SHOWN) if row.verdict == "fail"],
     }
-
-
-def _all_finite(value: Any) -> Any:
-    """`finite`, also inside of what a value holds."""
-    if isinstance(value, dict):
-        return finite({name: _all_finite(inner) for name, inner in value.items()})
-    return [_all_finite(inner) for inner in value] if isinstance(value, tuple | list) else value
-
-
-def finite(facts: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no nan and no inf: they become text."""
-    return {name: str(value) if isinstance(value, float) and not math.isfinite(value) else value for name, value in facts.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from math import isfinite, prod
+from math import prod
 from typing import Any, Final, NamedTuple
 
 from fastcmp.closeup.boxes import Box, box_around
@@ -22,6 +22,7 @@ from fastcmp.formats import TensorInfo, scan
 from fastcmp.formats.layout import format_name
 from fastcmp.options import CompareOptions
 from fastcmp.pairing import Pair
+from fastcmp.results.json_text import plain_json
 from fastcmp.results.rows import row_of
 from fastcmp.results.saved import SavedReport
 from fastcmp.sources.named_tensor import NamedTensor
@@ -82,7 +83,7 @@ class Closeup:
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON data; nan and inf as text, complex values too."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: plain_json(value) for name, value in asdict(self).items()}
 
 
 def look(report: SavedReport, row: int, *, worst: int = 10) -> Closeup:
@@ -256,13 +257,3 @@ def _position(index: tuple[int, ...], shape: tuple[int, ...]) -> int:
 
 def _slices(box: Box) -> tuple[slice, ...]:
     return tuple(slice(origin, origin + extent) for origin, extent in zip(box.origin, box.extents, strict=True))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, complex):
-        return str(value)
-    return str(value) if isinstance(value, float) and not isfinite(value) else value

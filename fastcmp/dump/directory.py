@@ -14,7 +14,7 @@ import secrets
 import stat
 from typing import Final, NamedTuple
 
-from fastcmp.dump_layout import LOCK_NAME, dump_directory_name
+from fastcmp.dump_layout import LOCK_NAME, dump_directory_name, is_lock_held
 
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_LOCK: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -121,16 +121,11 @@ def _is_locked(name: str, base: int) -> bool:
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
+            return is_lock_held(lock)
         finally:
             os.close(lock)
     finally:
         os.close(descriptor)
-    return False
 
 
 def _exists(name: str, base: int) -> bool:

@@ -64,6 +64,7 @@ def _keep_coverage_out_of_a_removed_directory() -> None:
     try:
         os.getcwd()
     except OSError:
+        # None stands for "cannot be imported", which the types of sys.modules do not know.
         sys.modules.setdefault("coverage", None)  # type: ignore[arg-type]
 
 

@@ -6,7 +6,10 @@ Nothing is allocated beyond the size of the file: bodies are never decompressed,
 from __future__ import annotations
 
 import json
+import mmap
+import os
 import re
+import stat
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -15,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastcmp.dtypes import DTYPES
+from fastcmp.errors import OutputError
 from fastcmp.results.schema import ROW_COLUMN
 from fastcmp.verdict import ERROR, FAIL, PASS
 
@@ -32,6 +36,33 @@ _MOST_NUMBER: Final = 2**52
 # Places in the tables of Arrow's Message.fbs, counted from 0.
 _HEADER: Final = 2
 _COMPRESSION: Final = 3
+
+
+def mapped(path: str, what: str, advice: str, *, follow_link: bool = True, most_bytes: int | None = None) -> mmap.mmap:
+    """The bytes of a regular file: no length that they state makes anything be allocated, no FIFO is waited for.
+
+    Raises
+    ------
+    OutputError
+        That this is not ``what`` it should be, or cannot be read, and ``advice``.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_link else os.O_NOFOLLOW))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot read {what}: {error.strerror or error}; {advice}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OutputError(f"{path}: not {what}: no regular file; {advice}")
+        if not status.st_size:
+            raise OutputError(f"{path}: not {what}: it is empty; {advice}")
+        if most_bytes is not None and status.st_size > most_bytes:
+            raise OutputError(f"{path}: not {what}: {status.st_size} bytes, expected at most {most_bytes}; {advice}")
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # cut meanwhile, too
+        raise OutputError(f"{path}: cannot read {what}: {getattr(error, 'strerror', None) or error}; {advice}") from error
+    finally:
+        os.close(descriptor)
 
 
 class RefusedError(Exception):

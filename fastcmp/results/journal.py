@@ -12,10 +12,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import mmap
 import os
 import re
-import stat
 import struct
 import time
 import zlib
@@ -29,7 +27,7 @@ import pyarrow as pa
 
 from fastcmp.errors import OutputError
 from fastcmp.outcome import INPUT_WORDS
-from fastcmp.results.foreign import BatchReader, RefusedError, parsed_facts, wrong_in
+from fastcmp.results.foreign import BatchReader, RefusedError, mapped, parsed_facts, wrong_in
 from fastcmp.results.output_dir import create, write_error
 from fastcmp.results.schema import arrow_schema, custom_names_of
 from fastcmp.results.text import string_array
@@ -232,7 +230,7 @@ class Journal:
         self.path = path
         self.is_damaged = False
         try:
-            self._reader = BatchReader(pa.py_buffer(_mapped(path)))
+            self._reader = BatchReader(pa.py_buffer(mapped(path, "a journal", _ADVICE, follow_link=False)))
         except (OSError, ValueError, EOFError, StopIteration, pa.ArrowException) as error:
             raise OutputError(f"{path}: not a journal: {error}; {_ADVICE}") from error
         metadata = self._reader.schema.metadata or {}
@@ -282,21 +280,3 @@ def _facts(run: bytes, path: str) -> dict[str, Any]:
     if isinstance(said, dict) and len(custom_names_of(facts)) != len(said):
         raise OutputError(f"{path}: not a journal: it has metrics by names that no metric can have; {_ADVICE}")
     return facts
-
-
-def _mapped(path: str) -> mmap.mmap:
-    """The bytes of a journal: no length that it states makes anything be allocated, no link is followed, no FIFO waited for."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot read the journal: {error.strerror or error}; {_ADVICE}") from error
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OutputError(f"{path}: not a journal: no regular file; remove it, or choose another -o")
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    except ValueError as error:
-        raise OutputError(f"{path}: not a journal: it is empty; {_ADVICE}") from error
-    except OSError as error:
-        raise OutputError(f"{path}: cannot read the journal: {error.strerror or error}; {_ADVICE}") from error
-    finally:
-        os.close(descriptor)

@@ -93,13 +93,16 @@ def _working_directory() -> str:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"python": python_version(), "machine": machine()}
-    for package in ("fastcmp", "numpy", "numba", "pyarrow"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "unknown"
-    return versions
+    packages = ("fastcmp", "numpy", "numba", "pyarrow")
+    return {"python": python_version(), "machine": machine(), **{package: package_version(package) for package in packages}}
+
+
+def package_version(package: str) -> str:
+    """The version of an installed package, or ``unknown``."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def write_report(

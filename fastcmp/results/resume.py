@@ -12,7 +12,6 @@ import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from platform import machine
 from typing import Any, Final
 
@@ -25,6 +24,7 @@ from fastcmp.options import CompareOptions
 from fastcmp.pairing import Pair
 from fastcmp.results.journal import Journal, JournalEntry, journal_paths
 from fastcmp.results.judging import judged_again
+from fastcmp.results.report_files import package_version
 from fastcmp.results.schema import ROW_COLUMN, arrow_schema, custom_names_of
 from fastcmp.results.text import valid_unicode
 from fastcmp.sources.named_tensor import NamedTensor
@@ -49,16 +49,9 @@ def deciding_facts(golden: str, target: str, options: CompareOptions) -> dict[st
         "multi_record": options.scan.multi_record,
         "format_policy": options.scan.format_policy,
         "root": [valid_unicode(root) for root in options.scan.roots],
-        **{package: _version(package) for package in _DECIDING_PACKAGES},
+        **{package: package_version(package) for package in _DECIDING_PACKAGES},
         "cpu": _cpu(),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _cpu() -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
 import os
-import stat
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ import pyarrow as pa
 
 from fastcmp.errors import OutputError, UsageError
 from fastcmp.pairing import RULE_PATH
-from fastcmp.results.foreign import BatchReader, RefusedError, parsed_facts, wrong_in
+from fastcmp.results.foreign import BatchReader, RefusedError, mapped, parsed_facts, wrong_in
 from fastcmp.results.journal import Journal, journal_paths
 from fastcmp.results.report_files import RUN_NAME
 from fastcmp.results.schema import ROW_COLUMN, arrow_schema, custom_names, custom_names_of
@@ -25,6 +23,7 @@ _MAGIC: Final = b"ARROW1\0\0"
 _KEY: Final = ("rank", "data_id", "token_id")
 # A run.json holds options and warnings; a larger one is none.
 _MOST_JSON_BYTES: Final = 64 * 1024 * 1024
+_ADVICE: Final = "compare again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,48 +111,29 @@ def _running(directory: str) -> SavedReport | None:
 
 def _facts(path: str) -> dict[str, Any]:
     try:
-        return parsed_facts(bytes(_mapped(path, _MOST_JSON_BYTES)))
+        return parsed_facts(bytes(mapped(path, f"the {RUN_NAME} of a report", _ADVICE, most_bytes=_MOST_JSON_BYTES)))
     except ValueError as error:
-        raise OutputError(f"{path}: not the {RUN_NAME} of a report: {error}; compare again") from error
+        raise OutputError(f"{path}: not the {RUN_NAME} of a report: {error}; {_ADVICE}") from error
 
 
 def _table(path: str, facts: Mapping[str, Any]) -> pa.Table:
     """The table of an Arrow file that is the one ``facts`` speak of. Foreign bytes: checksum, schema and buffers are seen to first."""
-    content = _mapped(path)
+    content = mapped(path, "a report", _ADVICE)
     files = facts.get("files")
     said = files.get(ARROW_NAME) if isinstance(files, dict) else None
     if said != {"bytes": len(content), "crc32": f"{zlib.crc32(content):08x}"}:
-        raise OutputError(f"{path}: not the file that {RUN_NAME} speaks of: damaged, or the two were left by different runs; compare again")
+        raise OutputError(f"{path}: not the file that {RUN_NAME} speaks of: damaged, or the two were left by different runs; {_ADVICE}")
     try:
         if bytes(content[: len(_MAGIC)]) != _MAGIC:
-            raise OutputError(f"{path}: not a report: no Arrow file; compare again")
+            raise OutputError(f"{path}: not a report: no Arrow file; {_ADVICE}")
         # The stream that the file has between its magic and its footer: the footer may point anywhere.
         reader = BatchReader(pa.py_buffer(content)[len(_MAGIC) :])
         if not reader.schema.equals(arrow_schema(custom=custom_names_of(facts))) or any(field.metadata for field in reader.schema):
-            raise OutputError(f"{path}: has other columns than this version of fastcmp writes; compare again")
+            raise OutputError(f"{path}: has other columns than this version of fastcmp writes; {_ADVICE}")
         table = pa.Table.from_batches([batch for batch, _ in reader], schema=reader.schema)
         wrong = wrong_in(table)
     except (OSError, ValueError, EOFError, StopIteration, RefusedError, pa.ArrowException) as error:
-        raise OutputError(f"{path}: not a report: {error}; compare again") from error
+        raise OutputError(f"{path}: not a report: {error}; {_ADVICE}") from error
     if wrong:
-        raise OutputError(f"{path}: not a report: {wrong}; compare again")
+        raise OutputError(f"{path}: not a report: {wrong}; {_ADVICE}")
     return table
-
-
-def _mapped(path: str, most_bytes: int | None = None) -> Any:
-    """The bytes of a regular file; nothing is allocated for what it says about itself."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be read: {error.strerror or error}; compare again") from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or not status.st_size:
-            raise OutputError(f"{path}: no file of a report: {'it is empty' if stat.S_ISREG(status.st_mode) else 'not a regular file'}")
-        if most_bytes is not None and status.st_size > most_bytes:
-            raise OutputError(f"{path}: {status.st_size} bytes, expected at most {most_bytes}")
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be read: {error.strerror or error}; compare again") from error
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fastcmp.engine.pieces import edges_of, merge_pieces, row_length
 from fastcmp.errors import UsageError
@@ -134,7 +134,9 @@ class _Rulebook:
         for name, value in (("rtol", rtol), ("atol", atol)):
             if value is not None and not (isfinite(value) and value >= 0):
                 raise UsageError(f"{name}={value!r}: expected a number, 0 or more")
-        options = CompareOptions(thresholds=list(thresholds) if not isinstance(thresholds, str) else thresholds, scale=scale)  # type: ignore[arg-type]
+        # One text is no list of texts: `check` says so.
+        texts = thresholds if isinstance(thresholds, str) else tuple(thresholds)
+        options = CompareOptions(thresholds=cast("tuple[str, ...]", texts), scale=scale)
         check(options)
         tolerance = None if rtol is None and atol is None else Tolerance(rtol or 0.0, atol or 0.0, equal_nan)
         return cls(options, Rules.from_options(options), tolerance, equal_nan, check_dtype)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from noted import Notes
 
 import fastcmp
 from fastcmp.comparison import Comparison
@@ -33,17 +34,6 @@ from fastcmp.verdict import Rules
 Sides = tuple[Path, Path]
 PAIRS = 40
 SERIAL = CompareOptions(executor="serial", kl="none")
-
-
-class Notes(Silent):
-    """What a run says beside its numbers."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, remark: str) -> None:
-        """Keep it."""
-        self.said.append(remark)
 
 
 @pytest.fixture(autouse=True)
@@ -290,7 +280,7 @@ def test_what_decides_numbers_makes_it_start_over_and_go_back(
 
 def test_another_version_or_cpu_starts_over(sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(monkeypatch, sides, tmp_path / "r")
-    monkeypatch.setattr(resume, "_version", lambda package: "99")
+    monkeypatch.setattr(resume, "package_version", lambda package: "99")
     notes = Notes()
     assert run(sides, tmp_path / "r", notes).totals.resumed == 0
     assert ", now 99" in notes.said[0]

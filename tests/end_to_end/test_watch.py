@@ -16,25 +16,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from noted import Notes
 
 import fastcmp
 from fastcmp import watching
 from fastcmp.errors import OutputError, UsageError
 from fastcmp.options import CompareOptions
-from fastcmp.progress import Silent
 from fastcmp.results.saved import load_saved
 from fastcmp.watching import watch
 
 ROOT = Path(__file__).resolve().parents[2]
 SERIAL = CompareOptions(executor="serial", kl="none")
-
-
-class Notes(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, remark: str) -> None:
-        self.said.append(remark)
 
 
 @pytest.fixture(autouse=True)

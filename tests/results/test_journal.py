@@ -175,7 +175,7 @@ def test_a_link_or_a_fifo_is_no_journal(journal: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(journal)
     os.mkfifo(tmp_path / "fifo")
     for name, message in (
-        ("link", "cannot read the journal"),
+        ("link", "cannot read a journal"),
         ("fifo", "no regular file"),
         ("none", "No such file"),
         (".", "not a journal"),

@@ -69,7 +69,7 @@ def test_damage_is_told(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("run.json", None, "cannot be read: No such file"), ("run.json", b"", "it is empty"), ("run.json", b"[]", "expected an object"),
+        ("run.json", None, "cannot read the run.json of a report: No such file"), ("run.json", b"", "it is empty"), ("run.json", b"[]", "expected an object"),
         ("run.json", b"[" * 100000, "not the run.json of a report"), ("run.json", b'{"files": 3}', "different runs"),
         ("run.json", b"{}", "different runs"), ("cmp_report.arrow", b"", "it is empty"), ("cmp_report.arrow", b"ARROW1", "different runs"),
     ],
@@ -99,7 +99,7 @@ def test_a_directory_without_a_report_is_a_slip(tmp_path: Path) -> None:
         load_saved(str(tmp_path / "nowhere"))
     os.mkfifo(tmp_path / "cmp_report.arrow")
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(OutputError, match="not a regular file"):
+    with pytest.raises(OutputError, match="no regular file"):
         load_saved(str(tmp_path))
 
 
