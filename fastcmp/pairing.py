@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from fastcmp.errors import UsageError
+from fastcmp.globs import any_glob_mask
 from fastcmp.options import CompareOptions
 from fastcmp.sources.dump import Dump
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
@@ -79,9 +78,9 @@ def pair(golden: Dump, target: Dump, options: CompareOptions) -> list[Pair]:
     shared_count = len(left) + len(right) - len(keys)
     if not shared_count:
         raise UsageError(_no_pair(golden, target, left, right))
-    wanted = _filter(options)
     if options.include or options.exclude:
-        keys = [key for key in keys if wanted(key.data_id)]
+        wanted = _wanted([key.data_id for key in keys], options)
+        keys = [key for key in keys if key.data_id in wanted]
     if not any(key in left and key in right for key in keys):
         raise UsageError(f"no pair is left of {shared_count}: {_given_globs(options)}; check the globs")
     return _rows(keys, left, right, rule)
@@ -155,23 +154,13 @@ def _with_rank(tensors: dict[TensorKey, NamedTensor], rank: str) -> dict[TensorK
     return {key._replace(rank=rank): tensor for key, tensor in tensors.items()}
 
 
-def _filter(options: CompareOptions) -> Callable[[str], bool]:
-    include, exclude = _globs(options.include), _globs(options.exclude)
-    known: dict[str, bool] = {}
-
-    def wanted(data_id: str) -> bool:
-        answer = known.get(data_id)
-        if answer is None:
-            answer = (include is None or include.match(data_id) is not None) and (exclude is None or exclude.match(data_id) is None)
-            known[data_id] = answer
-        return answer
-
-    return wanted
-
-
-def _globs(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
-    """One regular expression for all globs, as `fnmatch.fnmatchcase` would match each; None for no glob."""
-    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)) if patterns else None
+def _wanted(data_ids: Iterable[str], options: CompareOptions) -> set[str]:
+    """Those that an include matches (all, where none is given) and no exclude."""
+    names = list(dict.fromkeys(data_ids))
+    chosen = any_glob_mask(options.include, names)
+    if options.exclude:
+        chosen &= ~any_glob_mask(options.exclude, names)
+    return {name for name, is_chosen in zip(names, chosen.tolist(), strict=True) if is_chosen}
 
 
 def _given_globs(options: CompareOptions) -> str:

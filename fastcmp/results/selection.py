@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastcmp.errors import UsageError
+from fastcmp.globs import glob_mask
 from fastcmp.results.execution_order import execution_orders
 from fastcmp.results.findings import worst_order
 from fastcmp.thresholds import LARGER_IS_BETTER
@@ -92,8 +92,7 @@ def _text_passes(column: pa.ChunkedArray, condition: Condition, shown: str) -> n
         encoded = column.combine_chunks().dictionary_encode()
         if isinstance(encoded, pa.ChunkedArray):  # what an empty table becomes
             encoded = encoded.combine_chunks()
-        glob = re.compile(fnmatch.translate(condition.value))
-        fits = np.array([glob.match(text) is not None for text in encoded.dictionary.to_pylist()] + [False])
+        fits = np.append(glob_mask(condition.value, encoded.dictionary.to_pylist()), False)
         return fits[pc.fill_null(encoded.indices, len(fits) - 1).to_numpy(zero_copy_only=False)]
     if condition.symbol not in ("==", "!="):
         raise UsageError(f"{shown}: {condition.column} is text, expected == or != and a text, or ~ and a glob")
