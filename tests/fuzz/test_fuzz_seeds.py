@@ -27,6 +27,7 @@ LARGEST_ALLOCATION = 8 * 2**20
 def test_every_seed_is_answered_and_takes_little_memory(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # where a bomb would leave its marker
     data = path.read_bytes()
+    TARGETS[path.parent.name](data)  # what is imported and cached at the first call is not the file's
     tracemalloc.start()
     try:
         TARGETS[path.parent.name](data)
