@@ -86,7 +86,7 @@ class Comparison:
         table = report_table(self.found.drain(), len(self.pairs), self.custom)
         elapsed_s, recovered = time.perf_counter() - started, self.recovered
         totals = count(table, self.bytes_compared, elapsed_s, resumed=len(recovered.rows), resumed_bytes=recovered.bytes)
-        order_is_known = self.dumps[0].kind != "directory"
+        order_is_known = self.dumps[0].is_in_execution_order
         more = {"warnings": list(self._warnings()), "order_is_known": order_is_known, "metrics": facts["metrics"]}
         write_report(
             self.output,

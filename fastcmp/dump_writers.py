@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fastcmp.dump_layout import LOCK_NAME, is_dump_directory_name, is_lock_held
+from fastcmp.formats.places import split_place
 from fastcmp.sources import Dump, Role
 from fastcmp.sources.tree import SOURCE_DIRECTORIES, walk
 
@@ -31,7 +32,7 @@ def dump_directories(path: str, role: Role, dump: Dump | None) -> frozenset[str]
         # A process whose tensors the acceleration library saves, or that has none yet, shows only by its metadata.
         places.update(_metadata_directories(path, role))
     if dump is not None:
-        places.update({tensor.place for tensor in dump.tensors})
+        places.update({split_place(tensor.place)[0] for tensor in dump.tensors})
     return frozenset(_around(map(os.path.abspath, places)))
 
 

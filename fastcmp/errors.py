@@ -58,6 +58,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     "E_NPY_KIND": CodeInfo("the .npy dtype is not a plain number", "save a numeric array"),
     "E_NPY_HEADER": CodeInfo("the .npy header is malformed", "save this array again"),
     "E_NPY_VERSION": CodeInfo("the .npy version is unknown", "save as version 1.0, 2.0 or 3.0"),
+    # files of several tensors
+    "E_SAFETENSORS": CodeInfo("the .safetensors header is malformed", "save this file again"),
+    "E_MEMBER": CodeInfo("the file holds no tensor of that name, or several and none is named", "name one that it holds, or dump it alone"),
     # while reading
     "E_SHRUNK": CodeInfo("the file became smaller while it was read", "compare after the dump has finished"),
     "E_CHANGED": CodeInfo("the file changed while it was read", "compare after the dump has finished"),

@@ -34,7 +34,8 @@ class Pair(NamedTuple):
     key : TensorKey
     golden, target : NamedTensor or None
     rule : str
-        ``key`` (metadata names both so), ``path`` (relative path in two directories), ``file`` (two single files); "" for one side alone.
+        ``key`` (metadata, or files of several tensors, name both so), ``path`` (relative path in two directories), ``file`` (two files of
+        one tensor); "" for one side alone.
     execution_order : int
         0 for the pair that was computed first: by token, then by the first appearance of the data_id. The first divergence goes by it.
     """
@@ -51,7 +52,7 @@ def pair(golden: Dump, target: Dump, options: CompareOptions) -> list[Pair]:
     """Every key of either dump exactly once, in the row order of the report.
 
     Rank, then the data_id in golden's order, then the token; the keys that only target has follow in the same way, in target's order,
-    at the end of their rank. Two single files are a pair whatever their names are. Where only one side knows a rank, and just one,
+    at the end of their rank. Two files of one tensor are a pair whatever their names are. Where only one side knows a rank, and just one,
     the ranks are not compared.
 
     Parameters
@@ -67,11 +68,11 @@ def pair(golden: Dump, target: Dump, options: CompareOptions) -> list[Pair]:
     """
     left, right = _by_key(golden), _by_key(target)
     kinds = {golden.kind, target.kind}
-    if kinds == {"file"}:
+    if kinds == {"file"} and len(left) == len(right) == 1:
         rule = RULE_FILE
         right = dict(zip(left, right.values(), strict=True))
     else:
-        rule = RULE_KEY if "metadata" in kinds else RULE_PATH
+        rule = RULE_PATH if kinds == {"directory"} else RULE_KEY
         left, right = _with_common_rank(left, right)
     keys = list(left)
     keys += [key for key in right if key not in left]

@@ -253,7 +253,7 @@ def _alone(pair: Pair) -> tuple[list[int], list[int]]:
         if side is None:
             continue
         try:
-            found = os.stat(side.path)
+            found = os.stat(side.file)
         except (OSError, ValueError):
             continue
         sizes.append(found.st_size)

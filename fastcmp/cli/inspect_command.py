@@ -12,6 +12,8 @@ from cyclopts import Parameter
 from fastcmp.cli.endings import say
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, visible
 from fastcmp.errors import EXIT_ERROR, EXIT_OK, TensorError, UsageError
+from fastcmp.formats.places import member_place, shown_place, split_place
+from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.options import CompareOptions, ScanOptions
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def inspect(
     from fastcmp.formats import scan_batch
 
     options = ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root)
-    single = not os.path.isdir(path) and not path.endswith(".json")
+    single = not os.path.isdir(path) and not path.endswith(".json") and _holds_one_tensor(path, options)
     paths = iter([path]) if single else _named_paths(path, options)
     seen = failed = 0
     while batch := list(islice(paths, _FILES_AT_ONCE)):
@@ -59,21 +61,30 @@ def inspect(
             failed += isinstance(info, TensorError)
             say(_as_json(name, info) if json else _in_full(name, info) if single else _in_a_line(name, info, path))
     if not seen:
-        raise UsageError(f"{path}: holds no tensor; expected .npy or .bin files, or a metadata.json")
+        raise UsageError(f"{path}: holds no tensor; expected {', '.join(SUFFIXES)} files, or a metadata.json")
     if not single and not json:
         say(f"{counted(seen, 'tensor')}, {grouped(failed)} cannot be read")
     return EXIT_ERROR if failed else EXIT_OK
 
 
+def _holds_one_tensor(path: str, options: ScanOptions) -> bool:
+    """Also where the file cannot be read: its row says why."""
+    from fastcmp.formats import list_members
+
+    names = list_members((path,), options)[0]
+    return isinstance(names, TensorError) or names == ("",)
+
+
 def _named_paths(path: str, options: ScanOptions) -> Iterator[str]:
-    """What a metadata.json names; all tensor files below a directory, in its natural order."""
+    """What a metadata.json or a file of several tensors names; all tensor files below a directory, in its natural order."""
     from fastcmp import sources
 
     yield from (tensor.path for tensor in sources.load(path, "golden", CompareOptions(scan=options)).tensors)
 
 
 def _in_a_line(path: str, info: TensorInfo | TensorError, base: str) -> str:
-    name = visible(os.path.relpath(path, base) if os.path.isdir(base) else path)
+    file, member = split_place(path)
+    name = visible(shown_place(member_place(os.path.relpath(file, base) if os.path.isdir(base) else file, member)))
     if isinstance(info, TensorError):
         return f"{name}  {one_line(info.detail)} [{info.code}]"
     parts = [name, info.dtype, str(info.shape), bytes_text(info.nbytes)]
@@ -84,7 +95,7 @@ def _in_full(path: str, info: TensorInfo | TensorError) -> str:
     if isinstance(info, TensorError):
         return one_line(str(info))
     rows: Sequence[tuple[str, str]] = (
-        ("file", visible(path)),
+        ("file", visible(shown_place(path))),
         ("dtype", info.dtype),
         ("shape", str(info.shape)),
         ("elements", grouped(info.element_count)),
@@ -111,12 +122,13 @@ def _oddities(info: TensorInfo) -> list[str]:
 def _as_json(path: str, info: TensorInfo | TensorError) -> str:
     import json
 
-    facts: dict[str, Any]
+    file, member = split_place(path)
+    facts: dict[str, Any] = {"path": file, **({"member": member} if member else {})}
     if isinstance(info, TensorError):
-        facts = {"path": path, "error": info.code, "detail": info.detail}
+        facts |= {"error": info.code, "detail": info.detail}
     else:
-        facts = {
-            "path": path, "dtype": info.dtype, "shape": list(info.shape), "data_offset": info.data_offset, "nbytes": info.nbytes,
+        facts |= {
+            "dtype": info.dtype, "shape": list(info.shape), "data_offset": info.data_offset, "nbytes": info.nbytes,
             "strides": None if info.strides is None else list(info.strides), "big_endian": info.big_endian, "packed": info.packed,
             "layout": info.layout, "format_code": info.format_code, "warnings": list(info.warnings),
         }  # fmt: skip

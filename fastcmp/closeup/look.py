@@ -20,6 +20,7 @@ from fastcmp.dtypes import DTYPES
 from fastcmp.errors import CODES, FastcmpError, TensorError
 from fastcmp.formats import TensorInfo, scan
 from fastcmp.formats.layout import format_name
+from fastcmp.formats.places import shown_place
 from fastcmp.options import CompareOptions
 from fastcmp.pairing import Pair
 from fastcmp.results.json_text import plain_json
@@ -140,7 +141,7 @@ class _Looking:
             # A row that says so itself needs no remark.
             if self._columns["cmp_flag"]:
                 self._remarks.append(f"{role} can no longer be read: {error}")
-            return Side(tensor.path, error=str(error))
+            return Side(shown_place(tensor.path), error=str(error))
         modified = datetime.fromtimestamp(info.identity.mtime_ns / 1e9, timezone.utc)
         finished = self._inputs.finished_at
         prefix = "golden" if role == "golden" else "acl"
@@ -151,7 +152,7 @@ class _Looking:
         elif finished is not None and modified > finished:
             self._remarks.append(f"the {role} file was written after the comparison, at {modified:%Y-%m-%d %H:%M:%S} UTC")
         before = tensor.dtype if tensor.dtype in DTYPES and tensor.dtype != info.dtype else ""
-        return Side(tensor.path, info.dtype, before, info.shape, info.nbytes, _layout_text(info), modified.isoformat())
+        return Side(shown_place(tensor.path), info.dtype, before, info.shape, info.nbytes, _layout_text(info), modified.isoformat())
 
     def _examine(self, worst: int, relative_floor: float) -> _Examined:
         options = self._inputs.options

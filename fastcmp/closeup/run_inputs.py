@@ -72,7 +72,7 @@ class RunInputs:
         sides = [self._facts.get(role) for role in ("golden", "target")]
         if not all(side and isinstance(side, str) for side in sides):
             raise UsageError("the report has no run.json that names its inputs; compare again")
-        golden, target = (os.path.join(self._directory, str(side)) for side in sides)
+        golden, target = map(str, sides)
         dumps = (
             load(golden, "golden", self.options, working_directory=self._directory),
             load(target, "target", self.options, working_directory=self._directory),

@@ -14,6 +14,7 @@ import numpy as np
 from fastcmp.engine.item_errors import ItemError
 from fastcmp.engine.pieces import stack
 from fastcmp.errors import WorkerDied
+from fastcmp.formats.places import shown_place
 from fastcmp.kernels.sums import SUMS_DTYPE
 from fastcmp.outcome import INPUT_WORDS, NOTHING_READ, InputRecord, TaskResult, TensorFacts
 from fastcmp.plan import Task, WorkItem
@@ -61,7 +62,7 @@ class Attempts:
 
 def _given_up(item: WorkItem, error: BaseException, deaths: Sequence[str]) -> ItemError:
     """The error row of an item that failed twice."""
-    where = item.golden_path
+    where = shown_place(item.golden_path)
     if isinstance(error, WorkerDied):
         causes = deaths[-1] if deaths[0] == deaths[-1] else f"{deaths[0]}, then {deaths[-1]}"
         if error.timed_out:

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
 
-from fastcmp._native import file_sizes
 from fastcmp.engine.pieces import edges_of
 from fastcmp.errors import TensorError
-from fastcmp.formats import scan_batch
+from fastcmp.formats import place_sizes, scan_batch
 from fastcmp.formats.layout import reconcile
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import ScanOptions
@@ -35,8 +34,8 @@ def measure(pairs: Sequence[Pair], options: ScanOptions) -> list[PairSize]:
     a pair can be split.
     """
     whole = [pair for pair in pairs if pair.golden is not None and pair.target is not None]
-    golden_bytes = _sizes_of(pair.golden for pair in whole)
-    target_bytes = _target_bytes(whole, golden_bytes)
+    golden_bytes = _sizes_of((pair.golden for pair in whole), options)
+    target_bytes = _target_bytes(whole, golden_bytes, options)
     # Small pairs of one size share one object: most dumps have few sizes, and a million pairs are 120 MB otherwise.
     known: dict[tuple[int, int], PairSize] = {}
     sizes: list[PairSize] = []
@@ -54,7 +53,7 @@ def measure(pairs: Sequence[Pair], options: ScanOptions) -> list[PairSize]:
     return [nothing if pair.golden is None or pair.target is None else next(following) for pair in pairs]
 
 
-def _target_bytes(whole: Sequence[Pair], golden_bytes: Sequence[int]) -> Sequence[int]:
+def _target_bytes(whole: Sequence[Pair], golden_bytes: Sequence[int], options: ScanOptions) -> Sequence[int]:
     """Sizes of the targets: looked up for large pairs and for the first of each data_id, the others made from golden's (a stat is 2 us)."""
     first: dict[str, int] = {}
     asked = array(
@@ -65,7 +64,7 @@ def _target_bytes(whole: Sequence[Pair], golden_bytes: Sequence[int]) -> Sequenc
             if not 0 < golden <= SMALL_BYTES or first.setdefault(pair.key.data_id, position) == position
         ),
     )
-    found = _sizes_of(whole[position].target for position in asked)
+    found = _sizes_of((whole[position].target for position in asked), options)
     if len(found) == len(whole):
         return found
     target_bytes = array("q", [-1]) * len(whole)
@@ -78,12 +77,12 @@ def _target_bytes(whole: Sequence[Pair], golden_bytes: Sequence[int]) -> Sequenc
     return target_bytes
 
 
-def _sizes_of(tensors: Iterable[NamedTensor | None]) -> array[int]:
-    """Sizes of their files."""
+def _sizes_of(tensors: Iterable[NamedTensor | None], options: ScanOptions) -> array[int]:
+    """Sizes of their files, or what they take of one that they share."""
     paths = (tensor.path for tensor in tensors if tensor is not None)
     sizes = array("q")
     while batch := list(islice(paths, _PATHS_AT_ONCE)):
-        sizes.extend(file_sizes(batch))
+        sizes.extend(place_sizes(batch, options))
     return sizes
 
 

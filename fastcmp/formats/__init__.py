@@ -6,62 +6,107 @@ from collections.abc import Callable, Sequence
 from os.path import splitext
 from typing import Final, NamedTuple
 
+from fastcmp._native import file_sizes
 from fastcmp.errors import TensorError
 from fastcmp.formats import bin as bin_reader
 from fastcmp.formats import npy as npy_reader
+from fastcmp.formats import safetensors as safetensors_reader
 from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.open_file import read_heads, unencodable
+from fastcmp.formats.places import split_place
 from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
 
-__all__ = ["FileIdentity", "KeptFiles", "TensorInfo", "scan", "scan_batch"]
+__all__ = ["FileIdentity", "KeptFiles", "TensorInfo", "list_members", "place_sizes", "scan", "scan_batch"]
+
+Members = tuple[str, ...]
 
 
 class _Reader(NamedTuple):
+    """``members`` is None where a file is one tensor; ``scan_batch`` gets paths then, else places."""
+
     suffixes: tuple[str, ...]
     magics: tuple[bytes, ...]
     scan_batch: Callable[[Sequence[str], ScanOptions, KeptFiles | None], list[TensorInfo | TensorError]]
+    members: Callable[[Sequence[str], ScanOptions], list[Members | TensorError]] | None = None
 
 
 _READERS: Final = (
     _Reader(bin_reader.SUFFIXES, bin_reader.MAGICS, bin_reader.scan_batch),
     _Reader(npy_reader.SUFFIXES, npy_reader.MAGICS, npy_reader.scan_batch),
+    _Reader(safetensors_reader.SUFFIXES, safetensors_reader.MAGICS, safetensors_reader.scan_batch, safetensors_reader.members),
 )
 _BY_SUFFIX: Final = {suffix: reader for reader in _READERS for suffix in reader.suffixes}
 
 
-def scan(path: str, options: ScanOptions) -> TensorInfo:
-    """What the header of one tensor file says.
+def scan(place: str, options: ScanOptions) -> TensorInfo:
+    """What the header of one tensor says.
 
     Raises
     ------
     TensorError
         With the code, the byte and the reason, if the file cannot be used.
     """
-    found = scan_batch((path,), options)[0]
+    found = scan_batch((place,), options)[0]
     if isinstance(found, TensorError):
         raise found
     return found
 
 
-def scan_batch(paths: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
-    """What each header says, or why the file cannot be used, in the order of ``paths``.
+def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
+    """What each header says, or why the tensor cannot be used, in the order of ``places``.
 
-    Many paths at once are cheaper than one at a time. Never raises for a file. Small files are kept, if there is a place for them.
+    Many at once are cheaper than one at a time. Never raises for a file. Small files are kept, if there is a place for them.
     """
-    found: list[TensorInfo | TensorError | None] = [None] * len(paths)
+    found: list[TensorInfo | TensorError | None] = [None] * len(places)
     groups: dict[_Reader, list[int]] = {}
-    for index, path in enumerate(paths):
-        reader = unencodable(path) or _BY_SUFFIX.get(splitext(path)[1].lower()) or _reader_by_content(path, options)
+    for index, place in enumerate(places):
+        path, member = split_place(place)
+        reader = _reader_of(path, options)
+        if member and (isinstance(reader, TensorError) or reader.members is None):
+            reader = TensorError("E_PATH", path, "the path has a NUL byte")  # a metadata.json may say anything
         if isinstance(reader, TensorError):
             found[index] = reader
         else:
             groups.setdefault(reader, []).append(index)
     for reader, indices in groups.items():
-        for index, entry in zip(indices, reader.scan_batch([paths[index] for index in indices], options, kept), strict=True):
+        for index, entry in zip(indices, reader.scan_batch([places[index] for index in indices], options, kept), strict=True):
             found[index] = entry
     return [entry for entry in found if entry is not None]
+
+
+def list_members(paths: Sequence[str], options: ScanOptions) -> list[Members | TensorError]:
+    """The names of the tensors of each file, ("",) where the file is one tensor, or why they cannot be known.
+
+    A file of a format that holds one tensor is not opened for it, unless only its first bytes say of which format it is.
+    """
+    found: list[Members | TensorError] = [("",)] * len(paths)
+    groups: dict[_Reader, list[int]] = {}
+    for index, path in enumerate(paths):
+        reader = _reader_of(path, options)
+        if isinstance(reader, TensorError):
+            found[index] = reader
+        elif reader.members is not None:
+            groups.setdefault(reader, []).append(index)
+    for reader, indices in groups.items():
+        assert reader.members is not None
+        for index, names in zip(indices, reader.members([paths[index] for index in indices], options), strict=True):
+            found[index] = names
+    return found
+
+
+def place_sizes(places: Sequence[str], options: ScanOptions) -> list[int]:
+    """Bytes of each place: of a file all of it, of a tensor inside a file its payload; 0 for whatever is none."""
+    sizes = file_sizes(list(places))
+    inside = [index for index, place in enumerate(places) if split_place(place)[1]]
+    for index, info in zip(inside, scan_batch([places[index] for index in inside], options), strict=True):
+        sizes[index] = info.nbytes if isinstance(info, TensorInfo) else 0
+    return sizes
+
+
+def _reader_of(path: str, options: ScanOptions) -> _Reader | TensorError:
+    return unencodable(path) or _BY_SUFFIX.get(splitext(path)[1].lower()) or _reader_by_content(path, options)
 
 
 def _reader_by_content(path: str, options: ScanOptions) -> _Reader | TensorError:
@@ -72,4 +117,5 @@ def _reader_by_content(path: str, options: ScanOptions) -> _Reader | TensorError
     for reader in _READERS:
         if head.startswith(reader.magics):
             return reader
-    return TensorError("E_UNKNOWN_FORMAT", path, f"byte 0: expected the beginning of a {' or '.join(SUFFIXES)} file, got {head!r}")
+    known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+    return TensorError("E_UNKNOWN_FORMAT", path, f"byte 0: expected the beginning of a {known} file, got {head!r}")

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-SUFFIXES: Final = (".npy", ".bin")
+SUFFIXES: Final = (".npy", ".bin", ".safetensors")
+# Files of these may hold several tensors.
+MEMBER_SUFFIXES: Final = (".safetensors",)

@@ -13,15 +13,18 @@ from fastcmp.errors import UsageError
 from fastcmp.formats import scan
 from fastcmp.formats.decode import decode
 from fastcmp.formats.payload import open_payload
+from fastcmp.formats.places import member_place
 from fastcmp.options import ScanOptions
 
 
-def read_tensor(path: str | os.PathLike[str], *, options: ScanOptions | None = None) -> NDArray[Any]:
+def read_tensor(path: str | os.PathLike[str], *, member: str = "", options: ScanOptions | None = None) -> NDArray[Any]:
     """A copy of the tensor in ``path``, with its shape and in its own dtype.
 
     Parameters
     ----------
-    path : path of a `.npy` or `.bin` file
+    path : path of a tensor file
+    member : str
+        Which tensor of a file that holds several, such as a `.safetensors` file.
     options : ScanOptions, optional
         Which record of a multi-record file, which memory formats, which roots.
 
@@ -38,7 +41,7 @@ def read_tensor(path: str | os.PathLike[str], *, options: ScanOptions | None = N
     UsageError
         If the installed `ml_dtypes` is older than the dtype.
     """
-    info = scan(os.fspath(path), options or ScanOptions())
+    info = scan(member_place(os.fspath(path), member), options or ScanOptions())
     with open_payload(info) as payload:
         stored = payload.piece(0, info.element_count)
         values = _in_own_dtype(stored, info.dtype)

@@ -225,7 +225,7 @@ def input_words(pair: Pair) -> tuple[int, ...] | None:
     if pair.golden is None or pair.target is None:
         return None
     try:
-        golden, target = os.stat(pair.golden.path), os.stat(pair.target.path)
+        golden, target = os.stat(pair.golden.file), os.stat(pair.target.file)
     except (OSError, ValueError):
         return None
     return golden.st_ino, golden.st_size, golden.st_mtime_ns, target.st_ino, target.st_size, target.st_mtime_ns

@@ -22,12 +22,15 @@ class Dump:
     kind : {"metadata", "directory", "file"}
         Where the names come from: one or several metadata.json, a directory tree, or one tensor file.
     tensors : list of NamedTensor
-        In the dump's own order (metadata.json: as written; directories: natural sort); every key once.
+        In the dump's own order (metadata.json: as written; directories and files of several tensors: natural sort); every key once.
     warnings : list of str
         One line each, for the user and for `run.json`.
+    is_in_execution_order : bool
+        The order of ``tensors`` is that in which they were computed.
     """
 
     path: str
     kind: Kind
     tensors: list[NamedTensor]
     warnings: list[str]
+    is_in_execution_order: bool = True

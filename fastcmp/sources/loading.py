@@ -8,13 +8,15 @@ import stat
 from collections import Counter
 from typing import Final
 
-from fastcmp.errors import UsageError
+from fastcmp.errors import TensorError, UsageError
+from fastcmp.formats import list_members
 from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.options import CompareOptions
 from fastcmp.sources.dump import Dump, Role
 from fastcmp.sources.metadata import ProcessDump, load_metadata
 from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
 from fastcmp.sources.natural_order import natural_key, token_key
+from fastcmp.sources.plain_files import inside, tensors_of_files
 from fastcmp.sources.tree import SOURCE_DIRECTORIES, Tree, walk
 from fastcmp.sources.wording import MAX_SHOWN, listing, printable
 
@@ -24,23 +26,27 @@ _RANK_DIRECTORY: Final = re.compile(r"rank[_-]?([0-9]+)", re.IGNORECASE)
 def load(
     path: str | os.PathLike[str], role: Role, options: CompareOptions, other: Dump | None = None, *, working_directory: str = ""
 ) -> Dump:
-    """Every tensor that ``path`` names, in the dump's own order. No tensor file is opened, none needs to exist.
+    """Every tensor that ``path`` names, in the dump's own order.
+
+    No tensor file needs to exist, and none is opened but those of a directory, or named themselves, that may hold several tensors.
 
     * ``*.json``: the metadata of one process, of any era.
     * A directory that holds metadata.json files: those of the role (``golden_tensor`` or ``acl_tensor`` above them), and if it has none of
       its role, the others; several of them must be told apart by rank (recorded by the dump, or a ``rank<n>`` directory).
     * Any other directory: its tensor files; the key of one is its path below the directory without extension, the token is "".
-    * Any other regular file: one tensor; its key is the name without extension.
+      Of a file that holds several tensors, the name of each follows behind a slash.
+    * Any other regular file: one tensor, whose key is the name without extension, or several, by their names.
 
-    Keys that ``other``, loaded before, has too are its objects then: half the memory for names. ``working_directory`` is where relative
-    paths of a metadata.json may begin, if not where this process is.
+    Keys that ``other``, loaded before, has too are its objects then: half the memory for names. ``working_directory`` is where a
+    relative ``path``, and relative paths of a metadata.json, begin, if not where this process is.
 
     Raises
     ------
     UsageError
         In one line, if ``path`` cannot be used.
     """
-    path = os.fspath(path)
+    given = os.fspath(path)
+    path = os.path.join(working_directory, given)
     name = printable(path)
     keys: KnownKeys = {tensor.key: tensor.key for tensor in other.tensors} if other is not None else {}
     try:
@@ -58,8 +64,20 @@ def load(
     if path.lower().endswith(".json"):
         process = load_metadata(path, role, options, keys=keys, working_directory=working_directory)
         return Dump(path, "metadata", process.tensors, process.warnings)
-    stem = os.path.splitext(os.path.basename(path))[0]
-    return Dump(path, "file", [NamedTensor(TensorKey("", stem, ""), path, os.path.abspath(path))], [])
+    tensors = _tensors_of_file(path, given, options, keys)
+    return Dump(path, "file", tensors, [], is_in_execution_order=len(tensors) == 1)
+
+
+def _tensors_of_file(path: str, written: str, options: CompareOptions, keys: KnownKeys) -> list[NamedTensor]:
+    """One tensor by the name of the file, or those inside it by their own."""
+    members = list_members((path,), options.scan)[0]
+    if isinstance(members, TensorError) or members == ("",):
+        stem = os.path.splitext(os.path.basename(path))[0]
+        return [NamedTensor(TensorKey("", stem, ""), written, os.path.abspath(path))]
+    if not members:
+        raise UsageError(f"{printable(path)}: holds no tensor; name a file that does, a metadata.json or a directory")
+    known = [TensorKey("", member, "") for member in sorted(members, key=natural_key)]
+    return [inside(keys.get(key, key), written, os.path.abspath(path), key.data_id) for key in known]
 
 
 def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownKeys, working_directory: str) -> Dump:
@@ -83,10 +101,10 @@ def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownK
         raise UsageError(
             f"{printable(path)}: no metadata.json and no tensor file ({', '.join(SUFFIXES)}) in it; name the directory of a dump"
         )
-    tensors, collisions = _tensors_of(tree, role, keys)
+    tensors, collisions = tensors_of_files(tree, _role_prefix(tree, role), options, keys)
     if collisions:
         warnings.append(f"{printable(path)}: two files of one name, the second keeps its extension: {listing(collisions)}")
-    return Dump(path, "directory", tensors, warnings)
+    return Dump(path, "directory", tensors, warnings, is_in_execution_order=False)
 
 
 def _of_role(tree: Tree, role: Role) -> tuple[list[str], bool]:
@@ -118,31 +136,6 @@ def _refuse_processes_without_rank(processes: list[ProcessDump], path: str, role
         raise UsageError(
             f"{printable(path)}: {len(processes)} {role} processes, expected one, or one of each rank; name one of them: {names}"
         )
-
-
-def _tensors_of(tree: Tree, role: Role, keys: KnownKeys) -> tuple[list[NamedTensor], list[str]]:
-    """Files to tensors named by their relative path without extension; and the paths that share it with another file."""
-    prefix = _role_prefix(tree, role)
-    root = os.path.join(os.path.abspath(tree.root), "")
-    by_stem: dict[str, list[str]] = {}
-    for relative in tree.tensor_paths:
-        if relative.startswith(prefix):
-            by_stem.setdefault(os.path.splitext(relative)[0], []).append(relative)
-    tensors, collisions = [], []
-    taken = set(by_stem)
-    for stem, relatives in by_stem.items():
-        relatives.sort(key=lambda relative: (SUFFIXES.index(os.path.splitext(relative)[1].lower()), natural_key(relative)))
-        for relative in relatives:
-            data_id = stem
-            if relative is not relatives[0]:
-                collisions.append(relative)
-                data_id = relative
-                while data_id in taken:
-                    data_id += "#"
-                taken.add(data_id)
-            key = TensorKey("", data_id.removeprefix(prefix), "")
-            tensors.append(NamedTensor(keys.get(key, key), relative, root, tail_start=0))
-    return tensors, collisions
 
 
 def _role_prefix(tree: Tree, role: Role) -> str:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from fastcmp.formats.places import split_place
+
 _NOTHING: Final = sys.maxsize
 
 
@@ -53,5 +55,10 @@ class NamedTensor(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where the file lies (resolved); where it was looked for first if it is nowhere."""
+        """Its place, see `fastcmp.formats.places`; the file is resolved, or where it was looked for first if it is nowhere."""
         return self[2] + self[1][self[6] :]
+
+    @property
+    def file(self) -> str:
+        """The file alone."""
+        return split_place(self.path)[0]

@@ -1,0 +1,68 @@
+"""A directory without metadata to named tensors: each file by its path, each tensor inside a file by its name behind that."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from fastcmp.errors import TensorError
+from fastcmp.formats import list_members
+from fastcmp.formats.places import member_place, shown_place
+from fastcmp.formats.suffixes import MEMBER_SUFFIXES, SUFFIXES
+from fastcmp.options import CompareOptions
+from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
+from fastcmp.sources.natural_order import natural_key
+from fastcmp.sources.tree import Tree
+
+# One model in several files: which of them a tensor is in says nothing about the tensor.
+_SHARD: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}(?=\.safetensors$)", re.IGNORECASE)
+
+
+def tensors_of_files(tree: Tree, prefix: str, options: CompareOptions, keys: KnownKeys) -> tuple[list[NamedTensor], list[str]]:
+    """The tensors of the files below ``prefix``, in natural order; and the paths whose name another file has too.
+
+    A name is the relative path without extension; of a file that holds several tensors, theirs follow behind a slash. The second of
+    two files of one name keeps its extension.
+    """
+    by_name: dict[str, list[tuple[str, str]]] = {}
+    for name, relative, member in _named(tree, prefix, options):
+        by_name.setdefault(name, []).append((relative, member))
+    root = os.path.join(os.path.abspath(tree.root), "")
+    tensors, collisions = [], []
+    taken = set(by_name)
+    for name, found in by_name.items():
+        found.sort(key=lambda one: (SUFFIXES.index(os.path.splitext(one[0])[1].lower()), natural_key(one[0])))
+        for relative, member in found:
+            data_id = name
+            if (relative, member) != found[0]:
+                collisions.append(relative)
+                data_id = f"{relative}/{member}" if member else relative
+                while data_id in taken:
+                    data_id += "#"
+                taken.add(data_id)
+            key = TensorKey("", data_id.removeprefix(prefix), "")
+            key = keys.get(key, key)
+            tensors.append(inside(key, relative, root + relative, member) if member else NamedTensor(key, relative, root, tail_start=0))
+    return tensors, list(dict.fromkeys(collisions))
+
+
+def inside(key: TensorKey, written: str, path: str, member: str) -> NamedTensor:
+    """One tensor of a file that holds several."""
+    return NamedTensor(key, shown_place(member_place(written, member)), member_place(path, member))
+
+
+def _named(tree: Tree, prefix: str, options: CompareOptions) -> Iterator[tuple[str, str, str]]:
+    """Name, relative path and member of every tensor; a file that cannot be read is one tensor, so that it gets its row."""
+    relatives = [relative for relative in tree.tensor_paths if relative.startswith(prefix)]
+    several = [relative for relative in relatives if relative.lower().endswith(MEMBER_SUFFIXES)]
+    members = dict(zip(several, list_members([os.path.join(tree.root, one) for one in several], options.scan), strict=True))
+    for relative in relatives:
+        names = members.get(relative, ("",))
+        stem = os.path.splitext(_SHARD.sub("", relative))[0]
+        if isinstance(names, TensorError):
+            yield os.path.splitext(relative)[0], relative, ""
+            continue
+        for member in sorted(names, key=natural_key):
+            yield f"{stem}/{member}" if member else stem, relative, member
