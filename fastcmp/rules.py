@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,13 +12,8 @@ from fastcmp.dtypes import DTYPES
 from fastcmp.errors import UsageError
 from fastcmp.options import Rule
 from fastcmp.thresholds import Threshold, check_metric, parse_threshold
+from fastcmp.toml_file import read_toml
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-MOST_BYTES: Final = 1024 * 1024
 MOST_RULES: Final = 1000
 OFF: Final = "off"
 _MOST_SHOWN: Final = 80
@@ -42,26 +34,6 @@ def load_rules(path: str, custom: Sequence[str] = ()) -> tuple[Rule, ...]:
     if unknown is not None:
         raise UsageError(f"{path}: {unknown!r}: expected nothing but [[rule]] tables")
     return rules_of(document.get("rule", []), path, custom)
-
-
-def read_toml(path: str) -> dict[str, Any]:
-    """A TOML file of a regular size; `UsageError` if it is none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opened, a FIFO would wait for its writer
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"{path}: not a regular file; name a TOML file")
-            content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror or error if isinstance(error, OSError) else error
-        raise UsageError(f"{path}: cannot be read: {reason}; name a TOML file") from error
-    if len(content) > MOST_BYTES:
-        raise UsageError(f"{path}: more than {MOST_BYTES} bytes, expected a few rules")
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not TOML: {' '.join(str(error).split())}") from error
 
 
 def rules_of(tables: object, where: str, custom: Sequence[str] = ()) -> tuple[Rule, ...]:

@@ -11,7 +11,8 @@ from cyclopts.config import Toml
 
 from fastcmp.errors import UsageError
 from fastcmp.options import Rule
-from fastcmp.rules import load_rules, read_toml, rules_of
+from fastcmp.rules import load_rules, rules_of
+from fastcmp.toml_file import read_toml
 
 _PATH: Final = "pyproject.toml"
 _KEYS: Final = ("tool", "fastcmp")
