@@ -66,10 +66,9 @@ def load_pairs(golden: str, target: str, options: CompareOptions) -> tuple[tuple
         If one of them, or what they hold together, cannot be used.
     """
     from fastcmp.pairing import pair
-    from fastcmp.sources import load
+    from fastcmp.parallel.loading import load_dumps
 
-    golden_dump = load(golden, "golden", options)
-    dumps = golden_dump, load(target, "target", options, golden_dump)
+    dumps = load_dumps(golden, target, options)
     return dumps, pair(*dumps, options)
 
 

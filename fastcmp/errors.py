@@ -61,6 +61,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     # files of several tensors
     "E_SAFETENSORS": CodeInfo("the .safetensors header is malformed", "save this file again"),
     "E_MEMBER": CodeInfo("the file holds no tensor of that name, or several and none is named", "name one that it holds, or dump it alone"),
+    # tensors of several ranks
+    "E_SHARDS": CodeInfo("the parts of the ranks do not make up one tensor", "say how they do: --parallel, docs/parallel.md"),
+    "E_REPLICAS": CodeInfo("ranks that must hold the same tensor do not", "look at these ranks, or say tp:first in --parallel"),
     # while reading
     "E_SHRUNK": CodeInfo("the file became smaller while it was read", "compare after the dump has finished"),
     "E_CHANGED": CodeInfo("the file changed while it was read", "compare after the dump has finished"),
@@ -80,6 +83,7 @@ WARNINGS: Final[dict[str, str]] = {
     "W_PACKING_ASSUMED": "a packed sub-byte dtype: low bits first is assumed (experimental)",
     "W_FORMAT_DIFFERS": "golden and target have different memory formats; compared in the order they lie",
     "W_FORMAT_FLAT": "a memory format without a known order; compared in the order the elements lie",
+    "W_MERGED": "the tensor was put together from those of several ranks",
     "W_MULTI_RECORD": "several records in one file; one was chosen",
 }
 

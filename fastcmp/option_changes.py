@@ -8,7 +8,17 @@ from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any, Final, Literal, TypedDict
 
-from fastcmp.options import AllowUnpaired, CompareOptions, CompatEuclid, FormatPolicy, KLChoice, MultiRecord, Rule, ScanOptions
+from fastcmp.options import (
+    AllowUnpaired,
+    CompareOptions,
+    CompatEuclid,
+    FormatPolicy,
+    KLChoice,
+    MultiRecord,
+    ParallelSide,
+    Rule,
+    ScanOptions,
+)
 
 # What the command line calls them, where that is another word.
 _BY_COMMAND_LINE: Final = {"jobs": "workers", "stall": "stall_s", "threshold": "thresholds", "metric": "metrics", "root": "roots"}
@@ -30,6 +40,8 @@ class OptionChanges(TypedDict, total=False):
     mask_fill: bool
     metrics: Sequence[str]
     metric_max_bytes: int
+    golden_parallel: ParallelSide | None
+    target_parallel: ParallelSide | None
     workers: int
     executor: Literal["local", "threads", "serial"]
     stall_s: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from fastcmp.errors import UsageError
 
@@ -71,6 +71,29 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class ParallelSide:
+    """How the ranks of one dump share its tensors.
+
+    Attributes
+    ----------
+    ranks : str
+        Ways to divide the work and the ranks of each, such as ``"dp=2 tp=4"``: rank numbers count through the last way fastest. "" for a
+        dump of one rank.
+    dims : tuple of (str, str)
+        A glob on the data_id, and the notation of `fastcmp.formats.dims` for the names that it matches; of several globs the last counts.
+        A name that none matches is put together as the shapes of both sides say, where they leave one answer.
+    """
+
+    ranks: str = ""
+    dims: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        said: object = self.dims  # people write a dict
+        pairs: Any = said.items() if isinstance(said, dict) else said
+        object.__setattr__(self, "dims", tuple((glob, text) for glob, text in pairs))
+
+
+@dataclass(frozen=True, slots=True)
 class CompareOptions:
     """Everything that `fastcmp compare` can be told.
 
@@ -100,6 +123,8 @@ class CompareOptions:
         ``file.py:name``: functions of two arrays, whose numbers become columns.
     metric_max_bytes : int
         What both arrays may take together; a larger pair has no such numbers.
+    golden_parallel, target_parallel : ParallelSide or None
+        How the ranks of a dump share each tensor; None: every rank has tensors of its own, which are compared with those of the same rank.
     workers : int
         0: one per core this process may use.
     executor : {"local", "threads", "serial"}
@@ -125,6 +150,8 @@ class CompareOptions:
     mask_fill: bool = False
     metrics: tuple[str, ...] = ()
     metric_max_bytes: int = 2**30
+    golden_parallel: ParallelSide | None = None
+    target_parallel: ParallelSide | None = None
     workers: int = 0
     executor: Literal["local", "threads", "serial"] = "local"
     stall_s: float = 120.0
@@ -148,6 +175,10 @@ def check(options: CompareOptions) -> None:
     for name in ("thresholds", "include", "exclude", "metrics"):
         _check_texts(name, getattr(options, name))
     _check_rules(options.rules)
+    for name in ("golden_parallel", "target_parallel"):
+        side = getattr(options, name)
+        if side is not None and not isinstance(side, ParallelSide):
+            raise UsageError(f"{name}: expected a ParallelSide, got {side!r}")
     _check_choice("allow_unpaired", options.allow_unpaired, get_args(AllowUnpaired))
     _check_choice("kl", options.kl, get_args(KLChoice))
     _check_choice("compat_euclid", options.compat_euclid, get_args(CompatEuclid))

@@ -95,6 +95,8 @@ def watch(
         if "\0" in path:
             raise UsageError(f"{path!r}: found a NUL, which no path has; name a metadata.json, a directory or a tensor file")
     options = options or CompareOptions()
+    if options.golden_parallel is not None or options.target_parallel is not None:
+        raise UsageError("--watch: ranks that share tensors cannot be put together while they are written; compare when all have ended")
     progress = progress or Silent()
     with open_run(options) as (executor, rules), prepare(options.output) as output:
         if options.fresh:
@@ -252,10 +254,11 @@ def _alone(pair: Pair) -> tuple[list[int], list[int]]:
     for side in (pair.golden, pair.target):
         if side is None:
             continue
-        try:
-            found = os.stat(side.file)
-        except (OSError, ValueError):
-            continue
-        sizes.append(found.st_size)
-        times.append(found.st_mtime_ns)
+        for file in side.files:
+            try:
+                found = os.stat(file)
+            except (OSError, ValueError):
+                continue
+            sizes.append(found.st_size)
+            times.append(found.st_mtime_ns)
     return sizes, times

@@ -11,11 +11,11 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fastcmp"
 
-GROUND = {"errors", "globs", "garbage", "dtypes", "metric_functions", "options", "dump_layout", "preload_library", "_native"}
+GROUND = {"errors", "globs", "garbage", "dtypes", "metric_functions", "options", "dump_layout", "preload_library", "toml_file", "_native"}
 READING = GROUND | {"formats"}
 NAMING = READING | {"sources"}
 ADDING = {"dtypes", "options"}
-MEANING = NAMING | {"kernels", "pairing", "metrics"}
+MEANING = NAMING | {"kernels", "pairing", "parallel", "metrics"}
 PLANNING = MEANING | {"plan", "outcome", "thresholds", "rules", "rule_book", "verdict"}
 WORKING = PLANNING | {"engine", "results", "dump", "progress"}
 
@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"errors"},
     "dump_layout": set(),
     "preload_library": {"errors"},
+    "toml_file": {"errors"},
     "_native": set(),
     "progress": set(),
     "dump": {"errors", "dtypes", "dump_layout"},
@@ -37,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels": ADDING,
     "sources": READING,
     "pairing": NAMING,
+    "parallel": NAMING,
     "metrics": GROUND | {"kernels"},
     "plan": PLANNING,
     "outcome": PLANNING,
@@ -74,7 +76,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "formats": {"ml_dtypes"},
     "results": {"pyarrow"},
     "analysis": {"pyarrow"},
-    "rules": {"tomllib", "tomli"},
+    "toml_file": {"tomllib", "tomli"},
     "verdict": {"pyarrow"},
     "api": {"typing_extensions"},  # for type checkers only
     "live_progress": {"IPython"},
@@ -99,6 +101,7 @@ WITHOUT_NUMPY = {
     "plan",
     "thresholds",
     "rules",
+    "toml_file",
     "cli",
     "fastcmp",
     "__main__",

@@ -13,6 +13,7 @@ from fastcmp.cli.project_file import chosen_rules
 from fastcmp.errors import UsageError
 from fastcmp.metric_functions import parse_metrics
 from fastcmp.options import CompareOptions, ScanOptions, check
+from fastcmp.parallel.parallel_file import load_parallel
 from fastcmp.thresholds import parse_threshold
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def compare(
     mask_fill: Annotated[bool, _Flag] = False,
     metric: Annotated[tuple[str, ...], _Many] = (),
     metric_max_bytes: int = 2**30,
+    parallel: str = "",
     compat_euclid: Literal["sqrt", "legacy"] = "sqrt",
     root: Annotated[tuple[str, ...], _Many] = (),
     multi_record: Literal["error", "first", "last"] = "error",
@@ -95,6 +97,8 @@ def compare(
         A metric of your own, FILE.py:NAME: a function of two arrays, golden and target, that returns a number. Repeatable.
     metric_max_bytes
         What both arrays may take together; a larger pair has no such number.
+    parallel
+        A TOML file that says how the ranks of a side share each tensor: ranks = "tp=4" and dims in [golden] or [target].
     compat_euclid
         legacy: relative_euclidean_distance without its square root, as the original of 2023.
     root
@@ -125,7 +129,9 @@ def compare(
         Nothing but errors and the exit code.
     """
     custom = [one.name for one in parse_metrics(metric)]
+    golden_parallel, target_parallel = load_parallel(parallel) if parallel else (None, None)
     options = CompareOptions(
+        golden_parallel=golden_parallel, target_parallel=target_parallel,
         output=output, thresholds=threshold, rules=chosen_rules(rules, custom), include=include, exclude=exclude,
         allow_unpaired=allow_unpaired, kl=kl, relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale,
         mask_fill=mask_fill, metrics=metric, metric_max_bytes=metric_max_bytes, workers=jobs, executor=executor, stall_s=stall,

@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from fastcmp.errors import UsageError
-from fastcmp.options import CompareOptions, ScanOptions, check
+from fastcmp.options import CompareOptions, ParallelSide, ScanOptions, check
 from fastcmp.pairing import Pair, pair
+from fastcmp.parallel.loading import load_dumps
+from fastcmp.parallel.parallel_file import check_side
 from fastcmp.results.text import valid_unicode
-from fastcmp.sources import load
 from fastcmp.sources.wording import printable
 
 
@@ -57,11 +58,12 @@ class RunInputs:
         scan["roots"] = tuple(os.path.join(self._directory, root) for root in roots)
         given = _fields(CompareOptions, known)
         # Tensors are looked up by their names: what was left out of the run does no harm.
-        chosen = {name: given[name] for name in ("relative_floor", "scale", "mask_fill") if name in given}
+        chosen: dict[str, Any] = {name: given[name] for name in ("relative_floor", "scale", "mask_fill") if name in given}
         for name, value in chosen.items():
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (isinstance(value, bool) if name == "mask_fill" else is_number or (name == "scale" and value is None)):
                 raise _odd(name, value)
+        chosen |= {role: _parallel_side(given.get(role)) for role in ("golden_parallel", "target_parallel")}
         options = CompareOptions(**chosen, scan=ScanOptions(**scan))
         check(options)
         return options
@@ -73,10 +75,7 @@ class RunInputs:
         if not all(side and isinstance(side, str) for side in sides):
             raise UsageError("the report has no run.json that names its inputs; compare again")
         golden, target = map(str, sides)
-        dumps = (
-            load(golden, "golden", self.options, working_directory=self._directory),
-            load(target, "target", self.options, working_directory=self._directory),
-        )
+        dumps = load_dumps(golden, target, self.options, working_directory=self._directory)
         return {_key(one.key): one for one in pair(*dumps, self.options)}
 
     def pair_of(self, row: Mapping[str, Any]) -> Pair:
@@ -108,6 +107,19 @@ def _is_path(value: object) -> bool:
         return isinstance(value, str) and b"\0" not in os.fsencode(value)
     except UnicodeEncodeError:
         return False
+
+
+def _parallel_side(value: Any) -> ParallelSide | None:
+    """As run.json and a journal have it."""
+    if value is None:
+        return None
+    ranks, dims = (value.get("ranks"), value.get("dims")) if isinstance(value, dict) else (None, None)
+    is_table = isinstance(dims, list) and all(isinstance(one, list) and [type(text) for text in one] == [str, str] for one in dims)
+    if not isinstance(ranks, str) or not isinstance(dims, list) or not is_table:
+        raise _odd("parallel", value)
+    side = ParallelSide(ranks, tuple((glob, text) for glob, text in dims))
+    check_side(side, "the report: parallel")
+    return side
 
 
 def _odd(name: str, value: object) -> UsageError:

@@ -20,6 +20,7 @@ from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
 from fastcmp.engine.pieces import edges_of, merge_pieces, row_length, stack
 from fastcmp.errors import NoDataError
 from fastcmp.formats import KeptFiles, scan_batch
+from fastcmp.formats.composed_payload import ComposedPayload
 from fastcmp.formats.layout import reconcile
 from fastcmp.formats.payload import Payload, open_payload
 from fastcmp.formats.tensor_info import TensorInfo
@@ -36,7 +37,7 @@ class _Opening(NamedTuple):
     roots: tuple[str, ...]
     format_policy: FormatPolicy
 
-    def of(self, info: TensorInfo) -> Payload:
+    def of(self, info: TensorInfo) -> Payload | ComposedPayload:
         return open_payload(info, mapped=self.mapped, roots=self.roots)
 
 

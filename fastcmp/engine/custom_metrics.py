@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastcmp.dtypes import DTYPES
+from fastcmp.formats.composed_payload import ComposedPayload
 from fastcmp.formats.payload import Payload
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.kernels.fold import scale_of
@@ -21,7 +22,11 @@ _STEP = 1024 * BLOCK_ELEMENTS
 
 
 def custom_values(
-    metrics: TaskMetrics, golden: TensorInfo, target: TensorInfo, opened: Callable[[TensorInfo], Payload], options: FoldOptions
+    metrics: TaskMetrics,
+    golden: TensorInfo,
+    target: TensorInfo,
+    opened: Callable[[TensorInfo], Payload | ComposedPayload],
+    options: FoldOptions,
 ) -> tuple[tuple[float | None, ...], tuple[str, ...]]:
     """The numbers of all metrics for one pair, None where there is none, and for each of those a note that says why.
 
@@ -46,7 +51,9 @@ def custom_values(
     return tuple(value for value, _ in found), tuple(note for _, note in found if note)
 
 
-def _widened(info: TensorInfo, dtype: np.dtype, opened: Callable[[TensorInfo], Payload], scale: float | None) -> np.ndarray:
+def _widened(
+    info: TensorInfo, dtype: np.dtype, opened: Callable[[TensorInfo], Payload | ComposedPayload], scale: float | None
+) -> np.ndarray:
     values = np.empty(info.element_count, dtype)
     with opened(info) as payload:
         for first in range(0, info.element_count, _STEP):

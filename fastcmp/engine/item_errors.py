@@ -6,7 +6,7 @@ import errno
 from typing import Final
 
 from fastcmp.errors import CODES, TensorError
-from fastcmp.formats.places import shown_place, split_place
+from fastcmp.formats.places import files_of, shown_place
 from fastcmp.plan import WorkItem
 
 _CODE_BY_ERRNO: Final = {
@@ -39,7 +39,7 @@ def as_item_error(error: BaseException, item: WorkItem, side: str = "") -> ItemE
             "E_MEMORY", side, f"{shown_place(item.golden_path)}: no memory for this pair" + (f" ({error})" if str(error) else "")
         )
     if isinstance(error, OSError) and error.errno is not None:
-        path = str(error.filename) if error.filename else split_place(item.golden_path)[0]
+        path = str(error.filename) if error.filename else files_of(item.golden_path)[0]
         name = errno.errorcode.get(error.errno, str(error.errno))
         return ItemError(_CODE_BY_ERRNO.get(error.errno, "E_IO"), side or _side_of(path, item), f"{path}: {name}: {error.strerror}")
     return ItemError("E_INTERNAL", side, f"{shown_place(item.golden_path)}: {type(error).__name__}: {error}")
@@ -52,5 +52,5 @@ def both_sides(golden: ItemError, target: ItemError) -> ItemError:
 
 
 def _side_of(path: str, item: WorkItem) -> str:
-    golden, target = split_place(item.golden_path)[0], split_place(item.target_path)[0]
-    return "" if golden == target else {golden: "golden", target: "target"}.get(path, "")
+    golden, target = files_of(item.golden_path), files_of(item.target_path)
+    return "" if golden == target else "golden" if path in golden else "target" if path in target else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from os.path import splitext
 from typing import Final, NamedTuple
@@ -11,14 +12,15 @@ from fastcmp.errors import TensorError
 from fastcmp.formats import bin as bin_reader
 from fastcmp.formats import npy as npy_reader
 from fastcmp.formats import safetensors as safetensors_reader
+from fastcmp.formats.composed import combined_identity, compose, composition_of
 from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.open_file import read_heads, unencodable
-from fastcmp.formats.places import split_place
+from fastcmp.formats.places import is_composed, split_place
 from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
 
-__all__ = ["FileIdentity", "KeptFiles", "TensorInfo", "list_members", "place_sizes", "scan", "scan_batch"]
+__all__ = ["FileIdentity", "KeptFiles", "TensorInfo", "identity_now", "list_members", "place_sizes", "scan", "scan_batch"]
 
 Members = tuple[str, ...]
 
@@ -62,6 +64,9 @@ def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | No
     found: list[TensorInfo | TensorError | None] = [None] * len(places)
     groups: dict[_Reader, list[int]] = {}
     for index, place in enumerate(places):
+        if is_composed(place):
+            found[index] = _scan_composed(place, options)
+            continue
         path, member = split_place(place)
         reader = _reader_of(path, options)
         if member and (isinstance(reader, TensorError) or reader.members is None):
@@ -99,10 +104,29 @@ def list_members(paths: Sequence[str], options: ScanOptions) -> list[Members | T
 def place_sizes(places: Sequence[str], options: ScanOptions) -> list[int]:
     """Bytes of each place: of a file all of it, of a tensor inside a file its payload; 0 for whatever is none."""
     sizes = file_sizes(list(places))
-    inside = [index for index, place in enumerate(places) if split_place(place)[1]]
+    inside = [index for index, place in enumerate(places) if "\0" in place]
     for index, info in zip(inside, scan_batch([places[index] for index in inside], options), strict=True):
         sizes[index] = info.nbytes if isinstance(info, TensorInfo) else 0
     return sizes
+
+
+def identity_now(place: str) -> FileIdentity:
+    """What a scan of the place would say as ``identity``, without one.
+
+    Raises
+    ------
+    OSError, ValueError
+        If one of its files cannot be looked at.
+    """
+    if is_composed(place):
+        return combined_identity(identity_now(part.place) for part in composition_of(place).parts)
+    found = os.stat(split_place(place)[0])
+    return FileIdentity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _scan_composed(place: str, options: ScanOptions) -> TensorInfo | TensorError:
+    composition = composition_of(place)
+    return compose(composition, scan_batch([part.place for part in composition.parts], options))
 
 
 def _reader_of(path: str, options: ScanOptions) -> _Reader | TensorError:

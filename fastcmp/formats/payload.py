@@ -6,7 +6,7 @@ import errno
 import mmap
 import os
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,11 @@ from fastcmp.formats.open_file import check_unchanged, open_unchanged, read_unch
 from fastcmp.formats.read_ahead import read_ahead
 from fastcmp.formats.tensor_info import TensorInfo
 
+if TYPE_CHECKING:
+    from fastcmp.formats.composed_payload import ComposedPayload
 
-def open_payload(info: TensorInfo, *, mapped: bool = True, roots: tuple[str, ...] = ()) -> Payload:
+
+def open_payload(info: TensorInfo, *, mapped: bool = True, roots: tuple[str, ...] = ()) -> Payload | ComposedPayload:
     """The payload of a scanned tensor, as a context manager.
 
     Parameters
@@ -31,6 +34,10 @@ def open_payload(info: TensorInfo, *, mapped: bool = True, roots: tuple[str, ...
     roots : tuple of str
         Directories that the file must lie in; empty means anywhere. It must be the scanned file in any case.
     """
+    if info.composed is not None:
+        from fastcmp.formats.composed_payload import ComposedPayload  # which is made of those of this module
+
+        return ComposedPayload(info, mapped, roots)
     return Payload(info, mapped, roots)
 
 

@@ -1,11 +1,16 @@
-"""Where one tensor lies: a file, or a tensor inside a file that holds several. A text, so that it travels like a path."""
+"""Where one tensor lies: a file, a tensor inside a file that holds several, or what several ranks hold. A text, so that it travels
+like a path.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 # No path can hold it.
 _MARK: Final = "\0"
+COMPOSED_MARK: Final = "\0\0"
+"""How the place of a tensor begins that is made up of several, see `fastcmp.formats.composed`."""
 
 
 def member_place(path: str, member: str) -> str:
@@ -21,4 +26,22 @@ def split_place(place: str) -> tuple[str, str]:
 
 def shown_place(place: str) -> str:
     """The place for people: ``file:member``."""
+    if is_composed(place):
+        first, *others = _parts(place)
+        return f"{shown_place(first)} and {len(others)} more" if others else shown_place(first)
     return place.replace(_MARK, ":", 1)
+
+
+def files_of(place: str) -> tuple[str, ...]:
+    """The files that a place is in."""
+    return tuple(split_place(part)[0] for part in _parts(place)) if is_composed(place) else (split_place(place)[0],)
+
+
+def is_composed(place: str) -> bool:
+    """True for what several ranks hold."""
+    return place.startswith(COMPOSED_MARK)
+
+
+def _parts(place: str) -> list[str]:
+    """The places of the parts of what several ranks hold, as `fastcmp.formats.composed.composed_place` writes them."""
+    return [part[-1] for part in json.loads(place[len(COMPOSED_MARK) :])[3]]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from fastcmp.formats.composed import Node
 
 
 class FileIdentity(NamedTuple):
@@ -42,6 +45,8 @@ class TensorInfo(NamedTuple):
     identity : FileIdentity
     warnings : tuple of str
         Each starts with a key of `fastcmp.errors.WARNINGS`.
+    composed : Node or None
+        How the tensor is made up of those of several ranks; ``path`` is the first of them then, and ``identity`` that of all.
     """
 
     path: str
@@ -57,6 +62,7 @@ class TensorInfo(NamedTuple):
     format_code: int = 2
     c0: int = 0
     warnings: tuple[str, ...] = ()
+    composed: Node | None = None
 
     @property
     def element_count(self) -> int:
@@ -69,4 +75,4 @@ class TensorInfo(NamedTuple):
     @property
     def is_direct(self) -> bool:
         """True if a kernel can run over the mapped bytes as they lie: no gather, no swap, no unpacking."""
-        return self.strides is None and not self.big_endian and not self.packed and self.layout == "plain"
+        return self.composed is None and self.strides is None and not self.big_endian and not self.packed and self.layout == "plain"

@@ -19,8 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from fastcmp.errors import OutputError
+from fastcmp.formats import identity_now
 from fastcmp.metric_functions import digests, parse_metrics
 from fastcmp.options import CompareOptions
+from fastcmp.outcome import input_record
 from fastcmp.pairing import Pair
 from fastcmp.results.journal import Journal, JournalEntry, journal_paths
 from fastcmp.results.judging import judged_again
@@ -46,6 +48,10 @@ def deciding_facts(golden: str, target: str, options: CompareOptions) -> dict[st
         "mask_fill": options.mask_fill,
         "metrics": digests(parse_metrics(options.metrics)),
         "metric_max_bytes": options.metric_max_bytes if options.metrics else None,
+        **{
+            f"{role}_parallel": None if side is None else {"ranks": side.ranks, "dims": [list(one) for one in side.dims]}
+            for role, side in (("golden", options.golden_parallel), ("target", options.target_parallel))
+        },
         "multi_record": options.scan.multi_record,
         "format_policy": options.scan.format_policy,
         "root": [valid_unicode(root) for root in options.scan.roots],
@@ -225,7 +231,6 @@ def input_words(pair: Pair) -> tuple[int, ...] | None:
     if pair.golden is None or pair.target is None:
         return None
     try:
-        golden, target = os.stat(pair.golden.file), os.stat(pair.target.file)
+        return input_record(identity_now(pair.golden.path), identity_now(pair.target.path))
     except (OSError, ValueError):
         return None
-    return golden.st_ino, golden.st_size, golden.st_mtime_ns, target.st_ino, target.st_size, target.st_mtime_ns

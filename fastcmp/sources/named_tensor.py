@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from fastcmp.formats.places import split_place
+from fastcmp.formats.places import files_of
 
 _NOTHING: Final = sys.maxsize
 
@@ -59,6 +59,6 @@ class NamedTensor(NamedTuple):
         return self[2] + self[1][self[6] :]
 
     @property
-    def file(self) -> str:
-        """The file alone."""
-        return split_place(self.path)[0]
+    def files(self) -> tuple[str, ...]:
+        """The files alone: one, but of what several ranks hold."""
+        return files_of(self.path)

@@ -1,0 +1,324 @@
+"""A tensor that several ranks hold, described as one: a tree whose leaves are the tensors of the ranks. Nothing is merged in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from fastcmp.dtypes import DTYPES
+from fastcmp.errors import TensorError, UsageError
+from fastcmp.formats.dims import Dim, Dims, parse_dims
+from fastcmp.formats.places import COMPOSED_MARK, shown_place
+from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
+
+# Each part is an open file while the pair is compared; 1024 is what a process may have where nobody has raised it.
+MOST_PARTS: Final = 256
+
+Shape = tuple[int, ...]
+
+
+class Part(NamedTuple):
+    """What one rank holds: its rank as the dump has it, its number in each way to divide, and where the tensor is."""
+
+    rank: str
+    numbers: tuple[int, ...]
+    place: str
+
+
+class Composition(NamedTuple):
+    """How the parts make up the whole.
+
+    Attributes
+    ----------
+    dims : str
+        See `fastcmp.formats.dims`; "" where nothing says how.
+    ways : tuple of (str, int)
+        The ways in which the ranks divide the work, and how many ranks each has.
+    order : tuple of str
+        The names of the axes as the other side has them, to which this side's are moved; () where they stay.
+    parts : tuple of Part
+    reason : str
+        Why ``dims`` is "".
+    """
+
+    dims: str
+    ways: tuple[tuple[str, int], ...]
+    order: tuple[str, ...]
+    parts: tuple[Part, ...]
+    reason: str = ""
+
+
+class Leaf(NamedTuple):
+    """The tensor of one rank."""
+
+    shape: Shape
+    info: TensorInfo
+    number: int
+
+
+class Slab(NamedTuple):
+    """Positions [at, at + length) of an axis of the whole are [start, start + length) of a node's."""
+
+    at: int
+    length: int
+    node: Node
+    start: int
+
+
+class Concatenation(NamedTuple):
+    """Parts side by side along one axis."""
+
+    shape: Shape
+    axis: int
+    slabs: tuple[Slab, ...]
+
+
+class Sum(NamedTuple):
+    """Summands, added in float64 (integers in int64) and rounded once."""
+
+    shape: Shape
+    nodes: tuple[Node, ...]
+
+
+class Replicas(NamedTuple):
+    """The same tensor several times; the first counts."""
+
+    shape: Shape
+    nodes: tuple[Node, ...]
+    ranks: tuple[str, ...]
+
+
+class View(NamedTuple):
+    """Axis i is axis ``order[i]`` of the node, from ``starts[order[i]]`` on."""
+
+    shape: Shape
+    node: Node
+    order: tuple[int, ...]
+    starts: tuple[int, ...]
+
+
+Node = Leaf | Concatenation | Sum | Replicas | View
+
+
+class _Contradiction(Exception):
+    """Why the parts do not make up what the notation says."""
+
+
+def composed_place(composition: Composition) -> str:
+    """The place of a tensor that several ranks hold."""
+    return COMPOSED_MARK + json.dumps(composition)
+
+
+def composition_of(place: str) -> Composition:
+    """What `composed_place` was given."""
+    dims, ways, order, parts, reason = json.loads(place[len(COMPOSED_MARK) :])
+    listed = tuple(Part(rank, tuple(numbers), where) for rank, numbers, where in parts)
+    return Composition(dims, tuple((name, count) for name, count in ways), tuple(order), listed, reason)
+
+
+def compose(composition: Composition, infos: Sequence[TensorInfo | TensorError]) -> TensorInfo | TensorError:
+    """One description from those of the parts, in their order; the error of the first part that has one, or E_SHARDS."""
+    where = shown_place(composition.parts[0].place)
+    for part, info in zip(composition.parts, infos, strict=True):
+        if isinstance(info, TensorError):
+            return TensorError(info.code, info.path, f"rank {part.rank}: {info.detail}")
+    found = [info for info in infos if isinstance(info, TensorInfo)]
+    try:
+        node, words = _tree(composition, found)
+    except (_Contradiction, UsageError) as error:
+        return TensorError("E_SHARDS", where, str(error))
+    return TensorInfo(
+        where,
+        0,
+        sum(info.nbytes for info in found),
+        found[0].dtype,
+        node.shape,
+        combined_identity([info.identity for info in found]),
+        warnings=(f"W_MERGED: {words}", *dict.fromkeys(warning for info in found for warning in info.warnings)),
+        composed=node,
+    )
+
+
+def combined_identity(identities: Iterable[FileIdentity]) -> FileIdentity:
+    """One identity for several files: another as soon as one of them is another."""
+    listed = list(identities)
+    text = json.dumps([(one.inode, one.size, one.mtime_ns) for one in listed]).encode()
+    number = int.from_bytes(blake2b(text, digest_size=8).digest(), "little") >> 1
+    return FileIdentity(0, number, sum(one.size for one in listed), max(one.mtime_ns for one in listed))
+
+
+def leaves_of(node: Node) -> list[Leaf]:
+    """All tensors of ranks that a tree is made of."""
+    if isinstance(node, Leaf):
+        return [node]
+    if isinstance(node, View):
+        return leaves_of(node.node)
+    below = [slab.node for slab in node.slabs] if isinstance(node, Concatenation) else node.nodes
+    return [leaf for one in below for leaf in leaves_of(one)]
+
+
+def _tree(composition: Composition, infos: Sequence[TensorInfo]) -> tuple[Node, str]:
+    shapes = _shapes_text(composition.parts, infos)
+    if not composition.dims:
+        raise _Contradiction(f"{composition.reason or 'nothing says how its parts make up the whole'}; {shapes}")
+    if len(infos) > MOST_PARTS:
+        raise _Contradiction(f"{len(infos)} ranks hold it, expected at most {MOST_PARTS}")
+    dims = parse_dims(composition.dims)
+    said = f"dims {composition.dims!r}"
+    if len({info.dtype for info in infos}) > 1:
+        raise _Contradiction(f"its ranks hold it in several dtypes: {', '.join(sorted({info.dtype for info in infos}))}")
+    if any(len(info.shape) != len(dims.dims) for info in infos):
+        raise _Contradiction(f"{said} names {len(dims.dims)} axes; {shapes}")
+    nodes: dict[tuple[int, ...], Node] = {
+        part.numbers: Leaf(info.shape, info, number) for number, (part, info) in enumerate(zip(composition.parts, infos, strict=True))
+    }
+    words = []
+    ranks = {part.numbers: part.rank for part in composition.parts}
+    for way, merge, word in _steps(dims, infos[0].dtype, said):
+        nodes, ranks = _merged(nodes, ranks, composition.ways, way, merge, said, shapes)
+        words.append(word)
+    if len(nodes) > 1:
+        varied = [name for at, (name, _) in enumerate(composition.ways) if len({numbers[at] for numbers in nodes}) > 1]
+        raise _Contradiction(f"{said} does not say how {' and '.join(varied)} divide it; {shapes}")
+    (node,) = nodes.values()
+    node = _viewed(node, dims, composition.order, said)
+    return node, f"{', '.join(words) or 'one rank'}; {said}"
+
+
+_Merge = Callable[[list[Node], list[str]], Node]
+
+
+def _steps(dims: Dims, dtype: str, said: str) -> list[tuple[str, _Merge, str]]:
+    """What is merged first comes first: replicas, then summands, then parts of parts, then parts."""
+    steps: list[tuple[str, _Merge, str]] = []
+    for name, kind in dims.rest:
+        if kind == "first":
+            steps.append((name, _first, f"{name} the first of equals"))
+        elif kind == "replicated":
+            steps.append((name, _replicas, f"{name} replicated"))
+    partial = [name for name, kind in dims.rest if kind == "partial"]
+    partial += [way.name for dim in dims.dims for way in dim.ways if way.division == "partial"]
+    if partial and DTYPES[dtype].kind not in ("float", "int", "complex"):
+        raise _Contradiction(f"{said}: {dtype} has no sums")
+    if partial and DTYPES[dtype].kind == "float" and DTYPES[dtype].bits < 16:
+        raise _Contradiction(f"{said}: sums of {dtype} are not defined, for no unit rounds them")
+    steps += [(name, _sum, f"{name} summed") for name in partial]
+    for axis, dim in enumerate(dims.dims):
+        for way in reversed([way for way in dim.ways if way.division != "partial"]):
+            merge = _zigzag(axis) if way.division == "zigzag" else _concatenation(axis)
+            steps.append((way.name, merge, f"{way.name} {'in zigzag ' if way.division == 'zigzag' else ''}along {dim.name} (axis {axis})"))
+    return steps
+
+
+def _merged(
+    nodes: dict[tuple[int, ...], Node],
+    ranks: dict[tuple[int, ...], str],
+    ways: tuple[tuple[str, int], ...],
+    way: str,
+    merge: _Merge,
+    said: str,
+    shapes: str,
+) -> tuple[dict[tuple[int, ...], Node], dict[tuple[int, ...], str]]:
+    """All nodes that differ in their number of one way only become one."""
+    at = next((at for at, (name, _) in enumerate(ways) if name == way), None)
+    if at is None:
+        raise _Contradiction(f"{said} speaks of {way}, but the ranks are divided by {' '.join(f'{name}={count}' for name, count in ways)}")
+    groups: dict[tuple[int, ...], dict[int, tuple[int, ...]]] = {}
+    for numbers in nodes:
+        groups.setdefault((*numbers[:at], 0, *numbers[at + 1 :]), {})[numbers[at]] = numbers
+    merged, first = {}, {}
+    for key, group in groups.items():
+        if len(group) != ways[at][1]:
+            held = ", ".join(ranks[group[number]] for number in sorted(group))
+            raise _Contradiction(f"{said}: {way} has {ways[at][1]} ranks, but only {len(group)} hold it: {held}")
+        members = [group[number] for number in range(ways[at][1])]
+        try:
+            merged[key] = merge([nodes[one] for one in members], [ranks[one] for one in members])
+        except _Contradiction as error:
+            raise _Contradiction(f"{said}: {way}: {error}; {shapes}") from None
+        first[key] = ranks[members[0]]
+    return merged, first
+
+
+def _of_one_shape(nodes: list[Node]) -> Shape:
+    if len({node.shape for node in nodes}) > 1:
+        raise _Contradiction("expected one shape on all of them")
+    return nodes[0].shape
+
+
+def _replicas(nodes: list[Node], ranks: list[str]) -> Node:
+    return Replicas(_of_one_shape(nodes), tuple(nodes), tuple(ranks))
+
+
+def _first(nodes: list[Node], ranks: list[str]) -> Node:
+    _of_one_shape(nodes)
+    return nodes[0]
+
+
+def _sum(nodes: list[Node], ranks: list[str]) -> Node:
+    return Sum(_of_one_shape(nodes), tuple(nodes))
+
+
+def _concatenation(axis: int) -> _Merge:
+    def merge(nodes: list[Node], ranks: list[str]) -> Node:
+        if len({(*node.shape[:axis], *node.shape[axis + 1 :]) for node in nodes}) > 1:
+            raise _Contradiction(f"expected shapes that differ in axis {axis} only")
+        slabs, at = [], 0
+        for node in nodes:
+            slabs.append(Slab(at, node.shape[axis], node, 0))
+            at += node.shape[axis]
+        return Concatenation((*nodes[0].shape[:axis], at, *nodes[0].shape[axis + 1 :]), axis, tuple(slabs))
+
+    return merge
+
+
+def _zigzag(axis: int) -> _Merge:
+    def merge(nodes: list[Node], ranks: list[str]) -> Node:
+        shape = _of_one_shape(nodes)
+        chunk, odd = divmod(shape[axis], 2)
+        if odd:
+            raise _Contradiction(f"expected an even length of axis {axis}, two chunks a rank")
+        count = len(nodes)
+        slabs = [Slab(number * chunk, chunk, nodes[number], 0) for number in range(count)]
+        slabs += [Slab(number * chunk, chunk, nodes[2 * count - 1 - number], chunk) for number in range(count, 2 * count)]
+        return Concatenation((*shape[:axis], 2 * count * chunk, *shape[axis + 1 :]), axis, tuple(slabs))
+
+    return merge
+
+
+def _viewed(node: Node, dims: Dims, order: tuple[str, ...], said: str) -> Node:
+    """Without padding and what is not compared, and with the axes as the other side has them."""
+    lengths = tuple(_length(dim, extent, said) for dim, extent in zip(dims.dims, node.shape, strict=True))
+    moved = tuple(range(len(lengths)))
+    if order and order != dims.names:
+        if sorted(order) != sorted(dims.names) or len(set(order)) != len(order):
+            raise _Contradiction(f"{said} names other axes than the other side, {' '.join(order)}")
+        moved = tuple(dims.names.index(name) for name in order)
+    if lengths == node.shape and moved == tuple(range(len(lengths))):
+        return node
+    return View(tuple(lengths[axis] for axis in moved), node, moved, tuple(dim.start for dim in dims.dims))
+
+
+def _length(dim: Dim, extent: int, said: str) -> int:
+    if dim.stop is None:
+        return extent
+    if dim.stop > extent:
+        raise _Contradiction(f"{said}: expected at least {dim.stop} positions in {dim.name}, the parts make {extent}")
+    return dim.stop - dim.start
+
+
+def _shapes_text(parts: Sequence[Part], infos: Sequence[TensorInfo]) -> str:
+    """Which ranks hold which shapes."""
+    by_shape: dict[Shape, list[str]] = {}
+    for part, info in zip(parts, infos, strict=True):
+        by_shape.setdefault(info.shape, []).append(part.rank)
+    said = [f"{_some(ranks)} {'hold' if len(ranks) > 1 else 'holds'} {shape}" for shape, ranks in by_shape.items()]
+    return ", ".join(said[:4]) + (f" and {len(said) - 4} more shapes" if len(said) > 4 else "")
+
+
+def _some(ranks: list[str]) -> str:
+    if len(ranks) == 1:
+        return f"rank {ranks[0]}"
+    return f"ranks {', '.join(ranks[:8])}{f' and {len(ranks) - 8} more' if len(ranks) > 8 else ''}"
