@@ -17,8 +17,8 @@ from fastcmp.dtypes import DTYPES, narrower
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions, Rule
 from fastcmp.rules import MOST_RULES, load_rules, rules_of
-from fastcmp.toml_file import MOST_BYTES
 from fastcmp.thresholds import Threshold, default_threshold, needs_scale, parse_threshold
+from fastcmp.toml_file import MOST_BYTES
 from fastcmp.verdict import Rules, judge
 
 

@@ -14,8 +14,8 @@ from fastcmp.errors import UsageError
 from fastcmp.metric_functions import call, parse_metrics
 from fastcmp.options import CompareOptions
 from fastcmp.rules import MOST_RULES, load_rules, rules_of
-from fastcmp.toml_file import MOST_BYTES
 from fastcmp.thresholds import JUDGED_METRICS, default_threshold, parse_threshold
+from fastcmp.toml_file import MOST_BYTES
 from fastcmp.verdict import Rules
 
 if sys.version_info >= (3, 11):
