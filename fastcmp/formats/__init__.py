@@ -64,13 +64,13 @@ def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | No
     found: list[TensorInfo | TensorError | None] = [None] * len(places)
     groups: dict[_Reader, list[int]] = {}
     for index, place in enumerate(places):
-        if is_composed(place):
-            found[index] = _scan_composed(place, options)
-            continue
-        path, member = split_place(place)
-        reader = _reader_of(path, options)
-        if member and (isinstance(reader, TensorError) or reader.members is None):
-            reader = TensorError("E_PATH", path, "the path has a NUL byte")  # a metadata.json may say anything
+        if "\0" in place:
+            if is_composed(place):
+                found[index] = _scan_composed(place, options)
+                continue
+            reader = _reader_of_member(*split_place(place), options)
+        else:  # as `_reader_of`, without a call more: this is passed twice a pair
+            reader = unencodable(place) or _BY_SUFFIX.get(splitext(place)[1].lower()) or _reader_by_content(place, options)
         if isinstance(reader, TensorError):
             found[index] = reader
         else:
@@ -131,6 +131,13 @@ def _scan_composed(place: str, options: ScanOptions) -> TensorInfo | TensorError
 
 def _reader_of(path: str, options: ScanOptions) -> _Reader | TensorError:
     return unencodable(path) or _BY_SUFFIX.get(splitext(path)[1].lower()) or _reader_by_content(path, options)
+
+
+def _reader_of_member(path: str, member: str, options: ScanOptions) -> _Reader | TensorError:
+    reader = _reader_of(path, options)
+    if isinstance(reader, TensorError) or reader.members is None:
+        return TensorError("E_PATH", path, "the path has a NUL byte")  # a metadata.json may say anything
+    return reader
 
 
 def _reader_by_content(path: str, options: ScanOptions) -> _Reader | TensorError:
