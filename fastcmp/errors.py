@@ -83,6 +83,7 @@ WARNINGS: Final[dict[str, str]] = {
     "W_PACKING_ASSUMED": "a packed sub-byte dtype: low bits first is assumed (experimental)",
     "W_FORMAT_DIFFERS": "golden and target have different memory formats; compared in the order they lie",
     "W_FORMAT_FLAT": "a memory format without a known order; compared in the order the elements lie",
+    "W_NARROW_VALUES": "a tensor holds values of a narrower dtype than it is stored in",
     "W_MERGED": "the tensor was put together from those of several ranks",
     "W_MULTI_RECORD": "several records in one file; one was chosen",
 }

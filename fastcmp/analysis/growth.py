@@ -20,6 +20,7 @@ _MEAN_ROUNDING: Final = 0.43
 _SUM_ROUNDING: Final = 2.0**-20
 _SUM_ROUNDING_FLOAT64: Final = 2.0**-49
 _FLOAT64_BITS: Final = 53
+NARROW_VALUES: Final = "W_NARROW_VALUES"
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def find_growth(table: pa.Table, order: Order) -> Growth:
     golden, target = _dtype_facts(table, "golden_dtype"), _dtype_facts(table, "acl_dtype")
     is_integer = golden.is_integer & target.is_integer
     error = _errors(table, is_integer)
-    bits = np.minimum(golden.bits, target.bits)
+    bits = np.minimum(np.minimum(golden.bits, target.bits), narrow_bits(table))
     floor = np.fmax(np.where(is_integer, 0.0, _MEAN_ROUNDING * 0.5**bits), numbers(table, "rounding_floor"))
     floor = np.maximum(floor, np.where(bits >= _FLOAT64_BITS, _SUM_ROUNDING_FLOAT64, _SUM_ROUNDING))
     part = order.names.part[order.name]
@@ -96,6 +97,18 @@ def numbers(table: pa.Table, name: str) -> np.ndarray:
 def texts_equal(table: pa.Table, name: str, text: str) -> np.ndarray:
     """Where a text column says ``text``."""
     return pc.fill_null(pc.equal(table.column(name), text), False).to_numpy(zero_copy_only=False)
+
+
+def narrow_bits(table: pa.Table) -> np.ndarray:
+    """Significand bits of the values that a note says are narrower than their dtype; inf where none does."""
+    bits = np.full(table.num_rows, np.inf)
+    notes = table.column("notes")
+    if not pc.any(pc.fill_null(pc.match_substring(notes, NARROW_VALUES), False)).as_py():
+        return bits
+    for dtype in ("float16", "bfloat16"):  # the narrower last: of two sides it is what counts
+        said = pc.fill_null(pc.match_substring_regex(notes, rf"{NARROW_VALUES}: [^;]* {dtype}(;|$)"), False)
+        bits[said.to_numpy(zero_copy_only=False).astype(bool)] = DTYPES[dtype].significand_bits
+    return bits
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from fastcmp.analysis.growth import Growth
+from fastcmp.analysis.growth import Growth, narrow_bits
 from fastcmp.analysis.names import OUTPUT
 from fastcmp.analysis.order import Order
-from fastcmp.dtypes import narrower
+from fastcmp.dtypes import DTYPES, narrower
 
 # A correct bfloat16 layer adds one to five roundings to what comes in; so does a float16 one.
 MOST_PER_LAYER: Final = 16.0
@@ -61,7 +61,7 @@ def find_rounding(table: pa.Table, order: Order, growth: Growth, *, is_clean: bo
     steps = np.diff(behind, prepend=0.0) / floor
     most = float(steps.max()) if len(behind) else 0.0
     return Rounding(
-        dtype=_common_dtype(table, rows),
+        dtype=_common_dtype(table, rows, np.median(narrow_bits(table)[rows])),
         first=first,
         last=float(behind[-1]) if len(behind) else float(errors[-1]),
         layer_count=len(behind),
@@ -83,7 +83,11 @@ def _behind_each_layer(order: Order, rows: np.ndarray, errors: np.ndarray) -> np
     return np.array([np.median(errors[inside][at][layers[at] == number]) for number in np.unique(layers)])
 
 
-def _common_dtype(table: pa.Table, rows: np.ndarray) -> str:
+def _common_dtype(table: pa.Table, rows: np.ndarray, narrow: float) -> str:
+    """``narrow``: significand bits of the values of most pairs, where they are stored wider than that; else inf."""
+    held = next((dtype for dtype in ("bfloat16", "float16") if DTYPES[dtype].significand_bits == narrow), None)
+    if held is not None:
+        return held
     taken = pa.table({name: table.column(name).take(pa.array(rows)) for name in ("golden_dtype", "acl_dtype")})
     counts = taken.group_by(["golden_dtype", "acl_dtype"]).aggregate([([], "count_all")]).to_pylist()
     most = max(counts, key=lambda row: (row["count_all"], row["golden_dtype"], row["acl_dtype"]))

@@ -12,6 +12,7 @@ from fastcmp.analysis.divergence import Jump, Spread, find_jump, find_spread
 from fastcmp.analysis.growth import find_growth, texts_equal
 from fastcmp.analysis.identical import Identical, find_identical
 from fastcmp.analysis.jumps import Jumps, failed_rows, find_jumps
+from fastcmp.analysis.narrowed import Narrowed, find_narrowed
 from fastcmp.analysis.order import Order, find_order
 from fastcmp.analysis.place import Place, place_of
 from fastcmp.analysis.rounding import Rounding, find_rounding
@@ -40,6 +41,8 @@ class Story:
     identical : Identical
     rounding : Rounding or None
         None where no float pair was compared.
+    narrowed : Narrowed or None
+        The dtype that the runs computed in, where the dump is stored in a wider one and most of what fails is judged by that.
     unknown_before : int
         Tensors that ran before the jump (or the first failure) and that nothing is known about; all of them where there is neither.
     order_is_known : bool
@@ -54,6 +57,7 @@ class Story:
     earlier_jump: Place | None
     identical: Identical
     rounding: Rounding | None
+    narrowed: Narrowed | None
     unknown_before: int
     order_is_known: bool
 
@@ -94,6 +98,7 @@ def find_story(table: pa.Table, *, order_is_known: bool = True) -> Story:
         earlier_jump=_earlier(order, jumps, jump),
         identical=find_identical(table, order, growth),
         rounding=find_rounding(table, order, growth, is_clean=is_clean, cut=choices.cut),
+        narrowed=find_narrowed(table, growth, failed & ~unpaired),
         unknown_before=int(before.sum()),
         order_is_known=order_is_known,
     )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fastcmp.analysis.choices import Choices
     from fastcmp.analysis.divergence import Jump, Spread
     from fastcmp.analysis.identical import Identical
+    from fastcmp.analysis.narrowed import Narrowed
     from fastcmp.analysis.place import Place
     from fastcmp.analysis.rounding import Rounding
     from fastcmp.analysis.story import Story
@@ -34,6 +35,7 @@ def tell_what_happened(story: Story, shown: Callable[[str], str] = str) -> list[
     """`tell` without what is not known, for those who say that themselves."""
     words = _Words(shown)
     lines = words.of_choices(story.choices)
+    lines += _of_narrowed(story.narrowed)
     lines += _of_identical(story, shown)
     if story.jump is not None and story.spread is not None:
         lines += words.of_jump(story.jump, story.spread, story.earlier_jump, is_cut=story.choices.is_cut)
@@ -205,6 +207,16 @@ def _of_exact_layers(identical: Identical, shown: Callable[[str], str]) -> list[
     at = f" at token {shown(token)}" if token else ""
     more = f" (and {len(identical.exact_layers) - 1} more such)" if len(identical.exact_layers) > 1 else ""
     return [f"layer {layer}{at} is equal bit for bit although what ran before it is not{more}: was it taken from the same run?"]
+
+
+def _of_narrowed(narrowed: Narrowed | None) -> list[str]:
+    """Said before where it went wrong: it decides what counts as wrong."""
+    if narrowed is None:
+        return []
+    whose = f"all {narrowed.of}" if narrowed.count == narrowed.of else f"{narrowed.count} of the {narrowed.of}"
+    still = "none would fail" if not narrowed.still else f"{narrowed.still} would still fail"
+    advice = f"fastcmp judge DIR --threshold 'relative_euclidean_distance <= {narrowed.limit:g}'"
+    return [f"{whose} pairs that fail hold {narrowed.dtype} values in a wider dtype; judged as {narrowed.dtype}, {still}: {advice}"]
 
 
 def _of_rounding(story: Story) -> list[str]:

@@ -17,6 +17,7 @@ from fastcmp.dtypes import DTYPES
 from fastcmp.engine.beacon import NO_ROW, Beacon, present_beacon
 from fastcmp.engine.custom_metrics import custom_values
 from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
+from fastcmp.engine.narrow_values import differ_notably, narrow_values_notes
 from fastcmp.engine.pieces import edges_of, merge_pieces, row_length, stack
 from fastcmp.errors import NoDataError
 from fastcmp.formats import KeptFiles, scan_batch
@@ -174,6 +175,11 @@ def _fold_kept(jobs: list[tuple[_Entry, fold.Job]], kept: KeptFiles, beacon: Bea
                 _dtypes(entry.target, entry.item.target_dtype),
             )
         done += entry.golden.nbytes + entry.target.nbytes
+    for number in np.flatnonzero(differ_notably(sums)).tolist():
+        entry, job = jobs[number]
+        assert not isinstance(entry.golden, Exception) and not isinstance(entry.target, Exception)
+        golden, target = fold.sides_of(kept.memory, job)
+        entry.notes += narrow_values_notes(entry.golden, golden, entry.target, target)
     result.bytes_compared += done
     beacon.on_bytes(done)
 
@@ -182,7 +188,7 @@ def _compare_pieces(entry: _Entry, golden: TensorInfo, target: TensorInfo, openi
     item = entry.item
     edges = edges_of(golden, target)
     first, stop = _piece_range(item, golden, target, len(edges) - 1)
-    sums = _fold_pieces(item, golden, target, edges[first : stop + 1], opening, beacon)
+    sums = _fold_pieces(entry, golden, target, edges[first : stop + 1], opening, beacon)
     result.bytes_compared += sum(_bytes_between(info, edges[first], edges[stop]) for info in (golden, target))
     entry.sums = [merge_pieces(sums)] if item.first_piece is None else sums
 
@@ -262,9 +268,10 @@ def _piece_range(item: WorkItem, golden: TensorInfo, target: TensorInfo, piece_c
 
 
 def _fold_pieces(
-    item: WorkItem, golden: TensorInfo, target: TensorInfo, edges: list[int], opening: _Opening, beacon: Beacon
+    entry: _Entry, golden: TensorInfo, target: TensorInfo, edges: list[int], opening: _Opening, beacon: Beacon
 ) -> list[np.ndarray]:
-    """Sums of each piece between neighbouring ``edges``."""
+    """Sums of each piece between neighbouring ``edges``; what the first piece of the pair shows becomes a note."""
+    item = entry.item
     records: list[np.ndarray] = []
     rounding = _rounding(item, golden, target)
     count, row = golden.element_count, row_length(golden)
@@ -287,6 +294,8 @@ def _fold_pieces(
                     record, golden_piece, _dtypes(golden, item.golden_dtype), target_piece, _dtypes(target, item.target_dtype)
                 )
             records.append(record.reshape(1))
+            if start == 0 and differ_notably(record):
+                entry.notes += narrow_values_notes(golden, golden_piece, target, target_piece)
             beacon.on_bytes(_bytes_between(golden, start, stop) + _bytes_between(target, start, stop))
     return records
 
