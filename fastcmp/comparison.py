@@ -61,6 +61,7 @@ class Comparison:
         self.rules, self.options, self.output, self.progress = rules, options, output, progress
         self.dumps = replace(dumps[0], tensors=[]), replace(dumps[1], tensors=[])
         self.pairs = list(pairs)
+        self.idle_rules = rules.by_name.idle([pair.key.data_id for pair in pairs]) if rules.by_name.ask_for_names else []
         self.execution_orders = np.fromiter((pair.execution_order for pair in pairs), np.int64, len(pairs))
         self.custom = tuple(metric.name for metric in parse_metrics(options.metrics))
         self.found = FoundRows()
@@ -219,4 +220,4 @@ class Comparison:
             self.worst = distance, f"{key.data_id}{token}: {distance:.3g}"
 
     def _warnings(self) -> tuple[str, ...]:
-        return (*self.dumps[0].warnings, *self.dumps[1].warnings)
+        return (*self.dumps[0].warnings, *self.dumps[1].warnings, *self.idle_rules)

@@ -15,6 +15,7 @@ from fastcmp.results.report_files import write_report
 from fastcmp.results.saved import SavedReport, load_saved
 from fastcmp.results.schema import custom_names
 from fastcmp.results.totals import Totals
+from fastcmp.rule_book import IDLE_RULE
 from fastcmp.verdict import Rules
 
 # What rows are judged by, of all the options of a comparison; the others are kept as the run had them.
@@ -45,7 +46,7 @@ def judge_saved(directory: str, options: CompareOptions | None = None, *, output
     saved = load_saved(directory)
     rules = Rules.from_options(options, custom_names(saved.table.schema.names))
     if not output:
-        return result_of_saved(saved, *_judged(saved, rules), directory)
+        return _with_warnings(result_of_saved(saved, *_judged(saved, rules), directory), rules)
     if not saved.is_complete:
         raise UsageError(f"{directory}: not complete, the comparison runs or was ended; it can be judged, but not written as a report")
     with prepare(output) as place:
@@ -54,7 +55,14 @@ def judge_saved(directory: str, options: CompareOptions | None = None, *, output
         given = _options_of(saved)
         facts = _facts(saved.facts, given, options, totals)
         write_report(place, table, facts, csv_raw=given.get("csv_raw") is True, parquet=given.get("parquet") is True)
-    return result_of_saved(saved, table, totals, output)
+    return _with_warnings(result_of_saved(saved, table, totals, output), rules)
+
+
+def _with_warnings(result: Result, rules: Rules) -> Result:
+    """The warnings of the dumps, as the run had them, and those about the rules of today."""
+    idle = rules.by_name.idle(result.table.column("data_id").to_pylist())
+    kept = [warning for warning in result.warnings if not IDLE_RULE.fullmatch(warning)]
+    return dataclasses.replace(result, warnings=(*kept, *idle))
 
 
 def _judged(saved: SavedReport, rules: Rules) -> tuple[Any, Totals]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -10,8 +12,11 @@ from fastcmp.dtypes import narrower
 from fastcmp.errors import UsageError
 from fastcmp.globs import any_glob_mask
 from fastcmp.options import Rule
-from fastcmp.rules import MOST_RULES, compiled
+from fastcmp.rules import MOST_RULES, compiled, rule_name
 from fastcmp.thresholds import Threshold
+
+IDLE_RULE: Final = re.compile(r"rule [0-9]+ \(.*\) matches none of the data_ids: check its globs", re.DOTALL)
+"""What `RuleBook.idle` says."""
 
 
 class RuleBook:
@@ -26,6 +31,7 @@ class RuleBook:
     def __init__(self, rules: Sequence[Rule] = (), custom: Sequence[str] = ()) -> None:
         if len(rules) > MOST_RULES:
             raise UsageError(f"rules: {len(rules)} of them, expected at most {MOST_RULES}")
+        self._names = tuple(rule_name(rule) for rule in rules)
         self._rules = tuple(compiled(rule, f"rules: rule {number}", custom) for number, rule in enumerate(rules, 1))
 
     @property
@@ -56,6 +62,18 @@ class RuleBook:
         rows = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).reshape(-1)
         _, first, class_of_name = np.unique(rows, return_index=True, return_inverse=True)
         return class_of_name.reshape(-1)[name_of], [tuple(np.flatnonzero(matches[row]).tolist()) for row in first.tolist()]
+
+    def idle(self, data_ids: Sequence[str]) -> list[str]:
+        """A warning for each rule that is for some names and matches none of these: nearly always a slip in a glob."""
+        if not self.ask_for_names:
+            return []
+        _, classes = self.classes(data_ids)
+        used = {number for matched in classes for number in matched}
+        return [
+            f"rule {number} ({name}) matches none of the data_ids: check its globs"
+            for number, (name, rule) in enumerate(zip(self._names, self._rules, strict=True), 1)
+            if rule.match and number - 1 not in used
+        ]
 
     def said(self, matched: Sequence[int], golden_dtype: str, target_dtype: str) -> dict[str, tuple[Threshold, ...]]:
         """What the rules ``matched`` by name say about a pair of these storage dtypes: for each metric the last one; nothing is off."""

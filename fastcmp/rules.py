@@ -94,7 +94,7 @@ class CompiledRule:
 
 def compiled(rule: Rule, where: str, custom: Sequence[str] = ()) -> CompiledRule:
     """A rule ready for use; `UsageError` if it speaks of no metric or dtype that there is, or a comparison is none."""
-    name = _name(rule)
+    name = rule_name(rule)
     by_metric: dict[str, tuple[Threshold, ...]] = {}
     for metric in rule.off:
         check_metric(metric, where, custom)
@@ -127,7 +127,7 @@ def _dtypes(globs: Sequence[str], where: str) -> frozenset[str]:
     return frozenset(dtype for dtype in DTYPES if not globs or any(fnmatchcase(dtype, glob) for glob in globs))
 
 
-def _name(rule: Rule) -> str:
+def rule_name(rule: Rule) -> str:
     """A rule as a reason shows it: ``"*.logits" bfloat16``; ``every pair`` for one without conditions."""
     texts = ", ".join(f'"{glob}"' for glob in rule.match), ", ".join(rule.dtype)
     name = " ".join(text for text in texts if text) or "every pair"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fastcmp.dtypes import DTYPES, narrower
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions, Rule
+from fastcmp.rule_book import IDLE_RULE
 from fastcmp.rules import MOST_RULES, load_rules, rules_of
 from fastcmp.thresholds import Threshold, default_threshold, needs_scale, parse_threshold
 from fastcmp.toml_file import MOST_BYTES
@@ -284,3 +285,11 @@ def test_a_hundred_thousand_names_and_fifty_rules_take_well_under_a_second() -> 
 def test_every_dtype_may_be_named() -> None:
     for dtype in DTYPES:
         assert rules_of([{"dtype": dtype, "mismatch_count": "== 0"}], "f")[0].dtype == (dtype,)
+
+
+def test_a_rule_that_matches_no_name_is_said_to() -> None:
+    rules = (Rule(match=("*.logits", "x"), thresholds=("cosine_similarity >= 0.9",)), Rule(thresholds=("cosine_similarity >= 0.8",)))
+    book = Rules.from_options(CompareOptions(rules=rules)).by_name
+    assert book.idle(["a", "b"]) == ['rule 1 ("*.logits", "x") matches none of the data_ids: check its globs']
+    assert book.idle(["a.logits"]) == [] and Rules().by_name.idle(["a"]) == []
+    assert IDLE_RULE.fullmatch(book.idle(["a"])[0])
