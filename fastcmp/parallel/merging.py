@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -23,6 +24,7 @@ Guess = Callable[[str, str, Ranks, Ways], tuple[str, str]]
 """data_id, token_id, what the ranks hold: a notation, or "" and why there is none."""
 
 _EXAMPLE: Final = "such as 'tp=4'"
+_RANK_DIRECTORY: Final = re.compile(r"(?<![^/])rank[_-]?([0-9]{1,7})/", re.IGNORECASE)
 
 
 def ranks_of(dump: Dump, side: ParallelSide, role: Role) -> tuple[Names, Ways]:
@@ -33,6 +35,7 @@ def ranks_of(dump: Dump, side: ParallelSide, role: Role) -> tuple[Names, Ways]:
     UsageError
         If the ranks of the dump are not those that ``side.ranks`` speaks of.
     """
+    dump = _with_ranks_of_directories(dump)
     option = f"--parallel: {role}: ranks"
     ways = parse_ranks(side.ranks, option)
     expected = rank_count(ways)
@@ -48,6 +51,19 @@ def ranks_of(dump: Dump, side: ParallelSide, role: Role) -> tuple[Names, Ways]:
     for tensor in dump.tensors:
         names.setdefault((tensor.key.data_id, tensor.key.token_id), {})[numbers[tensor.key.rank]] = tensor
     return names, ways
+
+
+def _with_ranks_of_directories(dump: Dump) -> Dump:
+    """A plain directory has no ranks, but names in which one may stand: ``rank0/x``, ``step1/rank0/x``."""
+    if any(tensor.key.rank or not _RANK_DIRECTORY.search(tensor.key.data_id) for tensor in dump.tensors):
+        return dump
+    tensors = []
+    for tensor in dump.tensors:
+        found = _RANK_DIRECTORY.search(tensor.key.data_id)
+        assert found is not None
+        name = tensor.key.data_id[: found.start()] + tensor.key.data_id[found.end() :]
+        tensors.append(tensor._replace(key=TensorKey(found[1], name, tensor.key.token_id)))
+    return replace(dump, tensors=tensors)
 
 
 def merged(dump: Dump, names: Names, ways: Ways, side: ParallelSide, orders: dict[str, tuple[str, ...]], guess: Guess) -> Dump:

@@ -233,3 +233,15 @@ def test_a_run_that_was_ended_goes_on_until_a_rank_changes(tmp_path: Path) -> No
     assert input_words(first) != before
     (target / "rank3" / "norm_0.npy").unlink()
     assert input_words(first) is None
+
+
+def test_ranks_of_a_plain_directory_are_those_of_its_directories(tmp_path: Path) -> None:
+    whole = RNG.standard_normal((3, 8)).astype(np.float32)
+    (tmp_path / "golden" / "step0").mkdir(parents=True)
+    np.save(tmp_path / "golden" / "step0" / "x.npy", whole)
+    for rank, part in enumerate(np.split(whole, 2, 1)):
+        (tmp_path / "target" / "step0" / f"rank{rank}").mkdir(parents=True)
+        np.save(tmp_path / "target" / "step0" / f"rank{rank}" / "x.npy", part)
+    sides = tmp_path / "golden", tmp_path / "target"
+    result = fastcmp.compare(*sides, output=str(tmp_path / "out"), executor="serial", target_parallel=ParallelSide("tp=2"))
+    assert result.ok and list(rows_of(result)) == [("step0/x", "")]
