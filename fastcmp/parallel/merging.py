@@ -41,7 +41,7 @@ def ranks_of(dump: Dump, side: ParallelSide, role: Role) -> tuple[Names, Ways]:
     expected = rank_count(ways)
     found = {tensor.key.rank for tensor in dump.tensors}
     numbers = {rank: int(rank) for rank in found if rank.isdecimal() and rank.isascii() and len(rank) < 8}
-    if len(numbers) < len(found) or set(numbers.values()) != set(range(expected)):
+    if len(found) != expected or set(numbers.values()) != set(range(expected)):
         shown = listing(sorted(found)) if found - {""} else "none"
         raise UsageError(
             f"{option} = {side.ranks!r} speaks of ranks 0 to {expected - 1}, but {printable(dump.path)} has {shown}; "
