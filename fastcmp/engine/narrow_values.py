@@ -45,7 +45,11 @@ def narrow_values_notes(golden: TensorInfo, golden_piece: NDArray[Any], target: 
 
 def narrow_dtype(piece: NDArray[Any]) -> str:
     """The narrow dtype that holds every one of the first values exactly; "" where none does, or they are too few or too plain to tell."""
-    values = np.asarray(piece[:_LOOKED_AT], np.float64)
+    with np.errstate(all="ignore"):  # a signalling NaN is none of these values, and what overflows is not held exactly
+        return _narrow_dtype(np.asarray(piece[:_LOOKED_AT], np.float64))
+
+
+def _narrow_dtype(values: NDArray[np.float64]) -> str:
     values = values[np.isfinite(values) & (values != 0)]
     if values.size < _FEWEST or (values == np.trunc(values)).all():  # ids, masks and counts have few digits too
         return ""

@@ -84,6 +84,9 @@ def test_real_float32_errors_are_not_blamed_on_a_dtype(tmp_path: Path) -> None:
         (np.full(4096, np.nan), ""),
         (rounded(RNG.standard_normal(63), "bfloat16"), ""),
         (np.empty(0), ""),
+        (RNG.integers(0, 2**32, 4096, dtype=np.uint32).view(np.float32), ""),  # signalling NaN among them
+        (RNG.integers(0, 2**63, 4096, dtype=np.uint64).view(np.float64), ""),
+        ((RNG.integers(0, 2**16, 4096, dtype=np.uint32) << 16).view(np.float32), "bfloat16"),
     ],
 )
 def test_the_narrow_dtype_of_values(values: np.ndarray, dtype: str) -> None:
