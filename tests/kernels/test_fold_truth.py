@@ -307,7 +307,7 @@ def test_float64_of_any_magnitude_loses_no_count(pairs: list[tuple[float, float]
     expected = oracle.reference(golden.tolist(), target.tolist(), (len(pairs),))
     for name in ("mismatch_count", "near_zero_golden_count", "golden_max_value", "acl_min_value"):
         assert found[name] == expected[name], name
-    # Differences are kept in units of the largest value, once that is beyond 1e150 or so: below 2**-1020 of it they are zero.
+    # Differences are kept in units of the largest value, once that is beyond 2^400: below 2**-1020 of it they are zero.
     largest = max((abs(value) for pair in pairs for value in pair), default=0.0)
     assert found["max_absolute_error"] == expected["max_absolute_error"] or expected["max_absolute_error"] < largest * 2.0**-1020
     if pairs:
