@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from fastcmp.dump import dump_counters, dump_data, dump_model
     from fastcmp.formats.whole import read_tensor
     from fastcmp.judgement import judge_saved
-    from fastcmp.options import CompareOptions, Rule, ScanOptions
+    from fastcmp.options import CompareOptions, ParallelSide, Rule, ScanOptions
     from fastcmp.result import Result, load_report
     from fastcmp.rules import load_rules
 
 __all__ = [
     "CompareOptions",
+    "ParallelSide",
     "Result",
     "Rule",
     "ScanOptions",
@@ -40,6 +41,7 @@ __all__ = [
 _HOMES = {
     "CompareOptions": "fastcmp.options",
     "Result": "fastcmp.result",
+    "ParallelSide": "fastcmp.options",
     "Rule": "fastcmp.options",
     "ScanOptions": "fastcmp.options",
     "compare": "fastcmp.api",

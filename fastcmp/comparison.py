@@ -61,7 +61,8 @@ class Comparison:
         self.rules, self.options, self.output, self.progress = rules, options, output, progress
         self.dumps = replace(dumps[0], tensors=[]), replace(dumps[1], tensors=[])
         self.pairs = list(pairs)
-        self.idle_rules = rules.by_name.idle([pair.key.data_id for pair in pairs]) if rules.by_name.ask_for_names else []
+        names = [one.key.data_id for dump in dumps for one in dump.tensors] if rules.by_name.ask_for_names else []
+        self.idle_rules = rules.by_name.idle(names)
         self.execution_orders = np.fromiter((pair.execution_order for pair in pairs), np.int64, len(pairs))
         self.custom = tuple(metric.name for metric in parse_metrics(options.metrics))
         self.found = FoundRows()

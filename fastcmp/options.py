@@ -90,7 +90,14 @@ class ParallelSide:
     def __post_init__(self) -> None:
         said: object = self.dims  # people write a dict
         pairs: Any = said.items() if isinstance(said, dict) else said
-        object.__setattr__(self, "dims", tuple((glob, text) for glob, text in pairs))
+        try:
+            dims = tuple((glob, text) for glob, text in pairs if not isinstance(pairs, str))
+            is_pairs = not isinstance(pairs, str) and not any(isinstance(pair, str) for pair in pairs)
+        except (TypeError, ValueError):
+            is_pairs = False
+        if not is_pairs:
+            raise UsageError(f"ParallelSide: dims: expected {{glob: notation}}, got {said!r}")
+        object.__setattr__(self, "dims", dims)
 
 
 @dataclass(frozen=True, slots=True)

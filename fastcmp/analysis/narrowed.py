@@ -52,7 +52,11 @@ def find_narrowed(table: pa.Table, growth: Growth, failed: np.ndarray) -> Narrow
     count = int(held.sum())
     if count < _FEWEST or 2 * count < failed.sum():
         return None
-    dtype = "bfloat16" if np.median(bits[held]) == DTYPES["bfloat16"].significand_bits else "float16"
+    dtype, count = max(
+        ((one, int((bits[held] == DTYPES[one].significand_bits).sum())) for one in ("bfloat16", "float16")), key=lambda one: one[1]
+    )
+    if 2 * count < failed.sum():
+        return None
     limit = default_threshold(dtype, dtype).limit
     with np.errstate(invalid="ignore"):
         still = int((failed & ~(growth.error <= limit)).sum())

@@ -138,6 +138,8 @@ def _compare(entry: _Entry, kept: KeptFiles, opening: _Opening, beacon: Beacon, 
     try:
         if isinstance(entry.golden, Exception) or isinstance(entry.target, Exception):
             raise _scan_failure(item, entry.golden, entry.target)
+        if entry.golden.composed is not None or entry.target.composed is not None:  # for an error too: it shows what was put together
+            entry.notes = (*entry.golden.warnings, *entry.target.warnings)
         golden, target, format_notes = _comparable(entry.golden, entry.target, opening.format_policy)
         entry.golden, entry.target = golden, target
         entry.notes = (*golden.warnings, *target.warnings, *format_notes)

@@ -126,7 +126,7 @@ def identity_now(place: str) -> FileIdentity:
 
 def _scan_composed(place: str, options: ScanOptions) -> TensorInfo | TensorError:
     composition = composition_of(place)
-    return compose(composition, scan_batch([part.place for part in composition.parts], options))
+    return compose(composition, scan_batch([part.place for part in composition.parts], options), options.format_policy)
 
 
 def _reader_of(path: str, options: ScanOptions) -> _Reader | TensorError:

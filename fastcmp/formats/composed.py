@@ -10,11 +10,12 @@ from typing import Final, NamedTuple
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import TensorError, UsageError
 from fastcmp.formats.dims import Dim, Dims, parse_dims
+from fastcmp.formats.layout import ND, format_name, is_row_major
 from fastcmp.formats.places import COMPOSED_MARK, shown_place
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
+from fastcmp.options import FormatPolicy
 
-# Each part is an open file while the pair is compared; 1024 is what a process may have where nobody has raised it.
-MOST_PARTS: Final = 256
+MOST_PARTS: Final = 4096
 
 Shape = tuple[int, ...]
 
@@ -32,22 +33,25 @@ class Composition(NamedTuple):
 
     Attributes
     ----------
-    dims : str
-        See `fastcmp.formats.dims`; "" where nothing says how.
+    dims : str or None
+        See `fastcmp.formats.dims`; "" is a scalar of one rank, None where nothing says how.
     ways : tuple of (str, int)
         The ways in which the ranks divide the work, and how many ranks each has.
     order : tuple of str
         The names of the axes as the other side has them, to which this side's are moved; () where they stay.
     parts : tuple of Part
     reason : str
-        Why ``dims`` is "".
+        Why ``dims`` is None.
+    is_inferred : bool
+        ``dims`` is what the shapes say.
     """
 
-    dims: str
+    dims: str | None
     ways: tuple[tuple[str, int], ...]
     order: tuple[str, ...]
     parts: tuple[Part, ...]
     reason: str = ""
+    is_inferred: bool = False
 
 
 class Leaf(NamedTuple):
@@ -113,13 +117,13 @@ def composed_place(composition: Composition) -> str:
 
 def composition_of(place: str) -> Composition:
     """What `composed_place` was given."""
-    dims, ways, order, parts, reason = json.loads(place[len(COMPOSED_MARK) :])
+    dims, ways, order, parts, reason, is_inferred = json.loads(place[len(COMPOSED_MARK) :])
     listed = tuple(Part(rank, tuple(numbers), where) for rank, numbers, where in parts)
-    return Composition(dims, tuple((name, count) for name, count in ways), tuple(order), listed, reason)
+    return Composition(dims, tuple((name, count) for name, count in ways), tuple(order), listed, reason, is_inferred)
 
 
-def compose(composition: Composition, infos: Sequence[TensorInfo | TensorError]) -> TensorInfo | TensorError:
-    """One description from those of the parts, in their order; the error of the first part that has one, or E_SHARDS."""
+def compose(composition: Composition, infos: Sequence[TensorInfo | TensorError], policy: FormatPolicy) -> TensorInfo | TensorError:
+    """One description from those of the parts, in their order; the error of the first part that has one, or E_SHARDS, E_FORMAT."""
     where = shown_place(composition.parts[0].place)
     for part, info in zip(composition.parts, infos, strict=True):
         if isinstance(info, TensorError):
@@ -129,6 +133,11 @@ def compose(composition: Composition, infos: Sequence[TensorInfo | TensorError])
         node, words = _tree(composition, found)
     except (_Contradiction, UsageError) as error:
         return TensorError("E_SHARDS", where, str(error))
+    codes = {info.format_code for info in found}
+    unordered = next((code for code in sorted(codes) if not is_row_major(code) and policy == "strict"), None)
+    if unordered is not None and any(info.layout == "plain" for info in found if info.format_code == unordered):
+        return TensorError("E_FORMAT", where, f"{format_name(unordered)}: parts of a tensor in this order cannot be put together")
+    differ = (f"W_FORMAT_DIFFERS: its ranks have {' and '.join(map(format_name, sorted(codes)))}",) if len(codes) > 1 else ()
     return TensorInfo(
         where,
         0,
@@ -136,7 +145,8 @@ def compose(composition: Composition, infos: Sequence[TensorInfo | TensorError])
         found[0].dtype,
         node.shape,
         combined_identity([info.identity for info in found]),
-        warnings=(f"W_MERGED: {words}", *dict.fromkeys(warning for info in found for warning in info.warnings)),
+        format_code=max(codes) if len(codes) == 1 else ND,
+        warnings=(f"W_MERGED: {words}", *differ, *dict.fromkeys(warning for info in found for warning in info.warnings)),
         composed=node,
     )
 
@@ -161,16 +171,17 @@ def leaves_of(node: Node) -> list[Leaf]:
 
 def _tree(composition: Composition, infos: Sequence[TensorInfo]) -> tuple[Node, str]:
     shapes = _shapes_text(composition.parts, infos)
-    if not composition.dims:
+    if composition.dims is None:
         raise _Contradiction(f"{composition.reason or 'nothing says how its parts make up the whole'}; {shapes}")
-    if len(infos) > MOST_PARTS:
-        raise _Contradiction(f"{len(infos)} ranks hold it, expected at most {MOST_PARTS}")
-    dims = parse_dims(composition.dims)
+    dims = parse_dims(composition.dims) if composition.dims else Dims(())
     said = f"dims {composition.dims!r}"
     if len({info.dtype for info in infos}) > 1:
         raise _Contradiction(f"its ranks hold it in several dtypes: {', '.join(sorted({info.dtype for info in infos}))}")
     if any(len(info.shape) != len(dims.dims) for info in infos):
         raise _Contradiction(f"{said} names {len(dims.dims)} axes; {shapes}")
+    for axis, dim in enumerate(dims.dims):
+        if dim.name == "1" and any(info.shape[axis] != 1 for info in infos):
+            raise _Contradiction(f"{said} says that axis {axis} has length 1; {shapes}")
     nodes: dict[tuple[int, ...], Node] = {
         part.numbers: Leaf(info.shape, info, number) for number, (part, info) in enumerate(zip(composition.parts, infos, strict=True))
     }
@@ -183,8 +194,10 @@ def _tree(composition: Composition, infos: Sequence[TensorInfo]) -> tuple[Node, 
         varied = [name for at, (name, _) in enumerate(composition.ways) if len({numbers[at] for numbers in nodes}) > 1]
         raise _Contradiction(f"{said} does not say how {' and '.join(varied)} divide it; {shapes}")
     (node,) = nodes.values()
+    if len(leaves_of(node)) > MOST_PARTS:
+        raise _Contradiction(f"{len(leaves_of(node))} ranks hold it, expected at most {MOST_PARTS}")
     node = _viewed(node, dims, composition.order, said)
-    return node, f"{', '.join(words) or 'one rank'}; {said}"
+    return node, f"{', '.join(words) or 'one rank'}; {said}{', inferred from shapes' if composition.is_inferred else ''}"
 
 
 _Merge = Callable[[list[Node], list[str]], Node]
@@ -202,8 +215,8 @@ def _steps(dims: Dims, dtype: str, said: str) -> list[tuple[str, _Merge, str]]:
     partial += [way.name for dim in dims.dims for way in dim.ways if way.division == "partial"]
     if partial and DTYPES[dtype].kind not in ("float", "int", "complex"):
         raise _Contradiction(f"{said}: {dtype} has no sums")
-    if partial and DTYPES[dtype].kind == "float" and DTYPES[dtype].bits < 16:
-        raise _Contradiction(f"{said}: sums of {dtype} are not defined, for no unit rounds them")
+    if partial and (DTYPES[dtype].is_sub_byte or (DTYPES[dtype].kind == "float" and DTYPES[dtype].bits < 16)):
+        raise _Contradiction(f"{said}: sums of {dtype} are not defined, for no unit rounds to it")
     steps += [(name, _sum, f"{name} summed") for name in partial]
     for axis, dim in enumerate(dims.dims):
         for way in reversed([way for way in dim.ways if way.division != "partial"]):
@@ -230,10 +243,10 @@ def _merged(
         groups.setdefault((*numbers[:at], 0, *numbers[at + 1 :]), {})[numbers[at]] = numbers
     merged, first = {}, {}
     for key, group in groups.items():
-        if len(group) != ways[at][1]:
+        if len(group) != ways[at][1] and merge is not _first:
             held = ", ".join(ranks[group[number]] for number in sorted(group))
             raise _Contradiction(f"{said}: {way} has {ways[at][1]} ranks, but only {len(group)} hold it: {held}")
-        members = [group[number] for number in range(ways[at][1])]
+        members = [group[number] for number in sorted(group)]
         try:
             merged[key] = merge([nodes[one] for one in members], [ranks[one] for one in members])
         except _Contradiction as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from math import prod
 from types import TracebackType
 from typing import Any, Final
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import TensorError
-from fastcmp.formats.composed import Concatenation, Leaf, Node, Replicas, Sum, View, leaves_of
+from fastcmp.formats.composed import Concatenation, Leaf, Node, Replicas, Sum, View
 from fastcmp.formats.decode import decode
 from fastcmp.formats.encode import encode
 from fastcmp.formats.payload import Payload
@@ -21,6 +20,9 @@ from fastcmp.formats.tensor_info import TensorInfo
 
 # Elements of the whole that are gathered together: their summands are 16 MiB in float64, and stay in the cache for two or three ranks.
 _BOX_ELEMENTS: Final = 2**21
+
+# Parts that are open at a time: each is a file, or, where it is small, in memory as a whole (512 KiB).
+_MOST_OPEN: Final = 32
 
 Box = tuple[tuple[int, ...], tuple[int, ...]]
 """Where it begins on each axis, and how far it goes."""
@@ -40,18 +42,34 @@ class ComposedPayload:
         self.info = info
         self._node: Node = info.composed
         self._dtype = np.dtype(DTYPES[info.dtype].view)
-        self._payloads = {leaf.number: Payload(leaf.info, mapped, roots) for leaf in leaves_of(self._node)}
-        self._stack = ExitStack()
+        self._mapped, self._roots = mapped, roots
+        # The parts that are open, the one that was used last behind the others.
+        self._open: dict[int, Payload] = {}
 
     def __enter__(self) -> ComposedPayload:
-        with ExitStack() as stack:
-            for payload in self._payloads.values():
-                stack.enter_context(payload)
-            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.__exit__(kind, value, trace)
+        failure: BaseException | None = None
+        while self._open:
+            _, payload = self._open.popitem()
+            try:
+                payload.__exit__(kind, value, trace)
+            except TensorError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _payload(self, leaf: Leaf) -> Payload:
+        """The open payload of a part; another one is closed for it where many are open, and looked at whether it is still the same."""
+        payload = self._open.pop(leaf.number, None)
+        if payload is None:
+            if len(self._open) >= _MOST_OPEN:
+                self._open.pop(next(iter(self._open))).__exit__(None, None, None)
+            payload = Payload(leaf.info, self._mapped, self._roots)
+            payload.__enter__()
+        self._open[leaf.number] = payload
+        return payload
 
     def piece(self, start: int, stop: int) -> NDArray[Any]:
         """Elements [start, stop) in logical C order, as stored; a copy, read-only.
@@ -100,7 +118,7 @@ class ComposedPayload:
             index[axis] = slice(half, None)
             self._fill_leaf(leaf, (*starts[:axis], starts[axis] + half, *starts[axis + 1 :]), out[tuple(index)])
             return
-        run = self._payloads[leaf.number].piece(first, first + span)
+        run = self._payload(leaf).piece(first, first + span)
         out[...] = np.ndarray(out.shape, run.dtype, run, 0, tuple(step * run.itemsize for step in inner))
 
     def _fill_concatenation(self, node: Concatenation, starts: tuple[int, ...], out: NDArray[Any]) -> None:
@@ -118,7 +136,7 @@ class ComposedPayload:
         with np.errstate(all="ignore"):  # infinities and their NaN are values like others
             for one in node.nodes:
                 self._fill(one, starts, summand)
-                values = decode(summand, self.info.dtype)
+                values = np.asarray(decode(summand, self.info.dtype))
                 total = values if total is None else np.add(total, values, out=total)
         assert total is not None
         out[...] = encode(total, self.info.dtype)
@@ -128,9 +146,10 @@ class ComposedPayload:
         other = np.empty(out.shape, out.dtype)
         for one, rank in zip(node.nodes[1:], node.ranks[1:], strict=True):
             self._fill(one, starts, other)
-            differ = _bits(other) != _bits(np.ascontiguousarray(out))
+            differ = (_bits(other) != _bits(np.ascontiguousarray(out))).any(-1)
             if differ.any():
-                index = tuple(int(at) + start for at, start in zip(np.argwhere(differ)[0][: out.ndim], starts, strict=True))
+                first = np.unravel_index(int(differ.argmax()), out.shape)
+                index = tuple(int(at) + start for at, start in zip(first, starts, strict=True))
                 raise TensorError(
                     "E_REPLICAS",
                     self.info.path,

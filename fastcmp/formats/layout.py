@@ -46,6 +46,11 @@ def format_name(code: int) -> str:
     return f"{NAMES.get(code, 'unknown')} ({code})"
 
 
+def is_row_major(code: int) -> bool:
+    """True for a memory format whose elements lie in the order of their indices."""
+    return code in _ROW_MAJOR
+
+
 def place(path: str, dtype: DType, dims: tuple[int, ...], format_code: int, policy: FormatPolicy) -> Layout:
     """How a payload of ``dims`` in this memory format lies.
 

@@ -32,6 +32,7 @@ _FIRST_READ: Final = 4096
 _MAX_HEADER: Final = 100_000_000  # as the format's own reader has it
 _MAX_TENSORS: Final = 2**20
 _MAX_ENTRY: Final = 4096
+_MAX_NAME: Final = 4096
 _MAX_AXES: Final = 64
 _METADATA: Final = "__metadata__"
 _FIELDS: Final = ("dtype", "shape", "data_offsets")
@@ -53,7 +54,8 @@ class _Entry(NamedTuple):
     shape: tuple[int, ...]
     begin: int
     end: int
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    error: str = ""
 
 
 _Entries = dict[str, _Entry]
@@ -92,6 +94,7 @@ def _headers(files: Sequence[str], options: ScanOptions, kept: KeptFiles | None)
 
 # The header of a file of thousands of tensors is asked for by every task that has some of them.
 _KNOWN_LIMIT: Final = 8
+_KNOWN_TENSORS: Final = 200_000
 _known: dict[tuple[bytes, FileIdentity], _Header] = {}
 
 
@@ -112,7 +115,9 @@ def _header_of(path: str, head: bytes, identity: FileIdentity, roots: tuple[str,
         header = _parse(whole[_LENGTH_BYTES:stop], identity.size)
     except _Malformed as error:
         return TensorError(error.args[0], path, error.args[1])
-    while len(_known) >= _KNOWN_LIMIT:  # threads may be here too
+    while len(_known) >= _KNOWN_LIMIT or sum(len(one.entries) for one in list(_known.values())) > _KNOWN_TENSORS:  # threads may be here too
+        if not _known:
+            break
         _known.pop(next(iter(_known), (b"", identity)), None)
     _known[head, identity] = header
     return header, identity
@@ -131,10 +136,7 @@ def _header_length(head: bytes, size: int) -> int:
 
 def _parse(header: bytes, size: int) -> _Header:
     """All tensors of a header, in its order."""
-    try:
-        text = _Text(header.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise _Malformed("E_SAFETENSORS", f"byte {_LENGTH_BYTES + error.start}: expected UTF-8") from None
+    text = _Text(header.decode("latin-1"))  # a byte a character, whatever stands there; names are read as UTF-8
     data_offset = _LENGTH_BYTES + len(header)
     entries: _Entries = {}
     for name in text.names():
@@ -157,6 +159,7 @@ class _Text:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._is_metadata = False
         self._decoder = json.JSONDecoder()
 
     def names(self) -> Iterator[str]:
@@ -183,9 +186,11 @@ class _Text:
     def skip_metadata(self) -> None:
         """An object of texts behind a colon."""
         self._take(":")
+        self._is_metadata = True
         for _ in self.names():
             self._take(":")
             self._string()
+        self._is_metadata = False
 
     def expect_end(self) -> None:
         """Nothing but blanks follows, which writers pad with."""
@@ -194,7 +199,7 @@ class _Text:
 
     def unexpected(self, expected: str) -> _Malformed:
         """What stands here instead of what was expected."""
-        offset = _LENGTH_BYTES + len(self._text[: self._at].encode("utf-8"))
+        offset = _LENGTH_BYTES + self._at
         found = _shortened(self._text[self._at : self._at + 40]) if self._at < len(self._text) else "the end"
         return _Malformed("E_SAFETENSORS", f"byte {offset}: expected {expected}, before {found}")
 
@@ -215,12 +220,17 @@ class _Text:
         if self._peek() != '"':
             raise self.unexpected("a text in quotes")
         try:
-            text, end = self._decoder.raw_decode(self._text, self._at)
-            text.encode("utf-8")
+            _, end = self._decoder.raw_decode(self._text, self._at)
+            quoted = self._text[self._at : end]
+            text = str(json.loads(quoted.encode("latin-1"))) if end - self._at <= _MAX_NAME else None
+            if text is not None:
+                text.encode("utf-8")
         except ValueError:
             raise self.unexpected("a text in quotes") from None
+        if text is None and not self._is_metadata:
+            raise self.unexpected(f"a name of at most {_MAX_NAME} bytes")
         self._at = end
-        return str(text)
+        return text or ""
 
 
 def _entry(name: str, body: str, payload_bytes: int) -> _Entry:
@@ -228,21 +238,21 @@ def _entry(name: str, body: str, payload_bytes: int) -> _Entry:
     fields = _fields_of(body, where)
     dtype, shape, offsets = (fields[field] for field in _FIELDS)
     stored = _DTYPE_NAMES.get(dtype) if isinstance(dtype, str) else None
-    if stored is None:
-        raise _Malformed("E_DTYPE", f"{where}: expected one of {', '.join(_DTYPE_NAMES)}, got {_shortened(dtype)}")
     if not _are_lengths(shape) or len(shape) > _MAX_AXES:
         raise _Malformed("E_BAD_DIMS", f"{where}: expected at most {_MAX_AXES} axes of 0 or more, got {_shortened(shape)}")
     if not _are_lengths(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise _Malformed("E_OBJ_RANGE", f"{where}: expected [begin, end] in data_offsets, got {_shortened(offsets)}")
     begin, end = offsets
+    if end > payload_bytes:
+        raise _Malformed("E_TRUNCATED", f"{where}: expected bytes up to {end} of the payload, the file has {payload_bytes}")
+    if stored is None:  # that one tensor cannot be read, the others can
+        return _Entry("", tuple(shape), begin, end, error=f"{where}: expected one of {', '.join(_DTYPE_NAMES)}, got {_shortened(dtype)}")
     count = 1
     for extent in shape:
         count *= extent
     needed = DTYPES[stored].payload_bytes(count, packed=True)
     if needed >= 2**63:
         raise _Malformed("E_BAD_DIMS", f"{where}: shape {_shortened(shape)} in {dtype} exceeds 2^63-1 bytes")
-    if end > payload_bytes:
-        raise _Malformed("E_TRUNCATED", f"{where}: expected bytes up to {end} of the payload, the file has {payload_bytes}")
     if needed != end - begin:
         code = "E_SIZE_SHORT" if needed > end - begin else "E_SIZE_LONG"
         raise _Malformed(code, f"{where}: shape {tuple(shape)} in {dtype} needs {needed} bytes, data_offsets give {end - begin}")
@@ -287,6 +297,8 @@ def _describe(path: str, member: str, found: _Found) -> TensorInfo | TensorError
         wanted = f"a tensor {_shortened(member)}" if member else "the name of one tensor"
         names = ", ".join(_shortened(name) for name in list(entries)[:3])
         return TensorError("E_MEMBER", path, f"expected {wanted}, the file holds {len(entries)}{f' ({names} ...)' if names else ''}")
+    if entry.error:
+        return TensorError("E_DTYPE", path, entry.error)
     return TensorInfo(
         path,
         data_offset + entry.begin,

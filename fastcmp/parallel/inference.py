@@ -1,80 +1,115 @@
-"""How the parts of a name make up the whole, by their shapes and that of the other side: only where there is just one answer."""
+"""How the parts of a name make up the whole, by their shapes and that of the other side: only where one answer fits.
+
+Shapes say nothing about an order: that parts lie in the order of their ranks is assumed, and said. Zigzag chunks, and blocks that are
+fused on each rank (q, k and v of one projection), have the shapes of plain parts; a notation must say so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import scan_batch
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import ScanOptions
-from fastcmp.parallel.merging import Ranks
+from fastcmp.parallel.merging import Names, Ranks
 from fastcmp.parallel.rank_grid import Ways, numbers_of
 from fastcmp.sources.wording import listing
 
 Shape = tuple[int, ...]
+Name = tuple[str, str]
+Answer = tuple[str | None, str]
+
+# Names whose headers are read together.
+_AT_ONCE: Final = 1000
 
 
-class Inference:
-    """Asked for each name; the first token of a data_id answers for all.
+def infer(names: Names, ways: Ways, whole: Mapping[Name, str | None], options: ScanOptions) -> dict[Name, Answer]:
+    """A notation for each name, or None and why there is none.
 
     Parameters
     ----------
+    names : dict
+        What the ranks hold, of those names that no notation speaks of.
+    ways : tuple of (str, int)
     whole : mapping
-        Places of the other side, by data_id and token_id; None where that is divided too and no notation says how.
+        Places of the other side; None where that is divided too.
     options : ScanOptions
     """
-
-    def __init__(self, whole: Mapping[tuple[str, str], str | None], options: ScanOptions) -> None:
-        self._whole, self._options = whole, options
-        self._answers: dict[str, tuple[str, str]] = {}
-
-    def __call__(self, data_id: str, token_id: str, held: Ranks, ways: Ways) -> tuple[str, str]:
-        """A notation, or "" and why there is none."""
-        answer = self._answers.get(data_id)
-        if answer is None:
-            answer = self._answers[data_id] = self._infer(data_id, token_id, held, ways)
-        return answer
-
-    def words(self, role: str) -> list[str]:
-        """What was inferred, a line for each notation, as it could stand in a file for --parallel."""
-        by_dims: dict[str, list[str]] = {}
-        by_reason: dict[str, list[str]] = {}
-        for data_id, (dims, reason) in self._answers.items():
-            (by_dims if dims else by_reason).setdefault(dims or reason, []).append(data_id)
-        said = [f"{role}: inferred from shapes: {dims!r} for {_names(names)}" for dims, names in by_dims.items()]
-        return said + [f"{role}: no notation for {_names(names)}: {reason}" for reason, names in by_reason.items()]
-
-    def _infer(self, data_id: str, token_id: str, held: Ranks, ways: Ways) -> tuple[str, str]:
-        numbers = {rank: numbers_of(rank, ways) for rank in held}
-        varied = [name for at, (name, _) in enumerate(ways) if len({one[at] for one in numbers.values()}) > 1]
-        if len(varied) > 1:
-            return "", f"{' and '.join(varied)} divide it, which shapes cannot tell apart"
-        if (data_id, token_id) not in self._whole:
-            return "", "the other side has no tensor of that name to infer it from"
-        place = self._whole[data_id, token_id]
-        if place is None:
-            return "", "both sides are divided, so that neither says what the whole is"
-        whole, *parts = scan_batch([place, *(held[rank].path for rank in sorted(held))], self._options)
-        unreadable = next((one for one in (whole, *parts) if isinstance(one, TensorError)), None)
-        if unreadable is not None:
-            return "", f"nothing can be inferred from a file that cannot be read: {unreadable.code}"
-        shapes = [part.shape for part in parts if isinstance(part, TensorInfo)]
-        assert isinstance(whole, TensorInfo)
-        return _by_shapes(shapes, whole.shape, varied[0] if varied else "")
+    varied = {name: _varied(held, ways) for name, held in names.items()}
+    dividing = {way for ways_of_name in varied.values() for way in ways_of_name}
+    answers: dict[Name, Answer] = {}
+    asked: list[Name] = []
+    for name, held in names.items():
+        reason = _hopeless(name, held, varied[name], dividing, whole)
+        if reason:
+            answers[name] = None, reason
+        else:
+            asked.append(name)
+    for some in _batches(asked):
+        places = [[whole[name] or "", *(names[name][rank].path for rank in sorted(names[name]))] for name in some]
+        infos = iter(scan_batch([place for listed in places for place in listed], options))
+        for name, listed in zip(some, places, strict=True):
+            answers[name] = _by_headers(list(islice(infos, len(listed))), varied[name])
+    return answers
 
 
-def _by_shapes(shapes: list[Shape], whole: Shape, way: str) -> tuple[str, str]:
-    names = [f"d{axis}" for axis in range(len(whole))] or ["1"]
+def words(answers: Mapping[Name, Answer], role: str) -> list[str]:
+    """What was inferred, a line for each notation, as it could stand in a file for --parallel."""
+    by_dims: dict[str, dict[str, None]] = {}
+    by_reason: dict[str, dict[str, None]] = {}
+    for (data_id, _), (dims, reason) in answers.items():
+        (by_reason if dims is None else by_dims).setdefault(reason if dims is None else dims, {})[data_id] = None
+    said = [f"{role}: inferred from shapes, in the order of the ranks: {dims!r} for {_names(list(ids))}" for dims, ids in by_dims.items()]
+    return said + [f"{role}: no notation for {_names(list(ids))}: {reason}" for reason, ids in by_reason.items()]
+
+
+def _varied(held: Ranks, ways: Ways) -> tuple[str, ...]:
+    """The ways in which the ranks that hold a name differ."""
+    numbers = [numbers_of(rank, ways) for rank in held]
+    return tuple(name for at, (name, _) in enumerate(ways) if len({one[at] for one in numbers}) > 1)
+
+
+def _hopeless(name: Name, held: Ranks, varied: Sequence[str], dividing: set[str], whole: Mapping[Name, str | None]) -> str:
+    """Why nothing can be inferred, whatever the headers say; "" where they must be read."""
+    missing = sorted(dividing - set(varied))
+    if len(varied) > 1:
+        return f"{' and '.join(varied)} divide it, which shapes cannot tell apart"
+    if not varied and missing:
+        (rank,) = held
+        lone = f"only rank {rank} holds it, other names are on every rank of {' and '.join(missing)}"
+        return f"{lone}; was it lost on the others? if not, say '# {missing[0]}:first'"
+    if name not in whole:
+        return "the other side has no tensor of that name and token to infer it from"
+    return "both sides are divided, so that neither says what the whole is" if whole[name] is None else ""
+
+
+def _batches(names: Sequence[Name]) -> Iterator[Sequence[Name]]:
+    for start in range(0, len(names), _AT_ONCE):
+        yield names[start : start + _AT_ONCE]
+
+
+def _by_headers(infos: Sequence[TensorInfo | TensorError], varied: Sequence[str]) -> Answer:
+    unreadable = next((info for info in infos if isinstance(info, TensorError)), None)
+    if unreadable is not None:
+        return None, f"nothing can be inferred from a file that cannot be read: {unreadable.code}"
+    whole, *shapes = [info.shape for info in infos if isinstance(info, TensorInfo)]
+    return _by_shapes(shapes, whole, varied[0] if varied else "")
+
+
+def _by_shapes(shapes: list[Shape], whole: Shape, way: str) -> Answer:
+    names = [f"d{axis}" for axis in range(len(whole))]
     if len({len(shape) for shape in (*shapes, whole)}) > 1:
-        return "", f"the other side has shape {whole}, with another number of axes"
-    if not way:
-        return (" ".join(names), "") if whole else ("", "a scalar of one rank")
+        return None, f"the other side has shape {whole}, with another number of axes"
     if all(shape == whole for shape in shapes):
-        return f"{' '.join(names) if whole else ''} # {way}:replicated".strip(), ""
+        return (f"{' '.join(names)} # {way}:replicated" if way else " ".join(names)).strip(), ""
     fitting = [axis for axis, extent in enumerate(whole) if sum(shape[axis] for shape in shapes) == extent and _agree(shapes, whole, axis)]
-    if len(fitting) != 1:
-        return "", f"no axis along which its parts make up {whole}" if not fitting else f"its parts make up {whole} along several axes"
+    if len(fitting) != 1 or not way:
+        return None, f"its parts make up {whole} along several axes" if len(
+            fitting
+        ) > 1 else f"no axis along which its parts make up {whole}"
     names[fitting[0]] += f"[{way}]"
     return " ".join(names), ""
 

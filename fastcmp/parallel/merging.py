@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from fastcmp.errors import UsageError
 from fastcmp.formats.composed import Composition, Part, composed_place
 from fastcmp.formats.dims import parse_dims
+from fastcmp.formats.places import split_place
 from fastcmp.globs import any_glob_mask
 from fastcmp.options import ParallelSide
 from fastcmp.parallel.rank_grid import Ways, numbers_of, parse_ranks, rank_count
@@ -20,8 +21,9 @@ Ranks = dict[int, NamedTensor]
 Names = dict[tuple[str, str], Ranks]
 """data_id and token_id to what each rank holds."""
 
-Guess = Callable[[str, str, Ranks, Ways], tuple[str, str]]
-"""data_id, token_id, what the ranks hold: a notation, or "" and why there is none."""
+Orders = Mapping[str, tuple[str, ...]]
+Inferred = Mapping[tuple[str, str], tuple[str | None, str]]
+"""data_id and token_id to a notation, or None and why there is none."""
 
 _EXAMPLE: Final = "such as 'tp=4'"
 _RANK_DIRECTORY: Final = re.compile(r"(?<![^/])rank[_-]?([0-9]{1,7})/", re.IGNORECASE)
@@ -35,7 +37,7 @@ def ranks_of(dump: Dump, side: ParallelSide, role: Role) -> tuple[Names, Ways]:
     UsageError
         If the ranks of the dump are not those that ``side.ranks`` speaks of.
     """
-    dump = _with_ranks_of_directories(dump)
+    dump = with_ranks_of_directories(dump, role)
     option = f"--parallel: {role}: ranks"
     ways = parse_ranks(side.ranks, option)
     expected = rank_count(ways)
@@ -49,24 +51,49 @@ def ranks_of(dump: Dump, side: ParallelSide, role: Role) -> tuple[Names, Ways]:
         )
     names: Names = {}
     for tensor in dump.tensors:
-        names.setdefault((tensor.key.data_id, tensor.key.token_id), {})[numbers[tensor.key.rank]] = tensor
+        held = names.setdefault((tensor.key.data_id, tensor.key.token_id), {})
+        rank = numbers[tensor.key.rank]
+        if rank in held:
+            twice = f"{printable(held[rank].written_path)} and {printable(tensor.written_path)}"
+            raise UsageError(f"{option}: {twice} are both {printable(tensor.key.data_id)} of rank {rank}; rename or move one of them")
+        held[rank] = tensor
     return names, ways
 
 
-def _with_ranks_of_directories(dump: Dump) -> Dump:
-    """A plain directory has no ranks, but names in which one may stand: ``rank0/x``, ``step1/rank0/x``."""
-    if any(tensor.key.rank or not _RANK_DIRECTORY.search(tensor.key.data_id) for tensor in dump.tensors):
+def with_ranks_of_directories(dump: Dump, role: Role) -> Dump:
+    """A plain directory has no ranks, but names in which one may stand: ``rank0/x``, ``step1/rank0/x``.
+
+    Raises
+    ------
+    UsageError
+        If it stands in some of them only.
+    """
+    if dump.kind != "directory" or any(tensor.key.rank for tensor in dump.tensors):
         return dump
+    found = [_RANK_DIRECTORY.search(tensor.key.data_id, 0, _path_length(tensor)) for tensor in dump.tensors]
+    stray = next((tensor for tensor, match in zip(dump.tensors, found, strict=True) if match is None), None)
+    if stray is not None:
+        if not any(found):
+            return dump
+        where = f"{printable(dump.path)}: {printable(stray.written_path)} is in no rank directory, others are"
+        raise UsageError(f"--parallel: {role}: {where}; move it away, or leave it out by naming another directory")
     tensors = []
-    for tensor in dump.tensors:
-        found = _RANK_DIRECTORY.search(tensor.key.data_id)
-        assert found is not None
-        name = tensor.key.data_id[: found.start()] + tensor.key.data_id[found.end() :]
-        tensors.append(tensor._replace(key=TensorKey(found[1], name, tensor.key.token_id)))
+    for tensor, match in zip(dump.tensors, found, strict=True):
+        assert match is not None
+        name = tensor.key.data_id[: match.start()] + tensor.key.data_id[match.end() :]
+        tensors.append(tensor._replace(key=TensorKey(match[1].lstrip("0") or "0", name, tensor.key.token_id)))
     return replace(dump, tensors=tensors)
 
 
-def merged(dump: Dump, names: Names, ways: Ways, side: ParallelSide, orders: dict[str, tuple[str, ...]], guess: Guess) -> Dump:
+def _path_length(tensor: NamedTensor) -> int:
+    """How much of a data_id is a path; the name of a tensor inside a file follows."""
+    member = split_place(tensor.path)[1]
+    return len(tensor.key.data_id) - len(member) if member else len(tensor.key.data_id)
+
+
+def merged(
+    dump: Dump, names: Names, ways: Ways, said: Mapping[str, str], orders: Mapping[str, tuple[str, ...]], inferred: Inferred
+) -> Dump:
     """One tensor for each name.
 
     Parameters
@@ -75,30 +102,34 @@ def merged(dump: Dump, names: Names, ways: Ways, side: ParallelSide, orders: dic
         Whose tensors ``names`` holds.
     names, ways
         See `ranks_of`.
-    side : ParallelSide
-    orders : dict
+    said : mapping
+        The notation of a data_id, see `notations`.
+    orders : mapping
         The names of the axes on the other side, by data_id, as far as a notation says them.
-    guess : callable
+    inferred : mapping
         For names that no notation speaks of.
     """
-    said = notations(side, [data_id for data_id, _ in names])
     tensors = []
     for (data_id, token_id), held in names.items():
         ranks = sorted(held)
-        dims, reason = (said[data_id], "") if data_id in said else guess(data_id, token_id, held, ways)
-        order = orders.get(data_id, ()) if dims else ()
+        is_said = data_id in said
+        dims, reason = (said[data_id], "") if is_said else inferred[data_id, token_id]
+        dtypes = sorted({tensor.dtype or "as it is stored" for tensor in held.values()})
+        if len(dtypes) > 1:
+            dims, reason = None, f"its ranks were of several dtypes: {', '.join(dtypes)}"
+        order = orders.get(data_id, ()) if is_said else ()
         parts = tuple(Part(str(rank), numbers_of(rank, ways), held[rank].path) for rank in ranks)
         first = held[ranks[0]]
         key = TensorKey("", data_id, token_id)
         written = f"{first.written_path} (ranks {_runs(ranks)})" if len(ranks) > 1 else first.written_path
         notes = tuple(dict.fromkeys(note for rank in ranks for note in held[rank].notes))
-        place = composed_place(Composition(dims, ways, order, parts, reason))
+        place = composed_place(Composition(dims, ways, order, parts, reason, not is_said))
         tensors.append(NamedTensor(key, written, place, first.dtype, notes, any(held[rank].is_unmatched for rank in ranks)))
     return replace(dump, tensors=tensors)
 
 
-def notations(side: ParallelSide, data_ids: Sequence[str]) -> dict[str, str]:
-    """The notation of every name that one speaks of: of several globs that match, the last.
+def notations(side: ParallelSide, data_ids: Sequence[str], idle: list[str] | None = None) -> dict[str, str]:
+    """The notation of every name that one speaks of: of several globs that match, the last. ``idle`` gets the globs that match none.
 
     Raises
     ------
@@ -109,9 +140,10 @@ def notations(side: ParallelSide, data_ids: Sequence[str]) -> dict[str, str]:
     said: dict[str, str] = {}
     for glob, dims in side.dims:
         parse_dims(dims)
-        for name, is_meant in zip(names, any_glob_mask((glob,), names).tolist(), strict=True):
-            if is_meant:
-                said[name] = dims
+        meant = any_glob_mask((glob,), names)
+        said.update({name: dims for name, is_meant in zip(names, meant.tolist(), strict=True) if is_meant})
+        if idle is not None and not meant.any():
+            idle.append(glob)
     return said
 
 

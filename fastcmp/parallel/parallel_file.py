@@ -61,6 +61,9 @@ def check_side(side: ParallelSide, where: str) -> None:
     ------
     UsageError
     """
+    texts: list[object] = [side.ranks, *(text for pair in side.dims for text in pair)]
+    if not all(isinstance(text, str) for text in texts):  # people write them in Python too
+        raise UsageError(f"{where}: expected texts, ranks such as 'tp=4' and dims such as {{'*.q_proj.*': 'b s h[tp]'}}, got {side!r}")
     ways = {name for name, _ in parse_ranks(side.ranks, f"{where}: ranks")} if side.ranks else set()
     if not side.ranks and not side.dims:
         raise UsageError(f'{where}: says nothing; expected ranks, such as "tp=4"')

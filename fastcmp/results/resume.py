@@ -20,6 +20,8 @@ import pyarrow as pa
 
 from fastcmp.errors import OutputError
 from fastcmp.formats import identity_now
+from fastcmp.formats.composed import composition_of
+from fastcmp.formats.places import is_composed
 from fastcmp.metric_functions import digests, parse_metrics
 from fastcmp.options import CompareOptions
 from fastcmp.outcome import input_record
@@ -223,7 +225,13 @@ def named_as(pair: Pair) -> str:
 
 
 def _named(tensor: NamedTensor | None) -> list[str]:
-    return [] if tensor is None or not (tensor.dtype or tensor.notes) else [tensor.dtype, *tensor.notes]
+    if tensor is None:
+        return []
+    made = []
+    if is_composed(tensor.path):  # how it is put together may be inferred from other tensors
+        composition = composition_of(tensor.path)
+        made = [f"{composition.dims}", " ".join(composition.order), *(part.rank for part in composition.parts)]
+    return [tensor.dtype, *tensor.notes, *made] if tensor.dtype or tensor.notes or made else []
 
 
 def input_words(pair: Pair) -> tuple[int, ...] | None:

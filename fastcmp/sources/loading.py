@@ -10,7 +10,7 @@ from typing import Final
 
 from fastcmp.errors import TensorError, UsageError
 from fastcmp.formats import list_members
-from fastcmp.formats.suffixes import SUFFIXES
+from fastcmp.formats.suffixes import MEMBER_SUFFIXES, SUFFIXES
 from fastcmp.options import CompareOptions
 from fastcmp.sources.dump import Dump, Role
 from fastcmp.sources.metadata import ProcessDump, load_metadata
@@ -64,14 +64,23 @@ def load(
     if path.lower().endswith(".json"):
         process = load_metadata(path, role, options, keys=keys, working_directory=working_directory)
         return Dump(path, "metadata", process.tensors, process.warnings)
-    tensors = _tensors_of_file(path, given, options, keys)
-    return Dump(path, "file", tensors, [], is_in_execution_order=len(tensors) == 1)
+    unread: list[TensorError] = []
+    tensors = _tensors_of_file(path, given, options, keys, unread)
+    return Dump(path, "file", tensors, [_not_listed(unread)] if unread else [], is_in_execution_order=len(tensors) == 1)
 
 
-def _tensors_of_file(path: str, written: str, options: CompareOptions, keys: KnownKeys) -> list[NamedTensor]:
+def _not_listed(unread: list[TensorError]) -> str:
+    more = f" and {len(unread) - 1} more files" if len(unread) > 1 else ""
+    return f"the tensors in a file are not known: {printable(str(unread[0]), 400)}{more}"
+
+
+def _tensors_of_file(path: str, written: str, options: CompareOptions, keys: KnownKeys, unread: list[TensorError]) -> list[NamedTensor]:
     """One tensor by the name of the file, or those inside it by their own."""
     members = list_members((path,), options.scan)[0]
-    if isinstance(members, TensorError) or members == ("",):
+    if isinstance(members, TensorError):
+        unread += [members] if path.lower().endswith(MEMBER_SUFFIXES) else []
+        members = ("",)
+    if members == ("",):
         stem = os.path.splitext(os.path.basename(path))[0]
         return [NamedTensor(TensorKey("", stem, ""), written, os.path.abspath(path))]
     if not members:
@@ -101,7 +110,10 @@ def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownK
         raise UsageError(
             f"{printable(path)}: no metadata.json and no tensor file ({', '.join(SUFFIXES)}) in it; name the directory of a dump"
         )
-    tensors, collisions = tensors_of_files(tree, _role_prefix(tree, role), options, keys)
+    unread: list[TensorError] = []
+    tensors, collisions = tensors_of_files(tree, _role_prefix(tree, role), options, keys, unread)
+    if unread:
+        warnings.append(_not_listed(unread))
     if collisions:
         warnings.append(f"{printable(path)}: two files of one name, the second keeps its extension: {listing(collisions)}")
     return Dump(path, "directory", tensors, warnings, is_in_execution_order=False)

@@ -20,14 +20,18 @@ from fastcmp.sources.tree import Tree
 _SHARD: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}(?=\.safetensors$)", re.IGNORECASE)
 
 
-def tensors_of_files(tree: Tree, prefix: str, options: CompareOptions, keys: KnownKeys) -> tuple[list[NamedTensor], list[str]]:
+def tensors_of_files(
+    tree: Tree, prefix: str, options: CompareOptions, keys: KnownKeys, unread: list[TensorError]
+) -> tuple[list[NamedTensor], list[str]]:
     """The tensors of the files below ``prefix``, in natural order; and the paths whose name another file has too.
+
+    ``unread`` gets why the names in a file are not known: it is one tensor then.
 
     A name is the relative path without extension; of a file that holds several tensors, theirs follow behind a slash. The second of
     two files of one name keeps its extension.
     """
     by_name: dict[str, list[tuple[str, str]]] = {}
-    for name, relative, member in _named(tree, prefix, options):
+    for name, relative, member in _named(tree, prefix, options, unread):
         by_name.setdefault(name, []).append((relative, member))
     root = os.path.join(os.path.abspath(tree.root), "")
     tensors, collisions = [], []
@@ -53,7 +57,7 @@ def inside(key: TensorKey, written: str, path: str, member: str) -> NamedTensor:
     return NamedTensor(key, shown_place(member_place(written, member)), member_place(path, member))
 
 
-def _named(tree: Tree, prefix: str, options: CompareOptions) -> Iterator[tuple[str, str, str]]:
+def _named(tree: Tree, prefix: str, options: CompareOptions, unread: list[TensorError]) -> Iterator[tuple[str, str, str]]:
     """Name, relative path and member of every tensor; a file that cannot be read is one tensor, so that it gets its row."""
     relatives = [relative for relative in tree.tensor_paths if relative.startswith(prefix)]
     several = [relative for relative in relatives if relative.lower().endswith(MEMBER_SUFFIXES)]
@@ -62,6 +66,7 @@ def _named(tree: Tree, prefix: str, options: CompareOptions) -> Iterator[tuple[s
         names = members.get(relative, ("",))
         stem = os.path.splitext(_SHARD.sub("", relative))[0]
         if isinstance(names, TensorError):
+            unread.append(names)
             yield os.path.splitext(relative)[0], relative, ""
             continue
         for member in sorted(names, key=natural_key):

@@ -78,6 +78,11 @@ def test_real_float32_errors_are_not_blamed_on_a_dtype(tmp_path: Path) -> None:
         (rounded(RNG.standard_normal(4096), "float16"), "float16"),
         (RNG.standard_normal(4096).astype(np.float32), ""),
         (np.concatenate([rounded(RNG.standard_normal(4000), "bfloat16"), RNG.standard_normal(8)]), ""),
+        (
+            np.concatenate([rounded(RNG.standard_normal(60_000), "bfloat16"), RNG.standard_normal(8)]),
+            "",
+        ),  # beyond the first that are looked at
+        (np.concatenate([rounded(RNG.standard_normal(600_000), "bfloat16"), [np.nan, np.inf]]), "bfloat16"),
         (np.arange(256.0), ""),  # ids have few digits too
         (np.where(RNG.random(4096) < 0.5, 0.5, 1.5), ""),  # a mask
         (np.zeros(4096), ""),

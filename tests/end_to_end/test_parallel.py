@@ -105,12 +105,13 @@ def test_what_shapes_say_in_one_way_only_is_inferred_and_shown(tmp_path: Path) -
     for path in [*golden.glob("o_proj*"), *target.glob("*/o_proj*")]:
         np.save(path, np.ones((2, 3, 16), np.float32))
     result = fastcmp.compare(golden, target, output=str(tmp_path / "out"), executor="serial", target_parallel=ParallelSide("tp=4"))
-    assert "target: inferred from shapes: 'd0 d1 d2[tp]' for" not in "".join(result.warnings)
-    assert "target: inferred from shapes: 'd0 d1 d2[tp] d3' for 1 name (q)" in result.warnings
-    assert "target: inferred from shapes: 'd0 d1 d2 # tp:replicated' for 2 names (norm, o_proj)" in result.warnings
+    inferred = "target: inferred from shapes, in the order of the ranks"
+    assert f"{inferred}: 'd0 d1 d2[tp] d3' for 1 name (q)" in result.warnings
+    assert f"{inferred}: 'd0 d1 d2 # tp:replicated' for 2 names (norm, o_proj)" in result.warnings
     (none,) = [warning for warning in result.warnings if "no notation" in warning]
     assert none == "target: no notation for 1 name (logits): no axis along which its parts make up (2, 3, 30)"
     rows = rows_of(result)
+    assert str(rows["q", "0"]["notes"]).endswith("dims 'd0 d1 d2[tp] d3', inferred from shapes")
     assert rows["q", "0"]["verdict"] == "pass" and "[E_SHARDS]" in str(rows["logits", "0"]["cmp_fail_reason"])
     assert "ranks 0, 1, 2, 3 hold (2, 3, 8)" in str(rows["logits", "0"]["cmp_fail_reason"])
 
@@ -139,15 +140,135 @@ def test_pipeline_stages_hold_names_of_their_own(tmp_path: Path) -> None:
     assert fastcmp.compare(golden, target, output=str(tmp_path / "out"), executor="serial", target_parallel=side).ok
 
 
-def test_every_executor_gives_the_same_bytes_and_a_run_is_gone_on_with(tmp_path: Path) -> None:
+def test_every_executor_gives_the_same_bytes(tmp_path: Path) -> None:
     golden, target = tp_dump(tmp_path)
-    (tmp_path / "p.toml").write_text(PARALLEL)
     reports = []
     for executor in ("serial", "threads", "local"):
         out = tmp_path / executor
         fastcmp.compare(golden, target, output=str(out), executor=executor, workers=2, target_parallel=ParallelSide("tp=4", DIMS))  # type: ignore[arg-type]
         reports.append((out / "cmp_report.csv").read_bytes())
     assert reports[0] == reports[1] == reports[2]
+
+
+def test_a_tensor_in_ranges_is_the_same_as_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = RNG.standard_normal((64, 3000)).astype(np.float32)
+    golden = dumped(tmp_path / "golden", {"x": {"0": whole}})
+    target = by_rank(tmp_path / "target", [{"x": {"0": part * np.float32(1.001)}} for part in np.split(whole, 4, 1)])
+    reports = []
+    for split in (2**40, 100_000):
+        monkeypatch.setattr("fastcmp.plan.PIECE_BYTES", 64 * 1024)
+        monkeypatch.setattr("fastcmp.engine.measure.PIECE_BYTES", 64 * 1024)
+        monkeypatch.setattr("fastcmp.plan.SPLIT_BYTES", split)
+        out = tmp_path / str(split)
+        fastcmp.compare(golden, target, output=str(out), executor="threads", workers=3, target_parallel=ParallelSide("tp=4"))
+        reports.append((out / "cmp_report.csv").read_bytes())
+    assert reports[0] == reports[1]
+
+
+def plain(directory: Path, files: dict[str, np.ndarray]) -> Path:
+    for name, values in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(directory / name, values)
+    return directory
+
+
+W = RNG.standard_normal((4, 6)).astype(np.float32)
+
+
+def compared(tmp_path: Path, golden: dict[str, np.ndarray], target: dict[str, np.ndarray], **sides: object) -> fastcmp.result.Result:
+    dumps = plain(tmp_path / "golden", golden), plain(tmp_path / "target", target)
+    return fastcmp.compare(*dumps, output=str(tmp_path / "out"), executor="serial", **sides)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("other", ["rank_0/x.npy", "rank00/x.npy", "RANK0/x.npy"])
+def test_one_tensor_twice_on_a_rank_is_refused(tmp_path: Path, other: str) -> None:
+    target = {"rank0/x.npy": W[:, :3], other: W[:, :3] + 5, "rank1/x.npy": W[:, 3:]}
+    with pytest.raises(UsageError, match=r"x\.npy and .*x\.npy are both x of rank 0; rename or move one of them"):
+        compared(tmp_path, {"x.npy": W}, target, target_parallel=ParallelSide("tp=2"))
+
+
+def test_a_file_beside_the_rank_directories_is_named(tmp_path: Path) -> None:
+    target = {"rank0/x.npy": W[:, :3], "rank1/x.npy": W[:, 3:], "stray.npy": W}
+    with pytest.raises(UsageError, match=r"stray\.npy is in no rank directory, others are; move it away"):
+        compared(tmp_path, {"x.npy": W}, target, target_parallel=ParallelSide("tp=2"))
+
+
+def test_a_tensor_that_one_rank_lost_is_not_taken_for_one_of_one_rank(tmp_path: Path) -> None:
+    target = {"rank0/x.npy": W[:, :3], "rank1/x.npy": W[:, 3:], "rank0/n.npy": W}
+    result = compared(tmp_path, {"x.npy": W, "n.npy": W}, target, target_parallel=ParallelSide("tp=2"))
+    row = rows_of(result)["n", ""]
+    assert row["verdict"] == "error" and "only rank 0 holds it, other names are on every rank of tp; was it lost" in str(
+        row["cmp_fail_reason"]
+    )
+
+
+def test_a_tensor_that_one_rank_holds_on_purpose(tmp_path: Path) -> None:
+    target = {"rank0/x.npy": W[:, :3], "rank1/x.npy": W[:, 3:], "rank0/n.npy": W}
+    side = ParallelSide("tp=2", {"n": "s d # tp:first"})
+    assert compared(tmp_path, {"x.npy": W, "n.npy": W}, target, target_parallel=side).ok
+
+
+def test_every_token_is_inferred_by_its_own_shapes(tmp_path: Path) -> None:
+    golden = dumped(tmp_path / "golden", {"x": {"0": W, "1": W[:1], "2": W.T.copy()}, "y": {"1": W}})
+    parts = [{"0": W[:2], "1": W[:1], "2": W.T[:, :2].copy()}, {"0": W[2:], "1": W[:1], "2": W.T[:, 2:].copy()}]
+    target = by_rank(tmp_path / "target", [{"x": part, "y": {"1": W}} for part in parts])
+    result = fastcmp.compare(golden, target, output=str(tmp_path / "out"), executor="serial", target_parallel=ParallelSide("sp=2"))
+    assert result.ok, result.to_arrow().to_pylist()
+
+
+def test_a_golden_notation_beside_an_inferred_target(tmp_path: Path) -> None:
+    target = {"rank0/x.npy": W[:, :3], "rank1/x.npy": W[:, 3:]}
+    sides = {"golden_parallel": ParallelSide(dims={"*": "b s"}), "target_parallel": ParallelSide("tp=2")}  # type: ignore[arg-type]
+    assert compared(tmp_path, {"x.npy": W}, target, **sides).ok
+    sides = {"golden_parallel": ParallelSide("tp=2"), "target_parallel": ParallelSide(dims={"*": "b s"})}  # type: ignore[arg-type]
+    assert compared(tmp_path / "2", target, {"x.npy": W}, **sides).ok
+
+
+def test_a_golden_of_one_rank_directory_meets_a_merged_target(tmp_path: Path) -> None:
+    target = {"rank0/x.npy": W[:, :3], "rank1/x.npy": W[:, 3:]}
+    assert compared(tmp_path, {"rank0/x.npy": W}, target, target_parallel=ParallelSide("tp=2")).ok
+
+
+def test_ranks_that_were_of_several_dtypes_are_refused(tmp_path: Path) -> None:
+    golden = dumped(tmp_path / "golden", {"x": {"0": W}})
+    target = by_rank(tmp_path / "target", [{"x": {"0": W[:, :3]}}, {"x": {"0": W[:, 3:]}}])
+    (target / "rank0" / "dtypes.json").write_text('{"x": {"0": "bfloat16"}}')
+    result = fastcmp.compare(golden, target, output=str(tmp_path / "out"), executor="serial", target_parallel=ParallelSide("tp=2"))
+    assert "its ranks were of several dtypes: as it is stored, bfloat16" in str(rows_of(result)["x", "0"]["cmp_fail_reason"])
+
+
+def test_a_shape_that_does_not_fit_shows_what_was_put_together(tmp_path: Path) -> None:
+    target = {"rank0/x.npy": W, "rank1/x.npy": W}
+    result = compared(tmp_path, {"x.npy": W}, target, target_parallel=ParallelSide("tp=2", {"x": "s d[tp]"}))
+    row = rows_of(result)["x", ""]
+    assert "[E_SHAPE]" in str(row["cmp_fail_reason"]) and str(row["notes"]).startswith("W_MERGED: tp along d (axis 1)")
+
+
+def test_a_glob_that_matches_nothing_is_said_to(tmp_path: Path) -> None:
+    result = compared(tmp_path, {"x.npy": W}, {"x.npy": W}, target_parallel=ParallelSide(dims={"logit": "b s=3"}))  # type: ignore[arg-type]
+    assert "target: globs of --parallel that match no data_id: logit" in result.warnings
+
+
+@pytest.mark.parametrize("dims", ["abc", ["ab", "cd"], {"q": 5}, {5: "b s"}, 7])
+def test_what_is_no_notation_in_python_is_refused(tmp_path: Path, dims: object) -> None:
+    with pytest.raises(UsageError):
+        compared(tmp_path, {"x.npy": W}, {"x.npy": W}, target_parallel=ParallelSide("tp=2", dims))  # type: ignore[arg-type]
+    with pytest.raises(UsageError):
+        compared(tmp_path, {"x.npy": W}, {"x.npy": W}, target_parallel=ParallelSide())
+
+
+def test_another_notation_makes_another_row(tmp_path: Path) -> None:
+    from fastcmp.options import CompareOptions
+    from fastcmp.pairing import pair
+    from fastcmp.parallel.loading import load_dumps
+    from fastcmp.results.resume import named_as
+
+    golden, target = tp_dump(tmp_path)
+    said = set()
+    for dims in ("b s d # tp:replicated", "b s d # tp:first", "b s d[tp]"):
+        options = CompareOptions(target_parallel=ParallelSide("tp=4", {**DIMS, "norm": dims}))
+        said.add(named_as(pair(*load_dumps(str(golden), str(target), options), options)[0]))
+    assert len(said) == 3
 
 
 def test_the_command_takes_a_file_and_show_finds_the_pair_again(tmp_path: Path) -> None:
@@ -218,7 +339,7 @@ def test_watching_refuses_what_it_cannot_put_together(tmp_path: Path) -> None:
         watch("g", "t", options=CompareOptions(target_parallel=ParallelSide("tp=2")))
 
 
-def test_a_run_that_was_ended_goes_on_until_a_rank_changes(tmp_path: Path) -> None:
+def test_a_row_holds_until_the_file_of_a_rank_changes(tmp_path: Path) -> None:
     from fastcmp.options import CompareOptions
     from fastcmp.pairing import pair
     from fastcmp.parallel.loading import load_dumps

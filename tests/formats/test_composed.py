@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import itertools
+import os
+import tracemalloc
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import bin_files
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import identity_now, place_sizes, scan, scan_batch
 from fastcmp.formats.composed import Composition, Part, composed_place, composition_of
 from fastcmp.formats.composed_payload import boxes_of_run
+from fastcmp.formats.decode import decode
 from fastcmp.formats.dims import parse_dims
 from fastcmp.formats.payload import open_payload
+from fastcmp.formats.places import member_place
+from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import ScanOptions
 
 OPTIONS = ScanOptions()
 Ways = tuple[tuple[str, int], ...]
 
 
-def placed(directory: Path, dims: str, ways: Ways, parts: dict[tuple[int, ...], np.ndarray], order: tuple[str, ...] = ()) -> str:
+def placed(directory: Path, dims: str | None, ways: Ways, parts: dict[tuple[int, ...], np.ndarray], order: tuple[str, ...] = ()) -> str:
     listed = []
     for rank, (numbers, values) in enumerate(parts.items()):
         np.save(directory / f"{rank}.npy", values)
@@ -54,7 +62,7 @@ def parts_of(values: np.ndarray, dims: str, ways: Ways) -> dict[tuple[int, ...],
                 elif way.division == "part":
                     part = np.array_split(part, n, axis)[i]
                 else:
-                    part = part * (i + 1) / (n * (n + 1) / 2)
+                    part = part * 2.0 ** -min(i + 1, n - 1)  # the last two are equal: together the whole
         parts[numbers] = part
     return parts
 
@@ -72,6 +80,7 @@ def parts_of(values: np.ndarray, dims: str, ways: Ways) -> dict[tuple[int, ...],
         ("t d # tp:replicated", (("tp", 3),), (4, 5)),
         ("t h[tp] # dp:first", (("dp", 2), ("tp", 2)), (4, 6)),
         ("b=1:3 v[tp]=11", (("tp", 4),), (4, 12)),
+        ("t d[tp:partial]", (("tp", 2),), (4, 6)),
         ("1 e[ep] d", (("ep", 8),), (1, 8, 3)),
     ],
 )
@@ -164,7 +173,7 @@ def test_boxes_cover_a_run_in_order(shape: list[int], data: st.DataObject) -> No
 
 
 A, B = np.zeros((4, 6), np.float32), np.zeros((4, 5), np.float32)
-CONTRADICTIONS: dict[str, tuple[str, Ways, dict[tuple[int, ...], Any], str]] = {
+CONTRADICTIONS: dict[str, tuple[str | None, Ways, dict[tuple[int, ...], Any], str]] = {
     "another number of axes": ("b s h[tp]", (("tp", 2),), {(0,): A, (1,): A}, "dims 'b s h[tp]' names 3 axes; ranks 0, 1 hold (4, 6)"),
     "other extents": ("s[tp] d", (("tp", 2),), {(0,): A, (1,): B}, "dims 's[tp] d': tp: expected shapes that differ in axis 0 only; rank 0 holds (4, 6), rank 1 holds (4, 5)"),
     "summands of two shapes": ("s d # tp:partial", (("tp", 2),), {(0,): A, (1,): B}, "dims 's d # tp:partial': tp: expected one shape on all of them; rank 0 holds (4, 6), rank 1 holds (4, 5)"),
@@ -175,8 +184,9 @@ CONTRADICTIONS: dict[str, tuple[str, Ways, dict[tuple[int, ...], Any], str]] = {
     "a rank is missing": ("s d[tp]", (("tp", 3),), {(0,): A, (2,): A}, "dims 's d[tp]': tp has 3 ranks, but only 2 hold it: 0, 1"),
     "too much is cut off": ("s=9 d[tp]", (("tp", 2),), {(0,): A, (1,): A}, "dims 's=9 d[tp]': expected at least 9 positions in s, the parts make 4"),
     "several dtypes": ("s d[tp]", (("tp", 2),), {(0,): A, (1,): A.astype(np.float64)}, "its ranks hold it in several dtypes: float32, float64"),
+    "an axis of 1 that is none": ("1 d[tp]", (("tp", 2),), {(0,): A, (1,): A}, "dims '1 d[tp]' says that axis 0 has length 1; ranks 0, 1 hold (4, 6)"),
     "sums of bool": ("s d # tp:partial", (("tp", 2),), {(0,): A > 0, (1,): A > 0}, "dims 's d # tp:partial': bool has no sums"),
-    "nothing said": ("", (("tp", 2),), {(0,): A, (1,): B}, "nothing says how its parts make up the whole; rank 0 holds (4, 6), rank 1 holds (4, 5)"),
+    "nothing said": (None, (("tp", 2),), {(0,): A, (1,): B}, "nothing says how its parts make up the whole; rank 0 holds (4, 6), rank 1 holds (4, 5)"),
 }  # fmt: skip
 
 
@@ -213,14 +223,102 @@ def test_a_place_comes_back_and_has_the_size_and_identity_of_its_parts(tmp_path:
     assert identity_now(place) != info.identity
 
 
-def test_many_parts_of_which_few_columns_are_wanted_take_little_memory(tmp_path: Path) -> None:
+def traced(act: Callable[[], Any]) -> int:
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_few_columns_of_many_rows_take_little_memory(tmp_path: Path) -> None:
     values = np.arange(3000 * 4000, dtype=np.float32).reshape(3000, 4000)
     place = placed(tmp_path, "t[tp] v=2", (("tp", 2),), parts_of(values, "t[tp] v", (("tp", 2),)))
     np.testing.assert_array_equal(whole(place, mapped=False), values[:, :2])
+    assert traced(lambda: whole(place, mapped=False)) < 24 * 2**20
+
+
+def test_replicas_that_all_differ_take_little_memory(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((2, 8, 256, 64))
+    place = placed(tmp_path, "a b c d # tp:replicated", (("tp", 2),), {(0,): values, (1,): -values})
+
+    def refused() -> None:
+        with pytest.raises(TensorError, match="differ first at"):
+            whole(place)
+
+    assert traced(refused) < 12 * values.nbytes
+
+
+def test_more_parts_than_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastcmp.formats.composed_payload._MOST_OPEN", 3)
+    values = np.random.default_rng(0).standard_normal((40, 9)).astype(np.float32)
+    place = placed(tmp_path, "t[tp] d", (("tp", 20),), parts_of(values, "t[tp] d", (("tp", 20),)))
+    before = len(os.listdir("/proc/self/fd"))
+    np.testing.assert_array_equal(whole(place), values)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_part_that_changes_meanwhile_is_noticed_when_it_is_closed_and_at_the_end(tmp_path: Path) -> None:
+    place = placed(tmp_path, "s d[tp]", (("tp", 2),), {(0,): A, (1,): A})
+    info = scan(place, OPTIONS)
+    with pytest.raises(TensorError, match=r"0\.npy.*E_CHANGED"), open_payload(info, roots=(str(tmp_path),)) as payload:
+        payload.piece(0, 2)
+        os.utime(tmp_path / "0.npy", (1, 1))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "int8"])
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3)])
+def test_sums_of_every_shape(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    code, one = {
+        "bfloat16": (27, np.uint16(0x3F80)),
+        "float16": (1, np.float16(1)),
+        "float32": (0, np.float32(1)),
+        "int8": (2, np.int8(1)),
+    }[dtype]
+    record = bin_files.record(np.full(shape, one).tobytes(), code, ",".join(map(str, shape)))
+    if 0 in shape:
+        record = bin_files.header(0, 2, code, "0,3", "")
+    for rank in range(3):
+        (tmp_path / f"{rank}.bin").write_bytes(record)
+    parts = tuple(Part(str(rank), (rank,), str(tmp_path / f"{rank}.bin")) for rank in range(3))
+    place = composed_place(Composition(f"{'a b' if shape else ''} # tp:partial".strip(), (("tp", 3),), (), parts))
+    assert decode(whole(place), dtype).tolist() == np.full(shape, 3.0).tolist()
+
+
+def test_a_scalar_of_one_rank(tmp_path: Path) -> None:
+    assert whole(placed(tmp_path, "", (("pp", 2),), {(1,): np.float32(2.5)})).tolist() == 2.5
+    assert whole(placed(tmp_path, "# pp:first", (("pp", 2),), {(1,): np.float32(2.5)})).tolist() == 2.5
+
+
+def test_parts_of_any_reader_and_order(tmp_path: Path) -> None:
+    """.bin, Fortran order, big endian, a tensor inside a file."""
+    values = np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)
+    parts = np.split(values, 4, 1)
+    np.save(tmp_path / "0.npy", np.asfortranarray(parts[0]))
+    np.save(tmp_path / "1.npy", parts[1].astype(">f4"))
+    (tmp_path / "2.bin").write_bytes(bin_files.record(parts[2].tobytes(), 0, "4,2"))
+    save_file({"other": parts[0].copy(), "x": parts[3].copy()}, tmp_path / "3.safetensors")
+    places = [str(tmp_path / name) for name in ("0.npy", "1.npy", "2.bin")] + [member_place(str(tmp_path / "3.safetensors"), "x")]
+    listed = tuple(Part(str(rank), (rank,), place) for rank, place in enumerate(places))
+    place = composed_place(Composition("s d[tp]", (("tp", 4),), (), listed))
+    np.testing.assert_array_equal(whole(place), values)
+    assert identity_now(place)[1:] == scan(place, OPTIONS).identity[1:]
+
+
+def test_parts_in_an_order_that_is_not_known_are_refused(tmp_path: Path) -> None:
+    for rank in (0, 1):
+        (tmp_path / f"{rank}.bin").write_bytes(bin_files.record(A.tobytes(), 0, "4,6", format_code=4))
+    parts = tuple(Part(str(rank), (rank,), str(tmp_path / f"{rank}.bin")) for rank in (0, 1))
+    place = composed_place(Composition("s d[tp]", (("tp", 2),), (), parts))
+    with pytest.raises(TensorError, match=r"FRACTAL_Z \(4\): parts of a tensor in this order cannot be put together.*E_FORMAT"):
+        scan(place, OPTIONS)
+    assert scan(place, ScanOptions(format_policy="flat")).shape == (4, 12)
 
 
 def test_more_parts_than_files_can_be_open_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "0.npy", A)
-    parts = tuple(Part(str(rank), (rank,), str(tmp_path / "0.npy")) for rank in range(257))
-    (found,) = scan_batch([composed_place(Composition("s d[tp]", (("tp", 257),), (), parts))], OPTIONS)
-    assert isinstance(found, TensorError) and found.detail == "257 ranks hold it, expected at most 256"
+    parts = tuple(Part(str(rank), (rank,), str(tmp_path / "0.npy")) for rank in range(4097))
+    (found,) = scan_batch([composed_place(Composition("s d[tp]", (("tp", 4097),), (), parts))], OPTIONS)
+    assert isinstance(found, TensorError) and found.detail == "4097 ranks hold it, expected at most 4096"
+    assert isinstance(scan(composed_place(Composition("s d # tp:first", (("tp", 4097),), (), parts)), OPTIONS), TensorInfo)
