@@ -43,6 +43,11 @@ class KeptFiles:
             self._places[path] = place
             self.used = place + size
 
+    def content(self, path: str, size: int) -> memoryview | None:
+        """The bytes of a file of ``size`` bytes, as they lie in the memory; None if it is not kept."""
+        place = self._places.get(path, -1)
+        return None if place < 0 else self.memory.data[place : place + size]
+
     def payload_place(self, info: TensorInfo) -> int:
         """Where in the memory the payload begins that ``info`` was scanned from; -1 if it is not kept."""
         place = self._places.get(info.path, -1)

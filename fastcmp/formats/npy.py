@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import TensorError
 from fastcmp.formats.kept_files import KeptFiles
+from fastcmp.formats.malformed import Malformed, shortened
 from fastcmp.formats.open_file import read_heads
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
@@ -36,7 +37,9 @@ _AROUND: Final = re.compile(r" *\{.*\}(?:(?: *\n)+| *)", re.DOTALL)
 _TOKEN: Final = re.compile(r"'[^'\\\n]*'|\"[^\"\\\n]*\"|-?[0-9]+|True|False|[{}()\[\],:]|[ \n]+|.", re.DOTALL)
 
 
-class _Header(NamedTuple):
+class Header(NamedTuple):
+    """What a header says; ``data_offset`` counts from its own beginning."""
+
     dtype: str
     big_endian: bool
     shape: tuple[int, ...]
@@ -45,13 +48,9 @@ class _Header(NamedTuple):
     nbytes: int
 
 
-class _Malformed(Exception):
-    """code and reason; the caller knows the path."""
-
-
 # A dump repeats a handful of headers ten thousand times: 6 us to parse one, 0.1 us to look it up.
 _KNOWN_LIMIT: Final = 4096
-_known: dict[bytes, _Header] = {}
+_known: dict[bytes, Header] = {}
 
 
 def scan_batch(paths: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
@@ -65,52 +64,58 @@ def scan_batch(paths: Sequence[str], options: ScanOptions, kept: KeptFiles | Non
 
 def _describe(path: str, head: bytes, identity: FileIdentity, roots: tuple[str, ...], kept: KeptFiles | None) -> TensorInfo | TensorError:
     try:
-        end = _header_end(head)
+        end = header_end(head)
         if end > len(head):  # a long header, or one that is cut
             opened = read_heads((path,), end, roots, kept)[0]
             if isinstance(opened, TensorError):
                 return opened
             head, identity = opened
-            end = _header_end(head)
+            end = header_end(head)
         if end > len(head):
-            raise _Malformed("E_TRUNCATED", f"byte {len(head)}: the file ends inside its header, expected {end} bytes")
-        header = _known.get(head[:end]) or _remember(head[:end])
-        warnings = _check_size(header, identity.size)
-    except _Malformed as error:
-        return TensorError(error.args[0], path, error.args[1])
+            raise Malformed("E_TRUNCATED", f"byte {len(head)}: the file ends inside its header, expected {end} bytes")
+        header = _known.get(head[:end]) or _remember(head[:end])  # as `parse_header`, without a call more: this is passed twice a pair
+        warnings = check_size(header, identity.size)
+    except Malformed as error:
+        return error.of(path)
     return TensorInfo(
         path, header.data_offset, header.nbytes, header.dtype, header.shape, identity, header.strides, header.big_endian, warnings=warnings
     )
 
 
-def _header_end(head: bytes) -> int:
+def header_end(head: bytes) -> int:
     """Where the data begins, or how many bytes it takes to know."""
     if not head.startswith(_MAGIC[: len(head)]):
-        raise _Malformed("E_BAD_MAGIC", f"byte 0: expected {_MAGIC!r}, got {head[:6]!r}")
+        raise Malformed("E_BAD_MAGIC", f"byte 0: expected {_MAGIC!r}, got {head[:6]!r}")
     if len(head) < 8:
         return 8
     field = _VERSIONS.get(head[6:8])
     if field is None:
-        raise _Malformed("E_NPY_VERSION", f"byte 6: expected version 1.0, 2.0 or 3.0, got {head[6]}.{head[7]}")
+        raise Malformed("E_NPY_VERSION", f"byte 6: expected version 1.0, 2.0 or 3.0, got {head[6]}.{head[7]}")
     if len(head) < 8 + field:
         return 8 + field
     length = int.from_bytes(head[8 : 8 + field], "little")
     if length > _MAX_HEADER:
-        raise _Malformed("E_NPY_HEADER", f"byte 8: expected a header of at most {_MAX_HEADER} bytes, got {length}")
+        raise Malformed("E_NPY_HEADER", f"byte 8: expected a header of at most {_MAX_HEADER} bytes, got {length}")
     return 8 + field + length
 
 
-def _check_size(header: _Header, size: int) -> tuple[str, ...]:
+def check_size(header: Header, size: int) -> tuple[str, ...]:
+    """Warnings about a file of ``size`` bytes; Malformed E_TRUNCATED if it ends before its payload does."""
     have = size - header.data_offset
     if have < header.nbytes:
-        raise _Malformed(
+        raise Malformed(
             "E_TRUNCATED",
             f"byte {header.data_offset}: shape {header.shape} in {header.dtype} needs {header.nbytes} bytes, the file has {have} left",
         )
     return () if have == header.nbytes else (f"W_TRAILING: {have - header.nbytes} bytes follow the payload",)
 
 
-def _remember(prefix: bytes) -> _Header:
+def parse_header(prefix: bytes) -> Header:
+    """From the first bytes, up to `header_end`; Malformed with the code and the byte."""
+    return _known.get(prefix) or _remember(prefix)
+
+
+def _remember(prefix: bytes) -> Header:
     header = _parse(prefix, 8 + _VERSIONS[prefix[6:8]])
     if len(_known) >= _KNOWN_LIMIT:
         _known.clear()
@@ -118,29 +123,24 @@ def _remember(prefix: bytes) -> _Header:
     return header
 
 
-def _parse(prefix: bytes, start: int) -> _Header:
+def _parse(prefix: bytes, start: int) -> Header:
     text = prefix[start:].decode("latin-1")
     fields = _parse_fields(_Tokens(text, start))
     if not _AROUND.fullmatch(text):
-        raise _Malformed("E_NPY_HEADER", f"byte {start}: expected a header that begins with '{{' and ends in a line feed, got other blanks")
+        raise Malformed("E_NPY_HEADER", f"byte {start}: expected a header that begins with '{{' and ends in a line feed, got other blanks")
     dtype, big_endian = _parse_descr(fields["descr"])
     shape = fields["shape"]
     if not isinstance(shape, tuple) or not isinstance(fields["fortran_order"], bool):
-        raise _Malformed("E_NPY_HEADER", f"byte {start}: expected a tuple as shape and True or False as fortran_order")
+        raise Malformed("E_NPY_HEADER", f"byte {start}: expected a tuple as shape and True or False as fortran_order")
     if len(shape) > _MAX_AXES or min(shape, default=0) < 0:
-        raise _Malformed("E_BAD_DIMS", f"byte {start}: expected at most {_MAX_AXES} axes of 0 or more, got {_shortened(shape)}")
+        raise Malformed("E_BAD_DIMS", f"byte {start}: expected at most {_MAX_AXES} axes of 0 or more, got {shortened(shape)}")
     nbytes = DTYPES[dtype].bits // 8
     for extent in shape:
         nbytes *= extent
     if nbytes >= 2**63:
-        raise _Malformed("E_BAD_DIMS", f"byte {start}: shape {_shortened(shape)} in {dtype} exceeds 2^63-1 bytes")
+        raise Malformed("E_BAD_DIMS", f"byte {start}: shape {shortened(shape)} in {dtype} exceeds 2^63-1 bytes")
     strides = _fortran_strides(shape) if fields["fortran_order"] else None
-    return _Header(dtype, big_endian, shape, strides, len(prefix), nbytes)
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return Header(dtype, big_endian, shape, strides, len(prefix), nbytes)
 
 
 def _fortran_strides(shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -155,15 +155,15 @@ def _fortran_strides(shape: tuple[int, ...]) -> tuple[int, ...] | None:
 
 def _parse_descr(descr: object) -> tuple[str, bool]:
     if not isinstance(descr, str):
-        raise _Malformed("E_NPY_HEADER", f"descr: expected a string, got {_shortened(descr)}")
+        raise Malformed("E_NPY_HEADER", f"descr: expected a string, got {shortened(descr)}")
     order, kind = descr[:1], descr[1:]
     if kind[:1] == "O" or descr == "O":
-        raise _Malformed("E_NPY_PICKLE", f"descr: expected a number, got {descr!r}, pickled objects")
+        raise Malformed("E_NPY_PICKLE", f"descr: expected a number, got {descr!r}, pickled objects")
     name = _DTYPE_NAMES.get(kind)
     if descr == "<V2":  # how np.save writes the bfloat16 of ml_dtypes; a true void of 2 bytes is |V2
         return "bfloat16", False
     if name is None or (order != "|" if kind.endswith("1") else order not in ("<", ">")):
-        raise _Malformed("E_NPY_KIND", f"descr: expected a plain number such as '<f4', got {_shortened(descr)}")
+        raise Malformed("E_NPY_KIND", f"descr: expected a plain number such as '<f4', got {shortened(descr)}")
     return name, order == ">"
 
 
@@ -188,9 +188,9 @@ class _Tokens:
         if token != wanted:
             raise self.unexpected(token, repr(wanted))
 
-    def unexpected(self, token: str, wanted: str) -> _Malformed:
-        return _Malformed(
-            "E_NPY_HEADER", f"byte {self.offset}: expected {wanted}, got {_shortened(token) if token else 'the end of the header'}"
+    def unexpected(self, token: str, wanted: str) -> Malformed:
+        return Malformed(
+            "E_NPY_HEADER", f"byte {self.offset}: expected {wanted}, got {shortened(token) if token else 'the end of the header'}"
         )
 
 
@@ -212,7 +212,7 @@ def _parse_fields(tokens: _Tokens) -> dict[str, object]:
             token = tokens.next()
     tokens.expect("")
     if len(fields) != 3:
-        raise _Malformed(
+        raise Malformed(
             "E_NPY_HEADER", f"byte {tokens.offset}: expected descr, fortran_order and shape, got {', '.join(fields) or 'none of them'}"
         )
     return fields
@@ -225,7 +225,7 @@ def _parse_value(tokens: _Tokens) -> object:
     if token[:1] in ("'", '"') and len(token) > 1:
         return token[1:-1]
     if token == "[":
-        raise _Malformed("E_NPY_KIND", f"byte {tokens.offset}: expected a plain number, got a structured dtype")
+        raise Malformed("E_NPY_KIND", f"byte {tokens.offset}: expected a plain number, got a structured dtype")
     if token != "(":
         raise tokens.unexpected(token, "a string, True, False or a tuple of integers")
     return _parse_shape(tokens)
@@ -239,7 +239,7 @@ def _parse_shape(tokens: _Tokens) -> tuple[int, ...]:
         if not digits.isdecimal() or (digits[0] == "0" and len(digits) > 1):
             raise tokens.unexpected(token, "an integer")
         if len(digits) > 19:
-            raise _Malformed("E_BAD_DIMS", f"byte {tokens.offset}: expected a length below 2^63, got {_shortened(token)}")
+            raise Malformed("E_BAD_DIMS", f"byte {tokens.offset}: expected a length below 2^63, got {shortened(token)}")
         extents.append(int(token))
         token = tokens.next()
         if token == ")" and len(extents) == 1:

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import TensorError
 from fastcmp.formats.kept_files import KeptFiles
+from fastcmp.formats.malformed import Malformed, no_such_member, shortened
 from fastcmp.formats.open_file import read_heads
 from fastcmp.formats.places import split_place
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
@@ -59,10 +60,6 @@ class _Entry(NamedTuple):
 
 
 _Entries = dict[str, _Entry]
-
-
-class _Malformed(Exception):
-    """code and reason; the caller knows the path."""
 
 
 def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
@@ -111,10 +108,10 @@ def _header_of(path: str, head: bytes, identity: FileIdentity, roots: tuple[str,
                 return opened
             whole, found = opened
             if found != identity or len(whole) < stop:
-                raise _Malformed("E_CHANGED", "the file changed while its header was read")
+                raise Malformed("E_CHANGED", "the file changed while its header was read")
         header = _parse(whole[_LENGTH_BYTES:stop], identity.size)
-    except _Malformed as error:
-        return TensorError(error.args[0], path, error.args[1])
+    except Malformed as error:
+        return error.of(path)
     while len(_known) >= _KNOWN_LIMIT or sum(len(one.entries) for one in list(_known.values())) > _KNOWN_TENSORS:  # threads may be here too
         if not _known:
             break
@@ -125,12 +122,12 @@ def _header_of(path: str, head: bytes, identity: FileIdentity, roots: tuple[str,
 
 def _header_length(head: bytes, size: int) -> int:
     if size < _LENGTH_BYTES:
-        raise _Malformed("E_TRUNCATED", f"byte {size}: the file ends inside the length of its header, expected {_LENGTH_BYTES} bytes")
+        raise Malformed("E_TRUNCATED", f"byte {size}: the file ends inside the length of its header, expected {_LENGTH_BYTES} bytes")
     length = int.from_bytes(head[:_LENGTH_BYTES], "little")
     if length > _MAX_HEADER:
-        raise _Malformed("E_SAFETENSORS", f"byte 0: expected a header of at most {_MAX_HEADER} bytes, got {length}")
+        raise Malformed("E_SAFETENSORS", f"byte 0: expected a header of at most {_MAX_HEADER} bytes, got {length}")
     if length > size - _LENGTH_BYTES:
-        raise _Malformed("E_TRUNCATED", f"byte {_LENGTH_BYTES}: the header takes {length} bytes, the file has {size - _LENGTH_BYTES} left")
+        raise Malformed("E_TRUNCATED", f"byte {_LENGTH_BYTES}: the header takes {length} bytes, the file has {size - _LENGTH_BYTES} left")
     return length
 
 
@@ -144,7 +141,7 @@ def _parse(header: bytes, size: int) -> _Header:
             text.skip_metadata()
             continue
         if name in entries or not name or "\0" in name:
-            raise text.unexpected(f"a name that no other tensor has, got {_shortened(name)}")
+            raise text.unexpected(f"a name that no other tensor has, got {shortened(name)}")
         entries[name] = _entry(name, text.body(), size - data_offset)
         if len(entries) > _MAX_TENSORS:
             raise text.unexpected(f"at most {_MAX_TENSORS} tensors")
@@ -197,11 +194,11 @@ class _Text:
         if self._peek():
             raise self.unexpected("the end of the header")
 
-    def unexpected(self, expected: str) -> _Malformed:
+    def unexpected(self, expected: str) -> Malformed:
         """What stands here instead of what was expected."""
         offset = _LENGTH_BYTES + self._at
-        found = _shortened(self._text[self._at : self._at + 40]) if self._at < len(self._text) else "the end"
-        return _Malformed("E_SAFETENSORS", f"byte {offset}: expected {expected}, before {found}")
+        found = shortened(self._text[self._at : self._at + 40]) if self._at < len(self._text) else "the end"
+        return Malformed("E_SAFETENSORS", f"byte {offset}: expected {expected}, before {found}")
 
     def _peek(self) -> str:
         blanks = _BLANKS.match(self._text, self._at)
@@ -234,28 +231,28 @@ class _Text:
 
 
 def _entry(name: str, body: str, payload_bytes: int) -> _Entry:
-    where = f"tensor {_shortened(name)}"
+    where = f"tensor {shortened(name)}"
     fields = _fields_of(body, where)
     dtype, shape, offsets = (fields[field] for field in _FIELDS)
     stored = _DTYPE_NAMES.get(dtype) if isinstance(dtype, str) else None
     if not _are_lengths(shape) or len(shape) > _MAX_AXES:
-        raise _Malformed("E_BAD_DIMS", f"{where}: expected at most {_MAX_AXES} axes of 0 or more, got {_shortened(shape)}")
+        raise Malformed("E_BAD_DIMS", f"{where}: expected at most {_MAX_AXES} axes of 0 or more, got {shortened(shape)}")
     if not _are_lengths(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise _Malformed("E_OBJ_RANGE", f"{where}: expected [begin, end] in data_offsets, got {_shortened(offsets)}")
+        raise Malformed("E_OBJ_RANGE", f"{where}: expected [begin, end] in data_offsets, got {shortened(offsets)}")
     begin, end = offsets
     if end > payload_bytes:
-        raise _Malformed("E_TRUNCATED", f"{where}: expected bytes up to {end} of the payload, the file has {payload_bytes}")
+        raise Malformed("E_TRUNCATED", f"{where}: expected bytes up to {end} of the payload, the file has {payload_bytes}")
     if stored is None:  # that one tensor cannot be read, the others can
-        return _Entry("", tuple(shape), begin, end, error=f"{where}: expected one of {', '.join(_DTYPE_NAMES)}, got {_shortened(dtype)}")
+        return _Entry("", tuple(shape), begin, end, error=f"{where}: expected one of {', '.join(_DTYPE_NAMES)}, got {shortened(dtype)}")
     count = 1
     for extent in shape:
         count *= extent
     needed = DTYPES[stored].payload_bytes(count, packed=True)
     if needed >= 2**63:
-        raise _Malformed("E_BAD_DIMS", f"{where}: shape {_shortened(shape)} in {dtype} exceeds 2^63-1 bytes")
+        raise Malformed("E_BAD_DIMS", f"{where}: shape {shortened(shape)} in {dtype} exceeds 2^63-1 bytes")
     if needed != end - begin:
         code = "E_SIZE_SHORT" if needed > end - begin else "E_SIZE_LONG"
-        raise _Malformed(code, f"{where}: shape {tuple(shape)} in {dtype} needs {needed} bytes, data_offsets give {end - begin}")
+        raise Malformed(code, f"{where}: shape {tuple(shape)} in {dtype} needs {needed} bytes, data_offsets give {end - begin}")
     is_packed = DTYPES[stored].is_sub_byte
     return _Entry(stored, tuple(shape), begin, end, (f"W_PACKING_ASSUMED: {stored}, low bits first",) if is_packed else ())
 
@@ -264,12 +261,10 @@ def _fields_of(body: str, where: str) -> dict[str, Any]:
     try:
         pairs: list[tuple[str, Any]] = json.loads(body, object_pairs_hook=list)
     except (ValueError, RecursionError):
-        raise _Malformed("E_SAFETENSORS", f"{where}: not JSON: {_shortened(body)}") from None
+        raise Malformed("E_SAFETENSORS", f"{where}: not JSON: {shortened(body)}") from None
     fields = dict(pairs)
     if len(fields) != len(pairs) or set(fields) != set(_FIELDS):
-        raise _Malformed(
-            "E_SAFETENSORS", f"{where}: expected {', '.join(_FIELDS)}, each once, got {_shortened(', '.join(map(str, fields)))}"
-        )
+        raise Malformed("E_SAFETENSORS", f"{where}: expected {', '.join(_FIELDS)}, each once, got {shortened(', '.join(map(str, fields)))}")
     return fields
 
 
@@ -281,8 +276,8 @@ def _refuse_overlaps(entries: _Entries) -> None:
     in_order = sorted((entry.begin, entry.end, name) for name, entry in entries.items() if entry.end > entry.begin)
     for (_, end, before), (begin, _, name) in pairwise(in_order):
         if begin < end:
-            raise _Malformed(
-                "E_OBJ_RANGE", f"tensor {_shortened(name)}: begins at byte {begin}, inside {_shortened(before)}, which ends at {end}"
+            raise Malformed(
+                "E_OBJ_RANGE", f"tensor {shortened(name)}: begins at byte {begin}, inside {shortened(before)}, which ends at {end}"
             )
 
 
@@ -294,9 +289,7 @@ def _describe(path: str, member: str, found: _Found) -> TensorInfo | TensorError
         (member,) = entries
     entry = entries.get(member)
     if entry is None:
-        wanted = f"a tensor {_shortened(member)}" if member else "the name of one tensor"
-        names = ", ".join(_shortened(name) for name in list(entries)[:3])
-        return TensorError("E_MEMBER", path, f"expected {wanted}, the file holds {len(entries)}{f' ({names} ...)' if names else ''}")
+        return no_such_member(path, member, entries)
     if entry.error:
         return TensorError("E_DTYPE", path, entry.error)
     return TensorInfo(
@@ -309,8 +302,3 @@ def _describe(path: str, member: str, found: _Found) -> TensorInfo | TensorError
         packed=DTYPES[entry.dtype].is_sub_byte,
         warnings=entry.warnings,
     )
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,134 @@
+"""Bytes of one file, here and there: most were read when it was opened, any others cost one read each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from fastcmp.errors import TensorError
+from fastcmp.formats.kept_files import KeptFiles
+from fastcmp.formats.malformed import Malformed
+from fastcmp.formats.open_file import read_heads, read_unchanged
+from fastcmp.formats.places import split_place
+from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
+from fastcmp.options import ScanOptions
+
+# What is read of the beginning, and again of the end, of a file that is not kept as a whole: a page each. That holds the pickle, the
+# byte order, the first local header and the directory of an archive with a few tensors.
+EDGE_BYTES: Final = 4096
+# So many beginnings are in memory together, however many files there are.
+_FILES_AT_ONCE: Final = 256
+
+_Opened = TypeVar("_Opened")
+_Answer = TypeVar("_Answer")
+
+
+class FileParts:
+    """A file as it was when it was opened; a read of one that has changed is a TensorError.
+
+    Attributes
+    ----------
+    path : str
+    identity : FileIdentity
+    size : int
+        In bytes.
+    """
+
+    __slots__ = ("_end", "_start", "_window", "identity", "path", "size")
+
+    def __init__(self, path: str, identity: FileIdentity, start: bytes | memoryview) -> None:
+        self.path, self.identity, self.size = path, identity, identity.size
+        self._start = start
+        self._end: tuple[int, bytes | memoryview] = (0, b"")
+        self._window: tuple[int, bytes | memoryview] = (0, b"")
+
+    def read(self, offset: int, count: int, most: int = 0) -> bytes | memoryview:
+        """``count`` bytes from byte ``offset``; where they must be read, as many as ``most``, for questions about the bytes behind them.
+
+        Raises
+        ------
+        Malformed
+            E_TRUNCATED if the file ends before them.
+        TensorError
+            From reading.
+        """
+        end = offset + count
+        if offset >= 0 and end <= len(self._start):  # of a file that is kept, all of it
+            return self._start[offset:end]
+        for start, content in (self._end, self._window):
+            if start <= offset and end - start <= len(content):
+                return content[offset - start : end - start]
+        if end > self.size:
+            raise Malformed("E_TRUNCATED", f"byte {offset}: expected {count} more bytes, the file has {max(0, self.size - offset)} left")
+        read = read_unchanged(self.path, self.identity, offset, min(max(count, most), self.size - offset))
+        self._window = (offset, read)
+        return read[:count]
+
+    def read_end(self) -> tuple[int, bytes | memoryview]:
+        """Where the last bytes begin, and these; they are remembered."""
+        at = max(0, self.size - EDGE_BYTES)
+        self._end = at, self.read(at, self.size - at)
+        return self._end
+
+
+def open_parts(paths: Sequence[str], options: ScanOptions, kept: KeptFiles | None) -> Iterator[FileParts | TensorError]:
+    """Each file, opened once; small ones are kept as a whole where there is a place for them."""
+    for begin in range(0, len(paths), _FILES_AT_ONCE):
+        some = paths[begin : begin + _FILES_AT_ONCE]
+        for path, found in zip(some, read_heads(some, EDGE_BYTES, options.roots, kept), strict=True):
+            if isinstance(found, TensorError):
+                yield found
+                continue
+            head, identity = found
+            whole = None if kept is None else kept.content(path, identity.size)
+            yield FileParts(path, identity, head if whole is None else whole)
+
+
+def scan_places(
+    places: Sequence[str],
+    options: ScanOptions,
+    kept: KeptFiles | None,
+    open_file: Callable[[FileParts], _Opened],
+    describe: Callable[[_Opened, str], TensorInfo],
+) -> list[TensorInfo | TensorError]:
+    """`formats.scan_batch` for a format of several tensors a file, each opened once.
+
+    Parameters
+    ----------
+    open_file
+        From a file to what ``describe`` needs.
+    describe
+        One tensor of it by name; "" if none is named. Both raise Malformed or TensorError, which becomes the answer.
+    """
+    asked: dict[str, list[tuple[int, str]]] = {}
+    for index, place in enumerate(places):
+        path, member = split_place(place)
+        asked.setdefault(path, []).append((index, member))
+    found: list[TensorInfo | TensorError | None] = [None] * len(places)
+    for (path, wanted), parts in zip(asked.items(), open_parts(list(asked), options, kept), strict=True):
+        opened = _answer(path, open_file, parts)
+        for index, member in wanted:
+            found[index] = opened if isinstance(opened, TensorError) else _answer(path, describe, opened, member)
+    return [entry for entry in found if entry is not None]
+
+
+def list_files(
+    paths: Sequence[str], options: ScanOptions, open_file: Callable[[FileParts], _Opened], names: Callable[[_Opened], Iterable[str]]
+) -> list[tuple[str, ...] | TensorError]:
+    """`formats.list_members` for such a format."""
+    listed: list[tuple[str, ...] | TensorError] = []
+    for path, parts in zip(paths, open_parts(paths, options, None), strict=True):
+        opened = _answer(path, open_file, parts)
+        listed.append(opened if isinstance(opened, TensorError) else tuple(names(opened)))
+    return listed
+
+
+def _answer(path: str, ask: Callable[..., _Answer], first: Any, *rest: str) -> _Answer | TensorError:
+    if isinstance(first, TensorError):
+        return first
+    try:
+        return ask(first, *rest)
+    except Malformed as error:
+        return error.of(path)
+    except TensorError as error:
+        return error
