@@ -34,7 +34,7 @@ CODES: Final[dict[str, CodeInfo]] = {
     "E_PATH_OUTSIDE": CodeInfo("the path lies outside the allowed roots", "add --root for it, if it is trusted"),
     "E_PATH": CodeInfo("the path cannot be a file name (NUL byte, too long)", "repair the entry in metadata.json"),
     "E_EMPTY_FILE": CodeInfo("the file has no bytes", "dump this tensor again"),
-    "E_UNKNOWN_FORMAT": CodeInfo("no reader knows this kind of file", "convert it to .npy or .bin"),
+    "E_UNKNOWN_FORMAT": CodeInfo("no reader knows this kind of file", "convert it to .npy, .safetensors or .pt"),
     # .bin headers
     "E_BAD_MAGIC": CodeInfo("the file does not start like a tensor file of its kind", "check that it is a tensor dump"),
     "E_NO_END": CodeInfo("the header has no $End=1 line", "the dump was cut short; dump this tensor again"),
@@ -61,6 +61,13 @@ CODES: Final[dict[str, CodeInfo]] = {
     # files of several tensors
     "E_SAFETENSORS": CodeInfo("the .safetensors header is malformed", "save this file again"),
     "E_MEMBER": CodeInfo("the file holds no tensor of that name, or several and none is named", "name one that it holds, or dump it alone"),
+    "E_ZIP": CodeInfo("the zip archive is malformed", "save this file again"),
+    "E_COMPRESSED": CodeInfo("the tensor lies compressed in its archive", "save it by np.savez or torch.save, without compression"),
+    "E_PICKLE": CodeInfo("the pickle is malformed, or names what is no tensor", "save tensors in dicts, lists and tuples"),
+    "E_TENSOR_KIND": CodeInfo(
+        "the tensor has no plain elements (sparse, quantized, conjugated, a private NPU format)",
+        "save it by .to_dense(), .dequantize(), .resolve_conj() or .cpu()",
+    ),
     # tensors of several ranks
     "E_SHARDS": CodeInfo("the parts of the ranks do not make up one tensor", "say how they do: --parallel, docs/parallel.md"),
     "E_REPLICAS": CodeInfo("ranks that must hold the same tensor do not", "look at these ranks, or say tp:first in --parallel"),

@@ -11,6 +11,8 @@ from fastcmp._native import file_sizes
 from fastcmp.errors import TensorError
 from fastcmp.formats import bin as bin_reader
 from fastcmp.formats import npy as npy_reader
+from fastcmp.formats import npz as npz_reader
+from fastcmp.formats import pt as pt_reader
 from fastcmp.formats import safetensors as safetensors_reader
 from fastcmp.formats.composed import combined_identity, compose, composition_of
 from fastcmp.formats.kept_files import KeptFiles
@@ -38,6 +40,8 @@ _READERS: Final = (
     _Reader(bin_reader.SUFFIXES, bin_reader.MAGICS, bin_reader.scan_batch),
     _Reader(npy_reader.SUFFIXES, npy_reader.MAGICS, npy_reader.scan_batch),
     _Reader(safetensors_reader.SUFFIXES, safetensors_reader.MAGICS, safetensors_reader.scan_batch, safetensors_reader.members),
+    _Reader(pt_reader.SUFFIXES, pt_reader.MAGICS, pt_reader.scan_batch, pt_reader.members),
+    _Reader(npz_reader.SUFFIXES, npz_reader.MAGICS, npz_reader.scan_batch, npz_reader.members),
 )
 _BY_SUFFIX: Final = {suffix: reader for reader in _READERS for suffix in reader.suffixes}
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-SUFFIXES: Final = (".npy", ".bin", ".safetensors")
+SUFFIXES: Final = (".npy", ".bin", ".safetensors", ".pt", ".pth", ".npz")
 # Files of these may hold several tensors.
-MEMBER_SUFFIXES: Final = (".safetensors",)
+MEMBER_SUFFIXES: Final = (".safetensors", ".pt", ".pth", ".npz")

@@ -1,0 +1,206 @@
+"""`.pt` and `.pth` files of `torch.save`: a zip archive with a pickle that says what the tensors are, and their bytes as they are.
+
+    <name>/data.pkl      containers, tensors as views of storages, storages by number
+    <name>/byteorder     little or big; not in files of torch before 2.1, which are little
+    <name>/data/<n>      the bytes of storage n, at a multiple of 64 in the file
+
+The pickle goes through `pt_machine`, which makes descriptions and nothing else. Files of torch before 1.6 are streams: see `pt_stream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from fastcmp.dtypes import DTYPES
+from fastcmp.errors import TensorError
+from fastcmp.formats.file_parts import FileParts, list_files, open_parts, scan_places
+from fastcmp.formats.kept_files import KeptFiles
+from fastcmp.formats.malformed import Malformed, no_such_member, shortened
+from fastcmp.formats.pt_machine import load
+from fastcmp.formats.pt_names import PlainValue, named_tensors
+from fastcmp.formats.pt_names import plain_values as plain_values_of
+from fastcmp.formats.pt_stream import STREAM_MAGICS, is_tar, read_stream
+from fastcmp.formats.pt_values import Refused, Tensor
+from fastcmp.formats.tensor_info import TensorInfo
+from fastcmp.formats.zip_file import MAGIC, Member, content, content_offset, read_directory
+from fastcmp.options import ScanOptions
+
+SUFFIXES = (".pt", ".pth")
+# A local header as torch writes it (version 0, sizes behind, UTF-8, stored), or the first pickle of a stream.
+MAGICS = (MAGIC + b"\0\0\x08\x08\0\0", *STREAM_MAGICS)
+
+_LONGEST_MAGIC: Final = max(map(len, (MAGIC, *STREAM_MAGICS)))
+# A state_dict of 100 000 tensors takes 20 MB.
+MOST_PICKLE_BYTES: Final = 64 * 2**20
+
+Tensors = dict[str, Tensor | Refused]
+_Locate = Callable[[Tensor], int]
+"""From a tensor to where its storage begins in the file; Malformed if it is not there."""
+
+
+class _Opened:
+    """One file: its tensors, and where their storages lie."""
+
+    __slots__ = ("is_big_endian", "locate", "parts", "tensors")
+
+    def __init__(self, parts: FileParts, tensors: Tensors, locate: _Locate, is_big_endian: bool) -> None:
+        self.parts, self.tensors, self.locate, self.is_big_endian = parts, tensors, locate, is_big_endian
+
+
+def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
+    """What each tensor is and where it lies, or why it cannot be used; each file is opened once."""
+    return scan_places(places, options, kept, _open, _describe)
+
+
+def members(paths: Sequence[str], options: ScanOptions) -> list[tuple[str, ...] | TensorError]:
+    """The names of the tensors of each file in the order of its containers; ("",) where one tensor was saved as it is."""
+    return list_files(paths, options, _open, lambda opened: opened.tensors)
+
+
+def plain_values(path: str, options: ScanOptions) -> dict[str, PlainValue]:
+    """Texts, numbers and bools that were saved beside the tensors, by their path in the containers: see `pt_names.plain_values`.
+
+    Raises
+    ------
+    TensorError
+        If the file cannot be read.
+    """
+    parts = next(open_parts((path,), options, None))
+    if isinstance(parts, TensorError):
+        raise parts
+    try:
+        if _is_archive(parts):
+            return plain_values_of(_load(content(parts, _pickle_of(read_directory(parts)), MOST_PICKLE_BYTES)))
+        return plain_values_of(read_stream(parts, MOST_PICKLE_BYTES).root)
+    except Malformed as error:
+        raise error.of(path) from None
+
+
+def _open(parts: FileParts) -> _Opened:
+    return _open_archive(parts) if _is_archive(parts) else _open_stream(parts)
+
+
+def _is_archive(parts: FileParts) -> bool:
+    """Else it is a stream; Malformed if it is neither."""
+    head = bytes(parts.read(0, min(_LONGEST_MAGIC, parts.size)))
+    if head.startswith(MAGIC):
+        return True
+    if head.startswith(STREAM_MAGICS):
+        return False
+    if is_tar(parts):
+        raise Malformed(
+            "E_BAD_MAGIC", "byte 0: a tar archive, as torch wrote until 2017, expected a zip archive: load it and save it again"
+        )
+    raise Malformed("E_BAD_MAGIC", f"byte 0: expected the zip archive that torch.save writes, got {head[:4]!r}")
+
+
+# --- archives ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _open_archive(parts: FileParts) -> _Opened:
+    archive = read_directory(parts)
+    pickle = _pickle_of(archive)
+    tensors = _tensors_of(content(parts, pickle, MOST_PICKLE_BYTES))
+    prefix = pickle.name[: -len(b"data.pkl")]
+
+    def locate(tensor: Tensor) -> int:
+        storage = tensor.storage
+        name = prefix + b"data/" + storage.key.encode("utf-8", "surrogatepass")
+        member = archive.get(name)
+        if member is None:
+            raise Malformed("E_ZIP", f"the archive has no member {shortened(name)}, which holds the elements")
+        _check_bytes(f"member {shortened(name)}", member.size, storage.numel * (DTYPES[storage.dtype].bits // 8))
+        return content_offset(parts, member)
+
+    return _Opened(parts, tensors, locate, _is_big_endian(parts, archive.get(prefix + b"byteorder")))
+
+
+def _pickle_of(archive: dict[bytes, Member]) -> Member:
+    """The member that says what the others are; it lies in the one directory of the archive, whatever that is called."""
+    first = next(iter(archive), b"")
+    directory = first[: first.find(b"/") + 1]
+    pickle = archive.get(directory + b"data.pkl")
+    if not directory or pickle is None:
+        found = ", ".join(shortened(name) for name in list(archive)[:3])
+        raise Malformed("E_PICKLE", f"expected a member data.pkl, as torch.save writes it, the archive has {found or 'none'}")
+    if directory + b"constants.pkl" in archive:
+        raise Malformed("E_PICKLE", "a program of torch.jit.save or torch.export, expected tensors of torch.save")
+    return pickle
+
+
+def _is_big_endian(parts: FileParts, marker: Member | None) -> bool:
+    if marker is None:
+        return False
+    order = content(parts, marker, 64)
+    if order not in (b"little", b"big"):
+        raise Malformed("E_ZIP", f"member {shortened(marker.name)}: expected little or big, got {shortened(order)}")
+    return order == b"big"
+
+
+# A dump repeats a handful of pickles ten thousand times: 60 us to run one, 0.3 us to look it up. What is kept of one takes about five times
+# its bytes.
+_KNOWN_BYTES: Final = 8 * 2**20
+_known: dict[bytes, Tensors | Malformed] = {}
+_known_bytes = [0]
+
+
+def _tensors_of(pickle: bytes) -> Tensors:
+    found = _known.get(pickle)
+    if found is None:
+        try:
+            found = named_tensors(_load(pickle))
+        except Malformed as error:
+            found = error
+        if len(pickle) <= _KNOWN_BYTES:
+            if _known_bytes[0] + len(pickle) > _KNOWN_BYTES:
+                _known.clear()
+                _known_bytes[0] = 0
+            _known[pickle] = found
+            _known_bytes[0] += len(pickle)
+    if isinstance(found, Malformed):
+        raise Malformed(found.code, found.detail)
+    return found
+
+
+def _load(pickle: bytes) -> object:
+    try:
+        root, end = load(pickle)
+    except Malformed as error:
+        raise Malformed("E_PICKLE", f"data.pkl: {error.detail}") from None
+    if end != len(pickle):
+        raise Malformed("E_PICKLE", f"data.pkl: byte {end}: {len(pickle) - end} bytes follow the pickle")
+    return root
+
+
+# --- streams -----------------------------------------------------------------------------------------------------------------------------
+
+
+def _open_stream(parts: FileParts) -> _Opened:
+    stream = read_stream(parts, MOST_PICKLE_BYTES)
+    # Whatever machine wrote it: streams are little endian.
+    return _Opened(parts, named_tensors(stream.root), lambda tensor: stream.offset_of(parts, tensor.storage), False)
+
+
+# --- one tensor --------------------------------------------------------------------------------------------------------------------------
+
+
+def _check_bytes(what: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise Malformed("E_SIZE_SHORT" if found < expected else "E_SIZE_LONG", f"{what} has {found} bytes, its storage needs {expected}")
+
+
+def _describe(opened: _Opened, member: str) -> TensorInfo:
+    tensors, parts = opened.tensors, opened.parts
+    tensor = tensors.get(member)
+    if tensor is None and not member and len(tensors) == 1:
+        (tensor,) = tensors.values()
+    if tensor is None:
+        raise no_such_member(parts.path, member, tensors)
+    if isinstance(tensor, Refused):
+        raise Malformed(tensor.code, f"tensor {shortened(member)}: {tensor.detail}" if member else tensor.detail)
+    if opened.is_big_endian and tensor.dtype == "complex32":
+        raise Malformed("E_DTYPE", "complex32 of a big-endian machine, whose halves are not told apart here")
+    offset = opened.locate(tensor) + tensor.first_byte
+    is_swapped = opened.is_big_endian and DTYPES[tensor.dtype].bits > 8
+    return TensorInfo(parts.path, offset, tensor.nbytes, tensor.dtype, tensor.shape, parts.identity, tensor.strides, is_swapped)

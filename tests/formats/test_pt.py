@@ -1,0 +1,599 @@
+"""`.pt` and `.pth`: against torch, which wrote them, and against files made by hand."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import types
+from collections import Counter, OrderedDict, defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pt_files
+import pytest
+import torch
+
+from fastcmp.dtypes import DTYPES
+from fastcmp.errors import TensorError
+from fastcmp.formats import file_parts, list_members, place_sizes, scan, scan_batch
+from fastcmp.formats import pt as pt_reader
+from fastcmp.formats.file_parts import open_parts
+from fastcmp.formats.kept_files import KeptFiles
+from fastcmp.formats.malformed import Malformed
+from fastcmp.formats.payload import open_payload
+from fastcmp.formats.places import member_place
+from fastcmp.formats.pt import plain_values
+from fastcmp.formats.pt_names import LONGEST_NAME, MOST_PLAIN_VALUES
+from fastcmp.formats.pt_stream import read_stream
+from fastcmp.formats.tensor_info import TensorInfo
+from fastcmp.formats.whole import read_tensor
+from fastcmp.options import ScanOptions
+
+OPTIONS = ScanOptions()
+KEPT = KeptFiles()
+BOTH_FORMATS = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "stream"])
+
+
+def save(path: Path, value: object, is_zip: bool = True) -> str:
+    torch.save(value, path, _use_new_zipfile_serialization=is_zip)
+    return str(path)
+
+
+def names(path: str) -> tuple[str, ...]:
+    (found,) = list_members([path], OPTIONS)
+    assert not isinstance(found, TensorError), found
+    return found
+
+
+def stored(path: str, member: str = "") -> bytes:
+    """The elements in logical order, as the kernels get them."""
+    info = scan(member_place(path, member), OPTIONS)
+    with open_payload(info) as payload:
+        return bytes(payload.piece(0, info.element_count).tobytes())
+
+
+def bytes_of(tensor: torch.Tensor) -> bytes:
+    return bytes(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+
+
+# --- dtypes and layouts ------------------------------------------------------------------------------------------------------------------
+
+DTYPE_NAMES = [name for name, row in DTYPES.items() if hasattr(torch, name) and not row.is_sub_byte]
+BYTES = torch.arange(64 * 16, dtype=torch.int64).remainder(120).to(torch.uint8)
+
+
+def made(dtype: str, count: int = 60) -> torch.Tensor:
+    found: torch.dtype = getattr(torch, dtype)
+    if found == torch.bool:
+        return torch.arange(count) % 3 == 0
+    return BYTES[: count * found.itemsize].clone().view(found)
+
+
+LAYOUTS: dict[str, Any] = {
+    "contiguous": lambda t: t.reshape(3, 4, 5),
+    "transposed": lambda t: t.reshape(3, 4, 5).transpose(0, 2),
+    "permuted": lambda t: t.reshape(3, 4, 5).permute(1, 2, 0),
+    "sliced": lambda t: t.reshape(3, 4, 5)[1:, 1:3, ::2],
+    "row": lambda t: t.reshape(12, 5)[7],
+    "column": lambda t: t.reshape(12, 5)[:, 3],
+    "element": lambda t: t.reshape(12, 5)[7, 3],
+    "expanded": lambda t: t[:5].reshape(1, 5, 1).expand(3, 5, 4),
+    "one element expanded": lambda t: t[17].expand(2, 3),
+    "overlapping": lambda t: t.as_strided((5, 6), (3, 2), 4),
+    "channels last": lambda t: t.reshape(1, 3, 4, 5).contiguous(memory_format=torch.channels_last),
+    "diagonal": lambda t: t.reshape(6, 10).diagonal(),
+    "axes of one": lambda t: t.reshape(1, 12, 1, 5).transpose(0, 2),
+    "empty": lambda t: t[:0].reshape(0, 3),
+    "empty slice": lambda t: t.reshape(12, 5)[4:4],
+    "0-d": lambda t: t[0],
+}
+
+
+@BOTH_FORMATS
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+def test_every_dtype_in_every_layout_is_what_torch_loads(tmp_path: Path, layout: str, is_zip: bool) -> None:
+    tensors = {dtype: LAYOUTS[layout](made(dtype)) for dtype in DTYPE_NAMES}
+    path = save(tmp_path / "a.pt", tensors, is_zip)
+    assert names(path) == tuple(tensors)
+    # torch cannot load float8 from the streams that it writes.
+    loaded = torch.load(path, weights_only=True) if is_zip else tensors
+    for dtype in tensors:
+        info = scan(member_place(path, dtype), OPTIONS)
+        assert (info.dtype, info.shape, info.big_endian) == (dtype, tuple(loaded[dtype].shape), False)
+        assert stored(path, dtype) == bytes_of(loaded[dtype])
+        is_as_it_lies = loaded[dtype].is_contiguous() or loaded[dtype].numel() == 0
+        assert (info.strides is None) == is_as_it_lies and (info.strides is None or info.strides == loaded[dtype].stride())
+
+
+def test_the_dtypes_are_those_that_torch_has() -> None:
+    assert {"float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "complex32", "complex128", "uint16", "bool"} <= set(
+        DTYPE_NAMES
+    )
+
+
+@BOTH_FORMATS
+def test_a_tensor_alone_needs_no_name(tmp_path: Path, is_zip: bool) -> None:
+    tensor = torch.randn(5, 7)
+    path = save(tmp_path / "a.pth", tensor, is_zip)
+    assert names(path) == ("",)
+    np.testing.assert_array_equal(read_tensor(path), tensor.numpy())
+
+
+def test_any_run_of_a_strided_tensor_is_gathered(tmp_path: Path) -> None:
+    tensor = torch.arange(24.0).reshape(4, 6)[:, 1].reshape(4, 1, 1).expand(4, 5, 3)
+    info = scan(save(tmp_path / "a.pt", tensor), OPTIONS)
+    assert info.strides == (6, 0, 0) and info.nbytes == (3 * 6 + 1) * 4
+    flat = tensor.reshape(-1).numpy()
+    for mapped in (True, False):
+        with open_payload(info, mapped=mapped) as payload:
+            for start in range(61):
+                for stop in range(start, 61):
+                    np.testing.assert_array_equal(payload.piece(start, stop), flat[start:stop])
+
+
+def test_a_view_of_a_large_storage_reads_its_own_bytes_only(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.pt", torch.arange(1000.0).reshape(10, 100)[3:5])
+    info = scan(path, OPTIONS)
+    assert (info.nbytes, info.strides) == (800, None) and read_tensor(path)[0, 0] == 300
+
+
+@BOTH_FORMATS
+def test_tensors_that_share_a_storage_are_each_their_own(tmp_path: Path, is_zip: bool) -> None:
+    base = torch.arange(20.0)
+    path = save(tmp_path / "a.pt", {"base": base, "head": base[:5], "again": base, "odd": base[1::2]}, is_zip)
+    assert scan(member_place(path, "base"), OPTIONS).data_offset == scan(member_place(path, "again"), OPTIONS).data_offset
+    for name, tensor in {"base": base, "head": base[:5], "again": base, "odd": base[1::2]}.items():
+        np.testing.assert_array_equal(read_tensor(path, member=name), tensor.numpy())
+
+
+# --- what else a tensor may come with ----------------------------------------------------------------------------------------------------
+
+
+def test_parameters_gradients_and_attributes_change_nothing(tmp_path: Path) -> None:
+    marked = torch.nn.Parameter(torch.ones(3))
+    marked.sharded = True  # type: ignore[attr-defined]
+    noted = torch.ones(4)
+    noted.origin = {"layer": 3}  # type: ignore[attr-defined]
+    grown = torch.ones(2, requires_grad=True) * 2
+    tensors = {
+        "parameter": torch.nn.Parameter(torch.arange(3.0)),
+        "frozen": torch.nn.Parameter(torch.arange(3), requires_grad=False),
+        "buffer": torch.nn.Buffer(torch.arange(5.0)),
+        "marked": marked,
+        "noted": noted,
+        "grown": grown,
+    }
+    path = save(tmp_path / "a.pt", tensors)
+    assert names(path) == tuple(tensors)
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(read_tensor(path, member=name), tensor.detach().numpy())
+
+
+@BOTH_FORMATS
+def test_the_state_of_a_model_and_of_its_optimizer_is_read_whole(tmp_path: Path, is_zip: bool) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.randn(5, 3)).sum().backward()
+    optimizer.step()
+    path = save(tmp_path / "a.pt", {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 7}, is_zip)
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(read_tensor(path, member=f"model.{name}"), tensor.numpy())
+    np.testing.assert_array_equal(
+        read_tensor(path, member="optimizer.state.0.exp_avg"), optimizer.state_dict()["state"][0]["exp_avg"].numpy()
+    )
+
+
+REFUSED = {
+    "sparse": (lambda: torch.eye(3).to_sparse(), "a sparse tensor"),
+    "sparse csr": (lambda: torch.eye(3).to_sparse_csr(), "a sparse tensor"),
+    "quantized": (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "a quantized tensor"),
+    "quantized by channel": (
+        lambda: torch.quantize_per_channel(torch.ones(3, 2), torch.ones(3), torch.zeros(3), 0, torch.quint8), "a quantized tensor"
+    ),
+    "meta": (lambda: torch.empty(3, device="meta"), "a tensor without elements (meta)"),
+    "conjugated": (lambda: torch.ones(3, dtype=torch.complex64).conj(), "the stored elements are to be conjugated"),
+    "negated": (lambda: torch.ones(3, dtype=torch.complex64).conj().imag, "the stored elements are to be negated"),
+    "array": (lambda: np.arange(3), "an array of numpy's in a pickle"),
+}  # fmt: skip
+
+
+@BOTH_FORMATS
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.filterwarnings("ignore")  # that torch is about to change or give up some of these
+def test_a_tensor_of_another_kind_is_refused_and_its_neighbours_are_not(tmp_path: Path, kind: str, is_zip: bool) -> None:
+    make, reason = REFUSED[kind]
+    path = save(tmp_path / "a.pt", {"plain": torch.arange(3), "odd": make(), "last": torch.arange(4)}, is_zip)
+    assert names(path) == ("plain", "odd", "last")
+    assert read_tensor(path, member="last").tolist() == [0, 1, 2, 3]
+    with pytest.raises(TensorError, match=re.escape(f"tensor 'odd': {reason}")) as error:
+        scan(member_place(path, "odd"), OPTIONS)
+    assert error.value.code == "E_TENSOR_KIND"
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fnuz", "float8_e5m2fnuz", "float4_e2m1fn_x2"])
+def test_a_dtype_that_no_kernel_has_is_an_error_of_that_tensor(tmp_path: Path, dtype: str) -> None:
+    path = save(tmp_path / "a.pt", [torch.zeros(4, dtype=torch.uint8).view(getattr(torch, dtype)), torch.ones(2)])
+    with pytest.raises(TensorError, match=rf"tensor '0': elements of torch\.{dtype}, which no kernel compares.*E_DTYPE"):
+        scan(member_place(path, "0"), OPTIONS)
+    assert read_tensor(path, member="1").tolist() == [1, 1]
+
+
+def test_resolved_conjugates_are_read(tmp_path: Path) -> None:
+    tensor = torch.tensor([1 + 2j, 3 - 4j])
+    path = save(tmp_path / "a.pt", [tensor.conj().resolve_conj(), tensor.imag])
+    assert read_tensor(path, member="0").tolist() == [1 - 2j, 3 + 4j]
+    assert read_tensor(path, member="1").tolist() == [2, -4]
+
+
+# --- containers and names ----------------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_the_keys_and_positions_that_lead_to_a_tensor(tmp_path: Path) -> None:
+    one = torch.ones(1)
+    value = {
+        "hidden": (one, [one, None, {"k": one}]),
+        7: one,
+        "state": OrderedDict([("layers.0.weight", one), ("", one)]),
+        "many": defaultdict(list, {"a": [one]}),
+        None: one,
+        True: one,
+        2.5: one,
+        (0, "x"): one,
+        "ü\ud800": one,
+        "text": "no tensor",
+        "empty": [],
+        "size": torch.Size([1, 2]),
+        "set": {1, 2},
+        "count": Counter("aab"),
+        "device": torch.device("cpu"),
+        "bytes": b"123",
+        "scalar": np.float32(1.5),
+        "complex": 1j,
+        "layout": torch.strided,
+    }
+    path = save(tmp_path / "a.pt", value)
+    assert names(path) == (
+        "hidden.0", "hidden.1.0", "hidden.1.2.k", "7", "state.layers.0.weight", "state.", "many.a.0", "None", "True", "2.5", "(0, 'x')",
+        "ü\\ud800",
+    )  # fmt: skip
+    for name in names(path):
+        assert read_tensor(path, member=name).tolist() == [1]
+
+
+def test_two_tensors_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    value = {"a.b": torch.tensor(1), "a": {"b": torch.tensor(2)}, 0: torch.tensor(3), "0": torch.tensor(4), "c.d": torch.tensor(5)}
+    path = save(tmp_path / "a.pt", value)
+    assert {name: int(read_tensor(path, member=name)) for name in names(path)} == {"a\\.b": 1, "a.b": 2, "[0]": 3, "0": 4, "c.d": 5}
+
+
+def test_a_name_that_cannot_be_told_apart_is_refused(tmp_path: Path) -> None:
+    one = torch.ones(1)
+    path = save(tmp_path / "a.pt", {"a.b": one, "a": {"b": one}, "a\\.b": one})
+    with pytest.raises(TensorError, match=r"two tensors have the name 'a\\\\.b', expected one for each.*E_PICKLE"):
+        scan(member_place(path, "a.b"), OPTIONS)
+
+
+def test_a_name_may_have_a_thousand_characters(tmp_path: Path) -> None:
+    assert names(save(tmp_path / "a.pt", {"x" * LONGEST_NAME: torch.ones(1)})) == ("x" * LONGEST_NAME,)
+    path = save(tmp_path / "b.pt", {"x" * (LONGEST_NAME + 1): torch.ones(1)})
+    with pytest.raises(TensorError, match="the name of a tensor has 1025 characters, expected at most 1024"):
+        scan(path, OPTIONS)
+
+
+def test_one_tensor_in_a_dict_needs_no_name(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.pt", {"value": torch.arange(3), "meta": {"rank": 1}})
+    assert names(path) == ("value",) and read_tensor(path).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("member", "wanted"), [("", "the name of one tensor, the file holds 2 ('a', 'b' ...)"), ("c", "a tensor 'c', the file holds 2")]
+)
+def test_a_tensor_that_is_not_there_is_told_with_those_that_are(tmp_path: Path, member: str, wanted: str) -> None:
+    path = save(tmp_path / "a.pt", {"a": torch.ones(1), "b": torch.ones(1)})
+    with pytest.raises(TensorError, match=re.escape(f"expected {wanted}")) as error:
+        scan(member_place(path, member), OPTIONS)
+    assert error.value.code == "E_MEMBER"
+
+
+@BOTH_FORMATS
+def test_plain_values_stand_beside_the_tensors(tmp_path: Path, is_zip: bool) -> None:
+    meta = {
+        "rank": 3,
+        "name": "x",
+        "scale": 1.5,
+        "is_last": True,
+        "none": None,
+        "dtype": torch.float32,
+        "shape": [1, 2],
+        "long": "x" * 5000,
+    }
+    path = save(tmp_path / "a.pt", {"value": torch.ones(3), "meta": meta}, is_zip)
+    assert plain_values(path, OPTIONS) == {
+        "meta.rank": 3, "meta.name": "x", "meta.scale": 1.5, "meta.is_last": True, "meta.shape.0": 1, "meta.shape.1": 2
+    }  # fmt: skip
+
+
+def test_plain_values_are_bounded(tmp_path: Path) -> None:
+    assert len(plain_values(save(tmp_path / "a.pt", list(range(5000))), OPTIONS)) == MOST_PLAIN_VALUES
+    with pytest.raises(TensorError, match="E_BAD_MAGIC"):
+        plain_values(pt_files.written(tmp_path / "b.pt", b"nothing"), OPTIONS)
+    with pytest.raises(TensorError, match="E_MISSING"):
+        plain_values(str(tmp_path / "c.pt"), OPTIONS)
+
+
+# --- files -------------------------------------------------------------------------------------------------------------------------------
+
+
+@BOTH_FORMATS
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_every_binary_protocol_is_read(tmp_path: Path, protocol: int, is_zip: bool) -> None:
+    value = {"a": torch.arange(3), "b": [torch.nn.Parameter(torch.ones(2)), {1: (torch.zeros(1),)}], "c": {1, 2}, "d": b"x", "e": 2**40}
+    torch.save(value, tmp_path / "a.pt", pickle_protocol=protocol, _use_new_zipfile_serialization=is_zip)
+    assert names(str(tmp_path / "a.pt")) == ("a", "b.0", "b.1.1.0")
+    assert read_tensor(tmp_path / "a.pt", member="a").tolist() == [0, 1, 2]
+
+
+def test_without_a_suffix_a_file_is_told_by_its_first_bytes(tmp_path: Path) -> None:
+    for number, is_zip in enumerate((True, False)):
+        path = save(tmp_path / f"dumped{number}", torch.arange(3), is_zip)
+        assert read_tensor(path).tolist() == [0, 1, 2]
+
+
+def test_files_are_kept_as_a_whole_and_found_again(tmp_path: Path) -> None:
+    paths = [save(tmp_path / f"{number}.pt", {"a": torch.full((3,), number), "b": torch.ones(2)}) for number in range(4)]
+    kept = KeptFiles()
+    infos = scan_batch([member_place(path, "a") for path in paths], OPTIONS, kept)
+    for number, info in enumerate(infos):
+        assert isinstance(info, TensorInfo)
+        at = kept.payload_place(info)
+        assert kept.memory[at : at + info.nbytes].view(np.int64).tolist() == [number] * 3
+
+
+def test_large_archives_are_read_here_and_there(tmp_path: Path) -> None:
+    """Whose directory, pickle and local headers are in none of the pages that are read first."""
+    tensors = {f"layers.{number}.weight": torch.full((300,), float(number)) for number in range(900)}
+    path = save(tmp_path / "a.pt", tensors)
+    for name in ("layers.0.weight", "layers.450.weight", "layers.899.weight"):
+        np.testing.assert_array_equal(read_tensor(path, member=name), tensors[name].numpy())
+    assert set(place_sizes([member_place(path, name) for name in tensors], OPTIONS)) == {1200}
+
+
+def test_large_streams_are_read_here_and_there(tmp_path: Path) -> None:
+    tensors = {f"layers.{number}.weight": torch.full((30,), float(number)) for number in range(1500)}
+    path = save(tmp_path / "a.pt", tensors, is_zip=False)
+    for name in ("layers.0.weight", "layers.1499.weight"):
+        np.testing.assert_array_equal(read_tensor(path, member=name), tensors[name].numpy())
+
+
+def test_a_big_endian_archive_is_read_swapped(tmp_path: Path) -> None:
+    values = np.arange(6, dtype=">f4")
+    path = pt_files.written(
+        tmp_path / "a.pt", pt_files.archive(pt_files.pickled(pt_files.tensor()), {"0": values.tobytes()}, byteorder=b"big")
+    )
+    assert scan(path, OPTIONS).big_endian
+    np.testing.assert_array_equal(read_tensor(path).ravel(), values.astype("<f4"))
+    np.testing.assert_array_equal(torch.load(path, weights_only=True).ravel().numpy(), values.astype("<f4"))
+
+
+def test_an_archive_without_byte_order_is_little(tmp_path: Path) -> None:
+    path = pt_files.written(
+        tmp_path / "a.pt", pt_files.archive(pt_files.pickled(pt_files.tensor()), {"0": np.arange(6, dtype="<f4").tobytes()}, byteorder=None)
+    )
+    assert read_tensor(path).ravel().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+# --- tensors of NPUs ---------------------------------------------------------------------------------------------------------------------
+
+NPU_FORMATS = {
+    "a bool": pt_files.TRUE,
+    "ND": pt_files.integer(2),
+    "NCHW": pt_files.integer(0),
+    "Format.ND": pt_files.call("torch_npu.npu._format.Format", pt_files.integer(2)),
+}
+
+
+@pytest.mark.parametrize("kind", NPU_FORMATS)
+def test_what_torch_npu_saved_is_read_without_it(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against torch, with a stand-in for torch_npu that does what its function does where there is no NPU."""
+    pickle = pt_files.pickled(pt_files.npu_tensor(NPU_FORMATS[kind], shape=(2, 2), strides=(1, 3), first=1))
+    path = pt_files.written(tmp_path / "a.pt", pt_files.archive(pickle, {"0": np.arange(6, dtype="<f4").tobytes()}))
+
+    def rebuild(storage: Any, offset: int, size: Any, stride: Any, requires_grad: bool, hooks: Any, npu_format: Any) -> torch.Tensor:
+        return torch.tensor([], dtype=storage.dtype).set_(storage._untyped_storage, offset, size, stride)
+
+    for name in ("torch_npu", "torch_npu.utils", "torch_npu.utils.storage", "torch_npu.npu", "torch_npu.npu._format"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setattr(sys.modules["torch_npu.utils.storage"], "_rebuild_npu_tensor", rebuild, raising=False)
+    monkeypatch.setattr(sys.modules["torch_npu.npu._format"], "Format", int, raising=False)
+    expected = torch.load(path, weights_only=False, map_location="cpu")
+    np.testing.assert_array_equal(read_tensor(path), expected.numpy())
+    assert expected.tolist() == [[1, 4], [2, 5]]
+
+
+def test_what_torch_npu_saved_as_a_stream_is_read(tmp_path: Path) -> None:
+    """As its own `save` did for a long time, with whole storages or views of them."""
+    for view in (b"N", pt_files.tuple_of(pt_files.text("8"), pt_files.integer(0), pt_files.integer(6))):
+        of = STREAM_STORAGE[:-2] + view + b"tQ"
+        value = pt_files.tensor(of=of, function="torch_npu.utils.storage._rebuild_npu_tensor", more=(pt_files.integer(2),))
+        storages = (6).to_bytes(8, "little") + np.arange(6, dtype="<f4").tobytes()
+        path = pt_files.written(tmp_path / "a.pt", pt_files.stream(pt_files.pickled(value), pt_files.list_of(pt_files.text("7")), storages))
+        assert read_tensor(path).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+NPU_METADATA = {
+    "origin_format_/NCHW": True, "npu_format_/NCHW": True, "base_sizes_/2/3/": True, "base_strides_/3/1/": True, "storage_sizes_/2/3/": True,
+}  # fmt: skip
+
+
+def with_metadata(metadata: dict[str, bool]) -> bytes:
+    pairs = [(pt_files.text(key), pt_files.TRUE if value else pt_files.FALSE) for key, value in metadata.items()]
+    return pt_files.archive(pt_files.pickled(pt_files.tensor(more=(pt_files.dict_of(*pairs),))), {"0": np.arange(6, dtype="<f4").tobytes()})
+
+
+def test_the_description_of_an_npu_storage_in_the_metadata_is_understood(tmp_path: Path) -> None:
+    path = pt_files.written(tmp_path / "a.pt", with_metadata(NPU_METADATA))
+    assert read_tensor(path).tolist() == [[0, 1, 2], [3, 4, 5]]
+    pt_files.written(tmp_path / "a.pt", with_metadata({"origin_format_/NHWC": True, "npu_format_/NHWC": True, "conj": False}))
+    assert read_tensor(path).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+PRIVATE = {
+    "FRACTAL_NZ by number": (
+        pt_files.archive(pt_files.pickled(pt_files.npu_tensor(pt_files.integer(29)))),
+        "in the memory format 'FRACTAL_NZ'",
+    ),
+    "NC1HWC0 by enum": (
+        pt_files.archive(pt_files.pickled(pt_files.npu_tensor(pt_files.call("torch_npu.npu._format.Format", pt_files.integer(3))))),
+        "in the memory format 'NC1HWC0'",
+    ),
+    "a number of no format": (
+        pt_files.archive(pt_files.pickled(pt_files.npu_tensor(pt_files.integer(999)))),
+        "in the memory format 'code 999'",
+    ),
+    "FRACTAL_NZ in the metadata": (with_metadata(NPU_METADATA | {"npu_format_/FRACTAL_NZ": True}), "in the memory format 'FRACTAL_NZ'"),
+    "NHWC that was NCHW": (with_metadata({"origin_format_/NCHW": True, "npu_format_/NHWC": True}), "in the memory format 'NHWC'"),
+    "metadata of another device": (with_metadata({"swizzled": True}), "metadata 'swizzled' of a tensor, whose meaning is not known"),
+}
+
+
+@pytest.mark.parametrize("case", PRIVATE)
+def test_private_formats_are_refused_and_never_misread(tmp_path: Path, case: str) -> None:
+    content, reason = PRIVATE[case]
+    with pytest.raises(TensorError, match=re.escape(reason)) as error:
+        scan(pt_files.written(tmp_path / "a.pt", content), OPTIONS)
+    assert error.value.code == "E_TENSOR_KIND"
+
+
+# --- files that lie ----------------------------------------------------------------------------------------------------------------------
+
+
+def made_of(value: bytes, **rest: Any) -> bytes:
+    return pt_files.archive(pt_files.pickled(value), **rest)
+
+
+def saved(value: object, is_zip: bool = True) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file, _use_new_zipfile_serialization=is_zip)
+    return file.getvalue()
+
+
+STREAM_STORAGE = pt_files.tuple_of(
+    pt_files.text("storage"), pt_files.named("torch.FloatStorage"), pt_files.text("7"), pt_files.text("cpu"), pt_files.integer(6), b"N"
+)
+
+
+def stream(*, version: int = 1001, keys: bytes | None = None, count: int = 6) -> bytes:
+    keys = pt_files.list_of(pt_files.text("7")) if keys is None else keys
+    pickle = pt_files.pickled(pt_files.tensor(of=STREAM_STORAGE + b"Q"))
+    return pt_files.stream(pickle, keys, count.to_bytes(8, "little") + bytes(24), version)
+
+
+LIES = [
+    ("empty", b"", "E_EMPTY_FILE", "the file is empty"),
+    ("other kind", b"\x93NUMPY\x01\0", "E_BAD_MAGIC", r"byte 0: expected the zip archive that torch.save writes, got b'\x93NUM'"),
+    ("one byte", b"P", "E_BAD_MAGIC", "got b'P'"),
+    ("a plain pickle", b"\x80\x04K\x01.", "E_BAD_MAGIC", r"got b'\x80\x04K\x01'"),
+    ("tar", b"storages".ljust(257, b"\0") + b"ustar\x0000" + bytes(300), "E_BAD_MAGIC", "byte 0: a tar archive, as torch wrote until 2017"),
+    ("no pickle", pt_files.archive(b"", directory="x").replace(b"data.pkl", b"data.pkx"), "E_PICKLE", "expected a member data.pkl, as torch.save writes it, the archive has b'x/data.pkx'"),
+    ("empty pickle", pt_files.archive(b""), "E_PICKLE", "data.pkl: byte 0: the pickle does not end here"),
+    ("bytes behind it", pt_files.archive(pt_files.pickled(pt_files.tensor()) + b"x"), "E_PICKLE", "1 bytes follow the pickle"),
+    ("no storage", made_of(pt_files.tensor(), storages={}), "E_ZIP", "the archive has no member b'made/data/0', which holds the elements"),
+    ("storage too short", made_of(pt_files.tensor(), storages={"0": bytes(20)}), "E_SIZE_SHORT", "member b'made/data/0' has 20 bytes, its storage needs 24"),
+    ("storage too long", made_of(pt_files.tensor(), storages={"0": bytes(28)}), "E_SIZE_LONG", "member b'made/data/0' has 28 bytes, its storage needs 24"),
+    ("byte order", made_of(pt_files.tensor(), byteorder=b"middle"), "E_ZIP", "member b'made/byteorder': expected little or big, got b'middle'"),
+    ("byte order of a megabyte", made_of(pt_files.tensor(), byteorder=bytes(2**20)), "E_ZIP", "has 1048576 bytes, expected at most 64"),
+    ("last element outside", made_of(pt_files.tensor((2, 3), (4, 1))), "E_OBJ_RANGE", "shape (2, 3) with strides (4, 1) from element 0 in float32 ends at byte 28 of a storage of 24"),
+    ("offset outside", made_of(pt_files.tensor(first=1)), "E_OBJ_RANGE", "from element 1 in float32 ends at byte 28 of a storage of 24"),
+    ("offset of 2^63", made_of(pt_files.tensor(first=2**63)), "E_BAD_DIMS", "exceeds 2^63-1 bytes"),
+    ("negative axis", made_of(pt_files.tensor((-1, 3))), "E_BAD_DIMS", "expected numbers of 0 or more as shape of a tensor, got (-1, 3)"),
+    ("negative stride", made_of(pt_files.tensor((2, 3), (-3, 1))), "E_BAD_DIMS", "expected numbers of 0 or more as strides of a tensor, got (-3, 1)"),
+    ("65 axes", made_of(pt_files.tensor((1,) * 65, (1,) * 65)), "E_BAD_DIMS", "expected at most 64 numbers as shape of a tensor, got 65"),
+    ("axes without strides", made_of(pt_files.tensor((2, 3), (1,))), "E_BAD_DIMS", "shape (2, 3) has another number of axes than strides (1,)"),
+    ("2^80 elements", made_of(pt_files.tensor((2**40, 2**40), (0, 0))), "E_BAD_DIMS", "shape (1099511627776, 1099511627776) with strides (0, 0) in float32 exceeds 2^63-1 bytes"),
+    ("no element of 2^71", made_of(pt_files.tensor((2**31, 2**40, 0), (0, 0, 0))), "E_BAD_DIMS", "exceeds 2^63-1 bytes"),
+    ("expanded without end", made_of(pt_files.tensor((2**30,), (0,))), "E_BAD_DIMS", "1 stored elements are expanded to shape (1073741824,), more than 65536 times as many"),
+    ("bare list of no tensors", made_of(pt_files.list_of()), "E_MEMBER", "expected the name of one tensor, the file holds 0"),
+    ("complex32 swapped", made_of(pt_files.tensor(of=pt_files.storage(kind="torch.storage.UntypedStorage", numel=24), function="torch._utils._rebuild_tensor_v3", more=(pt_files.named("torch.complex32"),)), byteorder=b"big"), "E_DTYPE", "complex32 of a big-endian machine"),
+    ("stream cut in a pickle", saved(torch.ones(3), False)[:100], "E_TRUNCATED", "the pickle ends"),
+    ("stream cut in a storage", saved(torch.ones(3), False)[:-1], "E_TRUNCATED", "the file ends 1 bytes before its last storage does"),
+    ("stream of another version", stream(version=1002), "E_PICKLE", "expected version 1001 of the format of torch.save, got 1002"),
+    ("stream without keys", stream(keys=pt_files.NONE), "E_PICKLE", "expected the list of the storages before, each once"),
+    ("stream with a key twice", stream(keys=pt_files.list_of(pt_files.text("7"), pt_files.text("7"))), "E_PICKLE", "expected the list of the storages before, each once"),
+    ("stream with a strange key", stream(keys=pt_files.list_of(pt_files.text("8"))), "E_PICKLE", "storage '8' follows, which no tensor has"),
+    ("stream without a storage", stream(keys=pt_files.LIST), "E_PICKLE", "storage '7' is not among those of the file"),
+    ("stream with another count", stream(count=5), "E_SIZE_SHORT", "expected a storage of 6 elements, got one of 5"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "code", "message"), [pytest.param(*row[1:], id=row[0]) for row in LIES])
+def test_a_file_that_lies_is_refused_with_what_was_found(tmp_path: Path, content: bytes, code: str, message: str) -> None:
+    path = pt_files.written(tmp_path / "a.pt", content)
+    for kept in (None, KEPT):
+        (found,) = scan_batch([path], OPTIONS, kept)
+        assert isinstance(found, TensorError) and found.code == code and message in found.detail, found
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_program_is_no_dump(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.pt")
+    torch.jit.script(torch.nn.Linear(2, 2)).save(path)
+    with pytest.raises(TensorError, match=r"a program of torch\.jit\.save or torch\.export, expected tensors of torch\.save.*E_PICKLE"):
+        scan(path, OPTIONS)
+
+
+@BOTH_FORMATS
+def test_every_prefix_is_an_error_and_never_a_tensor(tmp_path: Path, is_zip: bool) -> None:
+    whole = saved({"a": torch.arange(6.0), "b": torch.zeros(0)}, is_zip)
+    for size in range(len(whole)):
+        path = pt_files.written(tmp_path / "a.pt", whole[:size])
+        with pytest.raises(TensorError):
+            scan(member_place(path, "a"), OPTIONS)
+
+
+def test_pickles_are_remembered_and_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [save(tmp_path / f"{number}.pt", torch.ones(number + 1)) for number in range(20)]
+    shapes = [(number + 1,) for number in range(20)]
+    for limit, most in ((2**20, 20), (1000, 8), (10, 0)):
+        monkeypatch.setattr(pt_reader, "_known", {})
+        monkeypatch.setattr(pt_reader, "_known_bytes", [0])
+        monkeypatch.setattr(pt_reader, "_KNOWN_BYTES", limit)
+        for _ in range(2):
+            assert [scan(path, OPTIONS).shape for path in paths] == shapes
+        assert len(pt_reader._known) <= most and pt_reader._known_bytes[0] == sum(map(len, pt_reader._known)) <= limit
+
+
+def test_pickles_of_a_stream_are_bounded(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.pt", {"text": "x" * 300_000, "value": torch.ones(1)}, is_zip=False)
+    with pytest.raises(Malformed, match="the pickles take more than 100000 bytes"):
+        read_stream(next(open_parts([path], OPTIONS, None)), 100_000)
+    assert read_tensor(path).tolist() == [1]
+
+
+def test_only_files_in_the_roots_are_opened(tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    tensors = {f"{number}": torch.full((9000,), float(number)) for number in range(40)}
+    save(inside / "a.pt", tensors)
+    save(tmp_path / "b.pt", tensors)
+    (inside / "link.pt").symlink_to(tmp_path / "b.pt")
+    options = ScanOptions(roots=(str(inside),))
+    assert scan(member_place(str(inside / "a.pt"), "20"), options).shape == (9000,)
+    for name, code in (("inside/link.pt", "E_LINK_OUTSIDE"), ("b.pt", "E_PATH_OUTSIDE")):
+        with pytest.raises(TensorError, match=code):
+            scan(member_place(str(tmp_path / name), "20"), options)
+
+
+def test_a_file_that_changes_meanwhile_is_no_mixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "a.pt", [torch.ones(200_000), torch.ones(3)])
+    read = file_parts.read_unchanged
+
+    def change_then_read(*arguments: Any) -> bytes:
+        save(tmp_path / "a.pt", [torch.zeros(200_000), torch.ones(3)])
+        return read(*arguments)
+
+    monkeypatch.setattr(file_parts, "read_unchanged", change_then_read)
+    with pytest.raises(TensorError, match="E_CHANGED"):
+        scan(member_place(path, "1"), OPTIONS)
