@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import ml_dtypes
 import numpy as np
+from fuzz_archive_seeds import npz_seeds, pickle_seeds, pt_seeds
 
 from fastcmp.dump_layout import JournalEntry, JournalHeader, entry_line, header_line
 
@@ -311,7 +312,15 @@ def save_seeds() -> Seeds:
 
 def all_seeds() -> dict[Path, bytes]:
     """Where each seed lies, and its bytes."""
-    python = {"npy": npy_seeds(), "metadata": metadata_seeds(), "journal": journal_seeds(), **word_seeds()}
+    python = {
+        "npy": npy_seeds(),
+        "npz": npz_seeds(npy_seeds()["pickle_bomb"]),
+        "pickle": pickle_seeds(),
+        "pt": pt_seeds(),
+        "metadata": metadata_seeds(),
+        "journal": journal_seeds(),
+        **word_seeds(),
+    }
     cpp = {
         "header": header_seeds(),
         "scan": scan_seeds(),

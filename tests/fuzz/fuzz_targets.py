@@ -10,16 +10,16 @@ import csv
 import io
 import json
 import os
-import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from fuzz_archive_targets import npz_file, pickle_in_archive, pt_file
+from fuzz_watch import BOMB_MARKER, LONGEST_MESSAGE, memory_file, only_these_are_opened
 
 from fastcmp import dump_layout
 from fastcmp.errors import CODES, TensorError, UsageError
@@ -32,69 +32,16 @@ from fastcmp.sources.wording import printable
 from fastcmp.thresholds import JUDGED_METRICS, parse_threshold
 
 BETWEEN_PARTS: Final = b"\n\xff\n"
-BOMB_MARKER: Final = "fastcmp_pickle_bomb_went_off"
-LONGEST_MESSAGE: Final = 2000
 
 _PLAIN: Final = ScanOptions()
 _OPTIONS: Final = CompareOptions()
 
-# --- what may not happen meanwhile -------------------------------------------------------------------------------------------------------
-
-_RUNS_CODE: Final = {"compile", "exec", "pickle.find_class", "marshal.loads", "ctypes.dlopen", "os.system", "os.exec", "os.fork", "os.posix_spawn",
-                     "subprocess.Popen", "os.mkdir", "os.remove", "os.rename", "os.symlink", "os.truncate", "socket.connect"}  # fmt: skip
-_watched: list[tuple[str, str]] | None = None
-
-
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if _watched is not None:
-        if event in _RUNS_CODE:
-            _watched.append((event, repr(arguments)[:200]))
-        elif event == "open" and not isinstance(arguments[0], int):  # a number was opened before
-            _watched.append((event, os.fsdecode(arguments[0])))
-
-
-@lru_cache(maxsize=1)
-def _start_watching() -> None:
-    sys.addaudithook(_watch)
-
-
-@contextmanager
-def only_these_are_opened(*paths: str) -> Iterator[None]:
-    """While it lasts, nothing is evaluated, unpickled, started, made or removed, and no file is opened by Python but these."""
-    global _watched
-    _start_watching()
-    _watched = []
-    try:
-        yield
-    finally:
-        seen, _watched = _watched, None
-    odd = [one for one in seen if one[0] != "open" or one[1] not in paths]
-    assert not odd, f"a file made this happen: {odd[:3]}"
-
-
 # --- .npy --------------------------------------------------------------------------------------------------------------------------------
-
-
-class _MemoryFile:
-    """A file that no disk is needed for, with a path like any other."""
-
-    def __init__(self) -> None:
-        self._descriptor = os.memfd_create("fuzz")
-        self.path = f"/proc/self/fd/{self._descriptor}"
-
-    def fill(self, content: bytes) -> None:
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, content, 0)
-
-
-@lru_cache(maxsize=1)
-def _file() -> _MemoryFile:
-    return _MemoryFile()
 
 
 def npy_header(data: bytes) -> None:
     """A `.npy` file is refused with a code, or means to us what it means to numpy; nothing in it runs."""
-    file = _file()
+    file = memory_file()
     file.fill(data)
     with only_these_are_opened():
         found = npy.scan_batch([file.path], _PLAIN)[0]
@@ -221,7 +168,7 @@ def _fields(line: bytes) -> dict[str, Any]:
 
 def journal(data: bytes) -> None:
     """The journal of a dump, cut or damaged anywhere: what its whole lines say, counted line by line."""
-    file = _file()
+    file = memory_file()
     file.fill(data)
     with only_these_are_opened(file.path):
         found = dump_layout.read_journal(file.path)
@@ -307,5 +254,8 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "metadata": metadata_document,
     "names": names,
     "npy": npy_header,
+    "npz": npz_file,
+    "pickle": pickle_in_archive,
+    "pt": pt_file,
     "threshold": threshold,
 }
