@@ -34,6 +34,17 @@ def write_npy(path: Path, array: np.ndarray) -> str:
     return str(path)
 
 
+def pt_pair(directory: Path, dtype: str, count: int) -> tuple[str, str]:
+    """Golden and target, both by `torch.save`."""
+    import torch
+
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = str(directory / "golden.pt"), str(directory / "target.pt")
+    for path in paths:
+        torch.save(torch.zeros(count // ROW, ROW, dtype=getattr(torch, dtype)), path)
+    return paths
+
+
 def bin_pair(directory: Path, dtype: str, count: int) -> tuple[str, str]:
     """Golden and target, both .bin."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import pytest
 from fastcmp.dtypes import DTYPES
 from fastcmp.engine import compare_items
 from fastcmp.formats import scan_batch
+from fastcmp.formats.file_parts import EDGE_BYTES
 from fastcmp.formats.kept_files import SMALL_BYTES
 from fastcmp.formats.payload import Payload
 from fastcmp.kernels import fold
@@ -27,6 +28,8 @@ LARGE = 4 * 2**20
 # The header of a large .bin file is read as one block of this size, whatever the file holds: that, and nothing that grows with it.
 HEADER_READ = 4096
 SMALL_HEADER = 160
+# What an archive of one tensor has beside its payload.
+SMALL_ARCHIVE = 1800
 # Counters are read through a file, too; and so are module caches now and then.
 SLACK = 1024
 # Buffers that a comparison may have: blocks and records, never a piece.
@@ -161,6 +164,29 @@ def test_a_header_costs_the_same_whatever_the_payload(tmp_path: Path) -> None:
         reading_of(gate_files.task_over([gate_files.bin_pair(tmp_path / str(size), "float32", size)])) for size in (LARGE, 4 * LARGE)
     )
     assert abs(many.by_calls - few.by_calls) < SLACK
+
+
+@needs_counters
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("mapped", [True, False], ids=["mapped", "read"])
+def test_large_archives_of_torch_are_read_once_and_never_copied(dtype: str, mapped: bool, tmp_path: Path) -> None:
+    found = reading_of(gate_files.task_over([gate_files.pt_pair(tmp_path, dtype, LARGE)]), mapped)
+    wanted = payload_bytes(dtype, LARGE)
+    assert found.taken == found.folded == wanted
+    assert found.by_calls <= (0 if mapped else wanted) + 4 * EDGE_BYTES + SLACK
+    assert not mapped or all(isinstance(owner, mmap.mmap) for owner in found.origins)
+    assert found.allocated < BUFFERS + (0 if mapped else wanted)
+
+
+@needs_counters
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_small_archives_of_torch_are_read_once_and_never_copied(dtype: str, tmp_path: Path) -> None:
+    pairs = [gate_files.pt_pair(tmp_path / str(number), dtype, SMALL) for number in range(8)]
+    found = reading_of(gate_files.task_over(pairs))
+    files = sum(Path(path).stat().st_size for pair in pairs for path in pair)
+    assert found.taken == 0 and found.folded == payload_bytes(dtype, SMALL, 8)
+    assert files <= found.by_calls <= files + SLACK and files < found.folded + 16 * SMALL_ARCHIVE
+    assert found.allocated < BUFFERS
 
 
 def test_sizes_stand_on_both_sides_of_the_crossing() -> None:
