@@ -1,4 +1,4 @@
-"""Golden and target names to pairs, and the reason for every name left alone."""
+"""Equal keys of both sides to the rows of the report."""
 
 from __future__ import annotations
 
