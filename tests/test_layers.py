@@ -11,7 +11,19 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fastcmp"
 
-GROUND = {"errors", "globs", "garbage", "dtypes", "metric_functions", "options", "dump_layout", "preload_library", "toml_file", "_native"}
+GROUND = {
+    "errors",
+    "globs",
+    "name_expressions",
+    "garbage",
+    "dtypes",
+    "metric_functions",
+    "options",
+    "dump_layout",
+    "preload_library",
+    "toml_file",
+    "_native",
+}
 READING = GROUND | {"formats"}
 NAMING = READING | {"sources"}
 ADDING = {"dtypes", "options"}
@@ -44,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outcome": PLANNING,
     "thresholds": GROUND,
     "globs": set(),
+    "name_expressions": set(),
     "rules": GROUND | {"thresholds"},
     "rule_book": GROUND | {"rules", "thresholds"},
     "verdict": PLANNING,
@@ -77,6 +90,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "results": {"pyarrow"},
     "analysis": {"pyarrow"},
     "toml_file": {"tomllib", "tomli"},
+    "pairing": {"tomllib", "tomli", "yaml"},  # YAML where PyYAML is installed
     "verdict": {"pyarrow"},
     "api": {"typing_extensions"},  # for type checkers only
     "live_progress": {"IPython"},
@@ -102,6 +116,7 @@ WITHOUT_NUMPY = {
     "thresholds",
     "rules",
     "toml_file",
+    "name_expressions",
     "cli",
     "fastcmp",
     "__main__",

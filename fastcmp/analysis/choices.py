@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from fastcmp.analysis.growth import Growth, numbers
 from fastcmp.analysis.jumps import JUMP
-from fastcmp.analysis.names import INPUT
 from fastcmp.analysis.order import Order
 from fastcmp.analysis.place import Place, place_of
+from fastcmp.name_expressions import INPUT
 
 _READ: Final = r"(?i)(?:^|[./_])(?:input_?ids?|input_?tokens?)(?:$|[./_\[#])"
 _CHOSEN: Final = (

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from fastcmp.analysis.growth import Growth, numbers
 from fastcmp.analysis.jumps import Jumps
-from fastcmp.analysis.names import OUTPUT
 from fastcmp.analysis.order import Order
 from fastcmp.analysis.place import Place, place_of
+from fastcmp.name_expressions import OUTPUT
 
 # Whether an operation is wrong in other layers too, where its inputs are wrong by then: it is if it adds half of what it added first, and
 # its gain is above anything that it showed while it was sound. Turning a vector, for one, never changed its error by more than 1.05.

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastcmp.analysis.names import INPUT, OUTPUT, STALE
 from fastcmp.analysis.order import Order
 from fastcmp.dtypes import DTYPES
+from fastcmp.name_expressions import INPUT, OUTPUT, STALE
 from fastcmp.verdict import FAIL
 
 # Rounding to p significand bits moves a tensor by this times 2^-p on average (measured: 0.0016 to 0.0017 for bfloat16, p = 8).

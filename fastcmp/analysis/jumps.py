@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from fastcmp.analysis.growth import Growth, texts_equal
-from fastcmp.analysis.names import INPUT, OUTPUT
 from fastcmp.analysis.order import Order
+from fastcmp.name_expressions import INPUT, OUTPUT
 from fastcmp.verdict import FAIL
 
 # A correct bfloat16 operation makes at most 2.1 times the error of its inputs (or of one rounding) out of it, measured over each

@@ -6,7 +6,6 @@ the names by numpy. So a hundred thousand names take a tenth of a second.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -15,28 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# All of these run in RE2, in time linear to the name, however hostile that is. Layers and blocks, GPT's ``h``; in an op tree of the
-# acceleration library the number stands before: ``3_DecoderLayer/1_Attention``. ``1_LayerNorm`` is no layer.
-_NUMBER_FIRST: Final = r"(?i)^(?P<before>.*?(?:^|/))(?P<layer>0)_[^/]*(?:layer|block)(?:[^n_]|_[^n]|_?$)"
-_NUMBER_LAST: Final = r"(?i)^(?P<before>.*?(?:layers[./_\[-]?|layer[._\[-]?|blocks?[._\[-]?|(?:^|\.)h\.))(?P<layer>0)"
+from fastcmp.name_expressions import INPUT, INSIDE, MOST_DIGITS, NUMBER_FIRST, NUMBER_LAST, OUTPUT, PART, SAVED_WHEN, SEPARATORS, STALE
 
-# ``…/after/outtensor0``, ``…/intensor1``, ``layers.3.mlp.input[1]``, ``layers.3.mlp_output``, ``….forward.0.input.0``.
-_PART: Final = r"(?i)^(?P<owner>|.*[^a-z0-9])(?P<word>in|out|inter|internal|intermediate)_?(?:puts?|tensors?)(?:[._]?[0-9]+|\[[^\]]*\])?$"
-_SAVED_WHEN: Final = r"(?i)^(?P<owner>.*?)/?(?P<when>before|after)/$"
+# All of these run in RE2, in time linear to the name, however hostile that is.
 _INDEX: Final = r"\[[^\[\]]*\]$"
-_SEPARATORS: Final = r"[./_:-]+$"
-_MOST_DIGITS: Final = 6
 
 # What `dump_model` calls the model itself, which holds all that its name is no part of.
 _ROOTS: Final = ("", "root")
 _BELOW_ALL: Final = {ord("/"): "\0", ord("."): "\0"}
-
-OUTPUT: Final = 0
-INPUT: Final = 1
-INSIDE: Final = 2
-"""An intermediate tensor, or an input as it was after the operation."""
-STALE: Final = 3
-"""An output as it was before the operation: whatever the memory held, so its error means nothing."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +65,7 @@ def parse_names(texts: pa.StringArray) -> Names:
     """Read names, all at once."""
     encoded = pc.replace_substring_regex(texts, r"[0-9]+", "0").dictionary_encode()
     patterns, pattern = encoded.dictionary, _as_int(encoded.indices)
-    before_number = [pc.struct_field(pc.extract_regex(patterns, expression), "before") for expression in (_NUMBER_FIRST, _NUMBER_LAST)]
+    before_number = [pc.struct_field(pc.extract_regex(patterns, expression), "before") for expression in (NUMBER_FIRST, NUMBER_LAST)]
     before = pc.coalesce(*before_number)
     layer_run = _as_int(pc.fill_null(pc.count_substring(before, "0"), -1))[pattern]
     owners, part = _split(patterns)
@@ -109,12 +94,12 @@ def owner_of(name: str) -> str:
 
 def _split(texts: pa.StringArray) -> tuple[pa.StringArray, np.ndarray]:
     """The operation in each name, and which part of it the tensor is."""
-    split = pc.extract_regex(texts, _PART)
+    split = pc.extract_regex(texts, PART)
     word, owner = pc.utf8_lower(pc.struct_field(split, "word")), pc.struct_field(split, "owner")
-    saved = pc.extract_regex(owner, _SAVED_WHEN)
+    saved = pc.extract_regex(owner, SAVED_WHEN)
     when = pc.utf8_lower(pc.struct_field(saved, "when"))
     owner = pc.coalesce(pc.struct_field(saved, "owner"), owner, pc.replace_substring_regex(texts, _INDEX, ""))
-    return pc.replace_substring_regex(owner, _SEPARATORS, ""), _parts(word, when)
+    return pc.replace_substring_regex(owner, SEPARATORS, ""), _parts(word, when)
 
 
 def _parts(word: pa.StringArray, when: pa.StringArray) -> np.ndarray:
@@ -168,7 +153,7 @@ def _find_runs(texts: pa.StringArray) -> _Runs:
     name = np.searchsorted(starts_of_names, positions, side="right") - 1
     number = np.arange(len(positions)) - np.searchsorted(name, name)
     value = np.zeros(len(positions), dtype=np.int64)
-    for at in range(_MOST_DIGITS):
+    for at in range(MOST_DIGITS):
         here = place == at
         value[run[here]] = value[run[here]] * 10 + values[here].astype(np.int64)
     hashed = np.zeros(len(positions), dtype=np.uint64)
@@ -186,7 +171,7 @@ def _scrambled(numbers: np.ndarray) -> np.ndarray:
 
 def _layers(runs: _Runs, of_layer: np.ndarray, count: int) -> np.ndarray:
     layer = np.full(count, -1, dtype=np.int64)
-    fits = of_layer & (runs.length <= _MOST_DIGITS)
+    fits = of_layer & (runs.length <= MOST_DIGITS)
     layer[runs.name[fits]] = runs.value[fits]
     return layer
 
@@ -204,19 +189,3 @@ def _as_int(array: Any) -> np.ndarray:
 
 def _as_bool(array: Any) -> np.ndarray:
     return array.to_numpy(zero_copy_only=False).astype(bool)
-
-
-_LAYER_PREFIX: Final = re.compile(
-    r"(?:.*?/)??\d{1,6}_[^/]*?(?:layer|block)(?:[^n_/][^/]*|_[^n/][^/]*|_?)(?:/|$)"
-    r"|.*?(?:layers[./_\[-]?|layer[._\[-]?|blocks?[._\[-]?|(?:^|\.)h\.)\d{1,6}\]?(?:[./_-]|$)",
-    re.IGNORECASE,
-)
-_LONGEST_NAME: Final = 1000
-
-
-def operation(name: str) -> str:
-    """The name without its layer and what stands before it, ``mlp.down_proj``; the whole name where it has no layer."""
-    if len(name) > _LONGEST_NAME:
-        return name
-    match = _LAYER_PREFIX.match(name)
-    return name if match is None else name[match.end() :]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastcmp.analysis.names import INPUT, operation, owner_of
+from fastcmp.analysis.names import owner_of
 from fastcmp.analysis.order import Order
+from fastcmp.name_expressions import INPUT, operation
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from fastcmp.analysis.growth import Growth, narrow_bits
-from fastcmp.analysis.names import OUTPUT
 from fastcmp.analysis.order import Order
 from fastcmp.dtypes import DTYPES, narrower
+from fastcmp.name_expressions import OUTPUT
 
 # A correct bfloat16 layer adds one to five roundings to what comes in; so does a float16 one.
 MOST_PER_LAYER: Final = 16.0

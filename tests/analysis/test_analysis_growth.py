@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from report_tables import alone, ids, row, table_of, unread
 
 from fastcmp.analysis.growth import find_growth
-from fastcmp.analysis.names import INPUT, OUTPUT, STALE
 from fastcmp.analysis.order import find_order
+from fastcmp.name_expressions import INPUT, OUTPUT, STALE
 
 KEYS = st.tuples(
     st.sampled_from(["a", "a.input", "a.input[1]", "b.input", "b", "c/before/outtensor0", "c/after/outtensor0", "c/before/intensor0"]),

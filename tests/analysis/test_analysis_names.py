@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastcmp.analysis.names import INPUT, INSIDE, OUTPUT, STALE, Names, operation, owner_of, parse_names
+from fastcmp.analysis.names import Names, owner_of, parse_names
+from fastcmp.name_expressions import INPUT, INSIDE, OUTPUT, STALE, operation
 
 CASES = [
     # name, layer, part, operation without layer
