@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastcmp.engine.executors import open_executor
@@ -50,6 +51,10 @@ def open_run(options: CompareOptions) -> Iterator[tuple[Executor, Rules]]:
     """
     check(options)
     _check_metrics(options)
+    if options.maps:
+        from fastcmp.pairing.map_files import load_maps
+
+        load_maps(options.maps)
     with open_executor(options) as executor:
         # Not before: numpy, pyarrow and the listing of the dumps take a quarter of a second, which the workers need to start, too.
         from fastcmp.verdict import Rules
@@ -65,11 +70,14 @@ def load_pairs(golden: str, target: str, options: CompareOptions) -> tuple[tuple
     UsageError
         If one of them, or what they hold together, cannot be used.
     """
-    from fastcmp.pairing import pair
+    from fastcmp.pairing import pair_dumps
     from fastcmp.parallel.loading import load_dumps
 
-    dumps = load_dumps(golden, target, options)
-    return dumps, pair(*dumps, options)
+    golden_dump, target_dump = load_dumps(golden, target, options)
+    paired = pair_dumps(golden_dump, target_dump, options)
+    if paired.warnings:
+        target_dump = replace(target_dump, warnings=[*target_dump.warnings, *paired.warnings])
+    return (golden_dump, target_dump), paired.pairs
 
 
 def compare(

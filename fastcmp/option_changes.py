@@ -15,13 +15,21 @@ from fastcmp.options import (
     FormatPolicy,
     KLChoice,
     MultiRecord,
+    PairWay,
     ParallelSide,
     Rule,
     ScanOptions,
 )
 
 # What the command line calls them, where that is another word.
-_BY_COMMAND_LINE: Final = {"jobs": "workers", "stall": "stall_s", "threshold": "thresholds", "metric": "metrics", "root": "roots"}
+_BY_COMMAND_LINE: Final = {
+    "jobs": "workers",
+    "stall": "stall_s",
+    "threshold": "thresholds",
+    "metric": "metrics",
+    "map": "maps",
+    "root": "roots",
+}
 
 
 class OptionChanges(TypedDict, total=False):
@@ -32,6 +40,9 @@ class OptionChanges(TypedDict, total=False):
     rules: Sequence[Rule]
     include: Sequence[str]
     exclude: Sequence[str]
+    maps: Sequence[str | os.PathLike[str]]
+    pair_by: Sequence[PairWay]
+    token_offset: int
     allow_unpaired: AllowUnpaired
     kl: KLChoice
     relative_floor: float
@@ -79,8 +90,8 @@ def _plain(name: str, value: Any) -> Any:
     """Paths as text, lists as tuples; anything else is for `fastcmp.options.check` to refuse."""
     if name == "output" and isinstance(value, os.PathLike):
         return os.fspath(value)
-    if name == "roots" and isinstance(value, list | tuple):
-        return tuple(os.fspath(root) if isinstance(root, os.PathLike) else root for root in value)
+    if name in ("roots", "maps") and isinstance(value, list | tuple):
+        return tuple(os.fspath(path) if isinstance(path, os.PathLike) else path for path in value)
     return value
 
 

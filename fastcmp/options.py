@@ -16,6 +16,9 @@ MultiRecord = Literal["error", "first", "last"]
 AllowUnpaired = Literal["none", "golden", "target", "both"]
 KLChoice = Literal["auto", "all", "none"]
 CompatEuclid = Literal["sqrt", "legacy"]
+PairWay = Literal["key", "md5", "ops", "position", "content"]
+# A token beyond it is a slip of the keyboard.
+MOST_TOKEN_OFFSET: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,13 @@ class CompareOptions:
         For pairs of some names and dtypes; of all that match, the last one that speaks of a metric decides it.
     include, exclude : tuple of str
         Globs on data_id; a key is compared if it matches any include (all, if none is given) and no exclude.
+    maps : tuple of str
+        Files of rules that say what golden's names are called by target; they come before ``pair_by``.
+    pair_by : tuple of {"key", "md5", "ops", "position", "content"}
+        How names find each other, one way after another: equal keys, the MD5 of a weight, operations of the acceleration library and torch
+        modules, the position within a layer, and what the tensors hold.
+    token_offset : int
+        Target's token is golden's and this.
     allow_unpaired : {"none", "golden", "target", "both"}
         Keys that may stand on that side alone without failing the run.
     kl : {"auto", "all", "none"}
@@ -149,6 +159,9 @@ class CompareOptions:
     rules: tuple[Rule, ...] = ()
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    pair_by: tuple[PairWay, ...] = ("key",)
+    token_offset: int = 0
     allow_unpaired: AllowUnpaired = "none"
     kl: KLChoice = "auto"
     relative_floor: float = 2.0**-23
@@ -168,7 +181,7 @@ class CompareOptions:
     scan: ScanOptions = field(default_factory=ScanOptions)
 
     def __post_init__(self) -> None:
-        for name in ("thresholds", "rules", "include", "exclude", "metrics"):
+        for name in ("thresholds", "rules", "include", "exclude", "maps", "pair_by", "metrics"):
             _freeze_list(self, name)
 
 
@@ -179,8 +192,11 @@ def check(options: CompareOptions) -> None:
     ------
     UsageError
     """
-    for name in ("thresholds", "include", "exclude", "metrics"):
+    for name in ("thresholds", "include", "exclude", "maps", "pair_by", "metrics"):
         _check_texts(name, getattr(options, name))
+    _check_ways(options.pair_by)
+    if abs(options.token_offset) > MOST_TOKEN_OFFSET:
+        raise UsageError(f"--token-offset {options.token_offset}: expected a whole number, {-MOST_TOKEN_OFFSET} to {MOST_TOKEN_OFFSET}")
     _check_rules(options.rules)
     for name in ("golden_parallel", "target_parallel"):
         side = getattr(options, name)
@@ -215,6 +231,13 @@ def _freeze_list(options: object, name: str) -> None:
 def _check_texts(name: str, value: object) -> None:
     if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
         raise UsageError(f"{name}: expected a list or tuple of texts, got {value!r}")
+
+
+def _check_ways(ways: tuple[str, ...]) -> None:
+    for way in ways:
+        _check_choice("pair_by", way, get_args(PairWay))
+    if not ways or len(set(ways)) < len(ways):
+        raise UsageError(f"--pair-by {','.join(ways)!r}: expected one or several of {', '.join(get_args(PairWay))}, each once")
 
 
 def _check_rules(value: object) -> None:

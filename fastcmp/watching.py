@@ -97,6 +97,8 @@ def watch(
     options = options or CompareOptions()
     if options.golden_parallel is not None or options.target_parallel is not None:
         raise UsageError("--watch: ranks that share tensors cannot be put together while they are written; compare when all have ended")
+    if "content" in options.pair_by:
+        raise UsageError("--pair-by content: reads tensors, which --watch sees half written; compare when the dumps are complete")
     progress = progress or Silent()
     with open_run(options) as (executor, rules), prepare(options.output) as output:
         if options.fresh:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from cyclopts import Parameter
 
@@ -17,6 +17,7 @@ from fastcmp.parallel.parallel_file import load_parallel
 from fastcmp.thresholds import parse_threshold
 
 if TYPE_CHECKING:
+    from fastcmp.options import PairWay
     from fastcmp.progress import Progress
     from fastcmp.result import Result
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 def comma_separated(kind: object, text: str, *, delimiter: str | None = None) -> list[str]:
     """A list in an environment variable; thresholds hold spaces, so only commas part them."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def ways(texts: tuple[str, ...]) -> tuple[PairWay, ...]:
+    """What ``--pair-by`` names, in one text or in several; `fastcmp.options.check` refuses what is none."""
+    return tuple(cast("PairWay", part.strip()) for text in texts for part in text.split(",") if part.strip())
 
 
 _Many = Parameter(negative="", env_var_split=comma_separated)
@@ -40,6 +46,9 @@ def compare(
     rules: str = "",
     include: Annotated[tuple[str, ...], _Many] = (),
     exclude: Annotated[tuple[str, ...], _Many] = (),
+    maps: Annotated[tuple[str, ...], Parameter(name="--map", negative="", env_var="FASTCMP_MAP", env_var_split=comma_separated)] = (),
+    pair_by: Annotated[tuple[str, ...], _Many] = ("key",),
+    token_offset: int = 0,
     allow_unpaired: Literal["none", "golden", "target", "both"] = "none",
     kl: Literal["auto", "all", "none"] = "auto",
     relative_floor: float = 2.0**-23,
@@ -83,6 +92,12 @@ def compare(
         Compare only data_ids that match this glob. Repeatable.
     exclude
         Leave out data_ids that match this glob. Repeatable.
+    maps
+        A file of rules, GOLDEN -> TARGET, that say what golden's names are called by target; also TOML and YAML. Repeatable.
+    pair_by
+        How names find each other, one way after another: key, md5, ops, position, content; separated by commas.
+    token_offset
+        Target's token_id is golden's and this number.
     allow_unpaired
         The side that may have tensors of its own without failing the run.
     kl
@@ -133,7 +148,8 @@ def compare(
     options = CompareOptions(
         golden_parallel=golden_parallel, target_parallel=target_parallel,
         output=output, thresholds=threshold, rules=chosen_rules(rules, custom), include=include, exclude=exclude,
-        allow_unpaired=allow_unpaired, kl=kl, relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale,
+        maps=maps, pair_by=ways(pair_by), token_offset=token_offset, allow_unpaired=allow_unpaired,
+        kl=kl, relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale,
         mask_fill=mask_fill, metrics=metric, metric_max_bytes=metric_max_bytes, workers=jobs, executor=executor, stall_s=stall,
         csv_raw=csv_raw, parquet=parquet, fresh=fresh, scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
     )  # fmt: skip

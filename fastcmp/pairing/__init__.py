@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from fastcmp.pairing.pairs import RULE_FILE, RULE_KEY, RULE_PATH, Pair, pair
+from fastcmp.pairing.alone import Alone
+from fastcmp.pairing.pairs import RULE_FILE, RULE_KEY, RULE_PATH, Pair, Paired, pair, pair_dumps
 
-__all__ = ["RULE_FILE", "RULE_KEY", "RULE_PATH", "Pair", "pair"]
+__all__ = ["RULE_FILE", "RULE_KEY", "RULE_PATH", "Alone", "Pair", "Paired", "pair", "pair_dumps"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,6 +11,10 @@ import numpy as np
 from fastcmp.errors import UsageError
 from fastcmp.globs import any_glob_mask
 from fastcmp.options import CompareOptions
+from fastcmp.pairing.nearest import Nearest, nearest_text
+from fastcmp.pairing.token_shift import Shift, better_shift
+from fastcmp.pairing.weights import RULE as RULE_WEIGHT
+from fastcmp.pairing.weights import is_weight_name
 from fastcmp.sources.dump import Dump
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 from fastcmp.sources.natural_order import token_key
@@ -32,10 +36,11 @@ class Pair(NamedTuple):
     row : int
         Index in the report.
     key : TensorKey
+        Golden's, where there is one; of target alone its own, or what tells it apart from golden's.
     golden, target : NamedTensor or None
     rule : str
         ``key`` (metadata, or files of several tensors, name both so), ``path`` (relative path in two directories), ``file`` (two files of
-        one tensor); "" for one side alone.
+        one tensor), ``md5`` (of a weight), ``map:3`` (line 3 of ``--map``), ``ops``, ``position``, ``content``; "" for one side alone.
     execution_order : int
         0 for the pair that was computed first: by token, then by the first appearance of the data_id. The first divergence goes by it.
     """
@@ -48,7 +53,19 @@ class Pair(NamedTuple):
     execution_order: int
 
 
+class Paired(NamedTuple):
+    """All rows of the report to be, in its order, and what a user should know about how they came about."""
+
+    pairs: list[Pair]
+    warnings: list[str]
+
+
 def pair(golden: Dump, target: Dump, options: CompareOptions) -> list[Pair]:
+    """The pairs of `pair_dumps` alone."""
+    return pair_dumps(golden, target, options).pairs
+
+
+def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
     """Every key of either dump exactly once, in the row order of the report.
 
     Rank, then the data_id in golden's order, then the token; the keys that only target has follow in the same way, in target's order,
@@ -59,39 +76,70 @@ def pair(golden: Dump, target: Dump, options: CompareOptions) -> list[Pair]:
     ----------
     golden, target : Dump
     options : CompareOptions
-        ``include`` and ``exclude``, case-sensitive globs on the data_id; keys left out have no row.
+        ``maps``, ``pair_by`` and ``token_offset`` say which name of target is which of golden, where they are not equal. ``include`` and
+        ``exclude`` are case-sensitive globs on the data_id; keys left out have no row.
 
     Raises
     ------
     UsageError
-        If no key stands on both sides.
+        If there is no pair, or the rules of a map are ambiguous.
     """
     left, right = _by_key(golden), _by_key(target)
     kinds = {golden.kind, target.kind}
+    rules: Mapping[TensorKey, str] = {}
+    warnings: list[str] = []
     if kinds == {"file"} and len(left) == len(right) == 1:
         rule = RULE_FILE
         right = dict(zip(left, right.values(), strict=True))
     else:
         rule = RULE_PATH if kinds == {"directory"} else RULE_KEY
         left, right = _with_common_rank(left, right)
+        if options.maps or options.token_offset or options.pair_by != (RULE_KEY,):
+            from fastcmp.pairing.renamed import rename
+
+            right, rules, warnings = rename((golden, left), (target, right), options, rule)
+        elif rule == RULE_KEY:
+            weights = {name for name in {key.data_id for key in left} if is_weight_name(name)}
+            rules = {key: RULE_WEIGHT for key in left if key.data_id in weights} if weights else {}
     keys = list(left)
     keys += [key for key in right if key not in left]
     shared_count = len(left) + len(right) - len(keys)
+    shift = better_shift(left, right) if shared_count < min(len(left), len(right)) else None
     if not shared_count:
-        raise UsageError(_no_pair(golden, target, left, right))
+        raise UsageError(_no_pair(golden, target, left, right, _shift_text(shift, options)))
+    if shift is not None:
+        warnings.append(_shift_text(shift, options))
     if options.include or options.exclude:
         wanted = _wanted([key.data_id for key in keys], options)
         keys = [key for key in keys if key.data_id in wanted]
     if not any(key in left and key in right for key in keys):
         raise UsageError(f"no pair is left of {shared_count}: {_given_globs(options)}; check the globs")
-    return _rows(keys, left, right, rule)
+    return Paired(_rows(keys, left, right, rule, rules), warnings)
+
+
+def _shift_text(shift: Shift | None, options: CompareOptions) -> str:
+    """What another offset would do; "" for none."""
+    if shift is None:
+        return ""
+    offset = options.token_offset + shift.offset
+    return (
+        f"{shift.pairs_now} tokens pair, with --token-offset {offset} {shift.pairs_then} would, all that can: "
+        "does one side count its tokens from another number?"
+    )
 
 
 def _by_key(dump: Dump) -> dict[TensorKey, NamedTensor]:
     return {tensor.key: tensor for tensor in dump.tensors}
 
 
-def _rows(keys: list[TensorKey], left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor], rule: str) -> list[Pair]:
+def _rows(
+    keys: list[TensorKey],
+    left: dict[TensorKey, NamedTensor],
+    right: dict[TensorKey, NamedTensor],
+    rule: str,
+    rules: Mapping[TensorKey, str],
+) -> list[Pair]:
+    """One pair for each key; ``rules`` for those that have another one."""
     row_order, execution_order = _orders(keys, left)
     # One object for each number, as row and as execution order: two million of them are 64 MB.
     numbers = list(range(len(keys)))
@@ -101,7 +149,8 @@ def _rows(keys: list[TensorKey], left: dict[TensorKey, NamedTensor], right: dict
     for row, position, order in zip(numbers, row_order, executed[row_order], strict=True):
         key = keys[position]
         one, other = left.get(key), right.get(key)
-        pairs.append(Pair(row, key, one, other, rule if one is not None and other is not None else "", numbers[order]))
+        made_by = rules.get(key, rule) if rules else rule
+        pairs.append(Pair(row, key, one, other, made_by if one is not None and other is not None else "", numbers[order]))
     return pairs
 
 
@@ -170,7 +219,7 @@ def _given_globs(options: CompareOptions) -> str:
     return " ".join(f"{flag} {shlex.quote(printable(glob, 80))}" for flag, glob in given)
 
 
-def _no_pair(golden: Dump, target: Dump, left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor]) -> str:
+def _no_pair(golden: Dump, target: Dump, left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor], shift_text: str) -> str:
     sides = [
         f"{role} {printable(dump.path)} has {len(keys)} tensor{'s' if len(keys) > 1 else ''} ({_examples(keys)})"
         if keys
@@ -182,7 +231,17 @@ def _no_pair(golden: Dump, target: Dump, left: dict[TensorKey, NamedTensor], rig
     if len(unmatched) > _MAX_PATTERNS:
         patterns.append(f"and {len(unmatched) - _MAX_PATTERNS} more patterns")
     advice = [LOW_LEVEL_ADVICE] if patterns else []
-    return "; ".join([f"no pair at all: {', '.join(sides)}", *patterns, *advice, "the keys of both must agree"])
+    near = [] if shift_text else _near(left, right)
+    keys = "the keys of both must agree" + ("" if shift_text or not near else ", or --map or --pair-by say which name is which")
+    return "; ".join([f"no pair at all: {', '.join(sides)}", *patterns, *advice, *near, *([shift_text] if shift_text else []), keys])
+
+
+def _near(left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor]) -> list[str]:
+    """The first names of golden, each with those that look like it, where they are not equal."""
+    index = Nearest(dict.fromkeys(key.data_id for key in right))
+    names = list(dict.fromkeys(key.data_id for key in left))[:_MAX_PATTERNS]
+    texts = [(name, nearest_text(index, name)) for name in names if name not in {key.data_id for key in right}]
+    return [f"golden {printable(name, 80)!r}{text.replace('; ', ', ', 1)}" for name, text in texts if text][:1]
 
 
 def _examples(keys: dict[TensorKey, NamedTensor]) -> str:

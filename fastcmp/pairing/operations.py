@@ -1,0 +1,130 @@
+"""Outputs of operations of the acceleration library and outputs of torch modules, by a table of what stands for what."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from fastcmp.name_expressions import OUTPUT
+from fastcmp.pairing.layer_numbers import Parsed, read_names, target_layers
+from fastcmp.pairing.links import Link, Matching, Name, shown
+from fastcmp.pairing.name_parts import NameParts
+from fastcmp.sources.natural_order import natural_key
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+RULE: Final = "ops"
+_TABLE: Final = "operations.toml"
+_MOST_EXAMPLES: Final = 3
+
+
+class Row(NamedTuple):
+    """One row of the table, see there."""
+
+    operations: tuple[str, ...]
+    modules: tuple[str, ...]
+    inside: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    outputs: str = "first"
+
+    def is_operation(self, parts: NameParts) -> bool:
+        """True for an output of an operation that this row speaks of."""
+        *around, own = parts.words
+        return (
+            (self.outputs == "each" or parts.number == 0)
+            and _any(own, self.operations)
+            and (not self.inside or any(_any(word, self.inside) for word in around))
+            and not any(_any(word, self.outside) for word in around)
+        )
+
+    def module_number(self, parts: NameParts) -> int:
+        """Where a module stands among those of the row; -1 for none of them, or another output than its first."""
+        if parts.number:
+            return -1
+        for number, module in enumerate(self.modules):
+            if parts.path == module or (module and parts.path.endswith(f".{module}")):
+                return number
+        return -1
+
+
+@cache
+def table() -> Mapping[str, tuple[Row, ...]]:
+    """The rows for what lies in a ``layer``, and for the rest of the ``model``."""
+    with open(os.path.join(os.path.dirname(__file__), _TABLE), "rb") as file:
+        document: dict[str, list[dict[str, Any]]] = tomllib.load(file)
+    return {scope: tuple(Row(**{name: _frozen(value) for name, value in row.items()}) for row in rows) for scope, rows in document.items()}
+
+
+def operation_links(matching: Matching) -> list[Link]:
+    """A link for each output of an operation that the table finds a module for, whichever side has which.
+
+    In one layer, a row links only as many outputs as modules: where they are not as many, what belongs together is not known.
+    """
+    golden, target = (read_names(side.by_name) for side in (matching.golden, matching.target))
+    layers = target_layers(matching, golden, target)
+    sides = _outputs(golden, matching.golden.free), _outputs(target, matching.target.free)
+    links: list[Link] = []
+    uneven: list[str] = []
+    for (rank, layer), ones in sides[0].items():
+        others = sides[1].get((rank, layers.get(layer, layer)), [])
+        for golden_name, target_name in _linked(ones, others, golden, target, layer, uneven):
+            links.append(Link(golden_name, target_name, RULE))
+    if uneven:
+        more = f" and {len(uneven) - _MOST_EXAMPLES} more" if len(uneven) > _MOST_EXAMPLES else ""
+        matching.warn([f"--pair-by ops: left alone, because they are not equally many: {'; '.join(uneven[:_MOST_EXAMPLES])}{more}"])
+    return links
+
+
+def _outputs(parsed: Parsed, free: Mapping[Name, None]) -> dict[tuple[str, int], list[Name]]:
+    """The free outputs, by rank and layer."""
+    found: dict[tuple[str, int], list[Name]] = {}
+    for name in free:
+        parts = parsed[name]
+        if parts.part == OUTPUT:
+            found.setdefault((name[0], parts.layer), []).append(name)
+    return found
+
+
+def _linked(
+    ones: Sequence[Name], others: Sequence[Name], golden: Parsed, target: Parsed, layer: int, uneven: list[str]
+) -> list[tuple[Name, Name]]:
+    """Pairs of names of one layer; golden has the modules, or, with no module against an operation there, the operations."""
+    found: list[tuple[Name, Name]] = []
+    taken: set[Name] = set()
+    odd: list[tuple[list[Name], str]] = []
+    for modules, operations, swapped in ((ones, others, False), (others, ones, True)):
+        of_module, of_operation = (target, golden) if swapped else (golden, target)
+        left = [name for name in modules if not of_module[name].words]
+        trees = sorted((name for name in operations if of_operation[name].words), key=lambda name: natural_key(name[1]))
+        if not left or not trees:
+            continue
+        for row in table()["model" if layer < 0 else "layer"]:
+            numbered = sorted((number, place) for place, name in enumerate(left) if (number := row.module_number(of_module[name])) >= 0)
+            named = [left[place] for _, place in numbered if left[place] not in taken]
+            fitting = [name for name in trees if name not in taken and row.is_operation(of_operation[name])]
+            if len(named) == len(fitting):
+                taken.update(named, fitting)
+                found += zip(fitting, named, strict=True) if swapped else zip(named, fitting, strict=True)
+            elif named and fitting:
+                where = f"layer {layer}" if layer >= 0 else "outside of layers"
+                odd.append(
+                    (named, f"{where}: {len(fitting)} outputs of {row.operations[0]} against {len(named)} modules, {shown(named[0])} first")
+                )
+    # A later row may have found what belongs together.
+    uneven.extend(text for names, text in odd if not taken.issuperset(names))
+    return found
+
+
+def _any(word: str, globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(word, glob) for glob in globs)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,138 @@
+"""Operations of the acceleration library against modules of torch: what the table pairs, and what it leaves alone."""
+
+from __future__ import annotations
+
+import pytest
+from pairing_dumps import dump, found, names
+
+from fastcmp.errors import UsageError
+from fastcmp.options import CompareOptions
+from fastcmp.pairing import pair, pair_dumps
+from fastcmp.pairing.name_parts import parts_of
+from fastcmp.pairing.operations import table
+
+OPS = CompareOptions(pair_by=("ops",))
+
+# What a Llama of torch hooks and what the acceleration library saves of the same model: the layers of the library are the third and fourth
+# operation of its graph.
+TORCH_LAYER = {
+    "input_layernorm": "0_RmsNormOperation",
+    "self_attn.q_proj": "1_Attention/0_QKVLinearSplit/0_LinearOperation",
+    "self_attn.k_proj": "1_Attention/0_QKVLinearSplit/1_LinearOperation",
+    "self_attn.v_proj": "1_Attention/0_QKVLinearSplit/2_LinearOperation",
+    "self_attn.o_proj": "1_Attention/3_LinearOperation",
+    "self_attn": "1_Attention",
+    "post_attention_layernorm": "3_RmsNormOperation",
+    "mlp.gate_proj": "4_Mlp/0_LinearOperation",
+    "mlp.up_proj": "4_Mlp/1_LinearOperation",
+    "mlp.act_fn": "4_Mlp/2_ActivationOperation",
+    "mlp.down_proj": "4_Mlp/10_LinearOperation",
+    "mlp": "4_Mlp",
+    "": "",
+}
+TORCH_MODEL = {"model.embed_tokens": "0_WordEmbedding", "model.norm": "4_RmsNormOperation", "lm_head": "5_LmHead"}
+
+
+def torch_name(layer: int, module: str) -> str:
+    return f"root.model.layers.{layer}{'.' if module else ''}{module}/output"
+
+
+def library_name(layer: int, operation: str) -> str:
+    return f"0_LlamaModel/{layer}_DecoderLayer/{operation}{'/' if operation else ''}after/outtensor0"
+
+
+def model(first_layer: int) -> dict[str, str]:
+    """Golden's names, and those that belong to them, of a model of two layers."""
+    both = {f"root.{module}/output": f"0_LlamaModel/{operation}/after/outtensor0" for module, operation in TORCH_MODEL.items()}
+    for layer in range(2):
+        for module, operation in TORCH_LAYER.items():
+            both[torch_name(layer, module)] = library_name(first_layer + layer, operation)
+    return both
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_every_output_of_a_llama_finds_its_module(swapped: bool) -> None:
+    both = model(0)
+    # Sorted, as a directory is: the order of the run must come from the table and from the numbers of the operations.
+    golden, target = names(*sorted(both)), names(*sorted(both.values()))
+    if swapped:
+        assert found(pair(target, golden, OPS)) == {other: (one, "ops") for one, other in both.items()}
+    else:
+        assert found(pair(golden, target, OPS)) == {one: (other, "ops") for one, other in both.items()}
+
+
+def test_layers_that_begin_elsewhere_pair_in_order_and_that_is_said() -> None:
+    both = model(2)
+    paired = pair_dumps(names(*both), names(*both.values()), OPS)
+    assert found(paired.pairs) == {one: (other, "ops") for one, other in both.items()}
+    assert paired.warnings == ["layers 0 to 1 of golden are taken for layers 2 to 3 of target, as many and in order"]
+
+
+def test_outputs_of_one_operation_pair_with_as_many_modules_in_their_order() -> None:
+    modules = [torch_name(0, f"self_attn.{letter}_proj") for letter in "vkq"]
+    outputs = [f"0_DecoderLayer/1_Attention/0_QkvSplit/0_SplitOperation/after/outtensor{number}" for number in (2, 0, 1)]
+    by_letter = {torch_name(0, f"self_attn.{letter}_proj"): (outputs[place], "ops") for letter, place in (("q", 1), ("k", 2), ("v", 0))}
+    assert found(pair(names(*modules), names(*outputs), OPS)) == by_letter
+
+
+def test_counts_that_differ_pair_nothing_and_are_said() -> None:
+    golden = names(torch_name(0, "mlp.gate_proj"), torch_name(0, "mlp.up_proj"), torch_name(0, "input_layernorm"))
+    target = names(library_name(0, "4_Mlp/0_LinearOperation"), library_name(0, "0_RmsNormOperation"))
+    paired = pair_dumps(golden, target, OPS)
+    assert found(paired.pairs) == {torch_name(0, "input_layernorm"): (library_name(0, "0_RmsNormOperation"), "ops")}
+    assert len(paired.warnings) == 1
+    assert paired.warnings[0].startswith(
+        "--pair-by ops: left alone, because they are not equally many: "
+        "layer 0: 1 outputs of linear* against 2 modules, root.model.layers.0.mlp.gate_proj/output first"
+    )
+
+
+def test_inputs_stale_outputs_and_second_outputs_take_no_part() -> None:
+    golden = names(
+        torch_name(0, "mlp"), torch_name(0, "mlp").replace("output", "input"), torch_name(0, "self_attn").replace("output", "output_1")
+    )
+    mlp = "0_DecoderLayer/4_Mlp"
+    target = names(
+        f"{mlp}/after/outtensor0", f"{mlp}/before/outtensor0", f"{mlp}/before/intensor0", "0_DecoderLayer/1_Attention/after/outtensor1"
+    )
+    assert found(pair(golden, target, OPS)) == {torch_name(0, "mlp"): (f"{mlp}/after/outtensor0", "ops")}
+
+
+def test_ranks_and_tokens_stay_together() -> None:
+    keys = [(rank, torch_name(0, "mlp"), token) for rank in "01" for token in "01"]
+    others = [(rank, library_name(0, "4_Mlp"), token) for rank in "01" for token in "12"]
+    pairs = pair(dump(*keys), dump(*others), OPS)
+    whole = [(one.golden.key[0::2], one.target.key[0::2]) for one in pairs if one.golden and one.target]
+    assert whole == [(("0", "1"), ("0", "1")), (("1", "1"), ("1", "1"))]
+    assert len(pairs) == 6
+
+
+def test_equal_names_come_first_where_key_does() -> None:
+    golden, target = names(torch_name(0, "mlp")), names(torch_name(0, "mlp"), library_name(0, "4_Mlp"))
+    both = pair(golden, target, CompareOptions(pair_by=("key", "ops")))
+    assert found(both) == {torch_name(0, "mlp"): (torch_name(0, "mlp"), "key")}
+    swapped = pair(golden, target, CompareOptions(pair_by=("ops", "key")))
+    assert found(swapped) == {torch_name(0, "mlp"): (library_name(0, "4_Mlp"), "ops")}
+
+
+def test_names_that_say_nothing_pair_nothing() -> None:
+    with pytest.raises(UsageError, match="no pair at all"):
+        pair(names("a", "", "x" * 2000, "0_", "/"), names("b", "1_/", "layer"), OPS)
+
+
+def test_the_table_is_well_formed() -> None:
+    for scope, rows in table().items():
+        assert scope in ("layer", "model")
+        for row in rows:
+            assert row.outputs in ("first", "each")
+            assert all(operation == operation.lower() for operation in (*row.operations, *row.inside, *row.outside))
+            assert len(set(row.modules)) == len(row.modules)
+
+
+@pytest.mark.parametrize("name", ["", "0_a" * 300, "layers." * 140, "in_put[" * 140, "/0_layer" * 120, "9" * 999])
+def test_a_hostile_name_is_read_quickly(name: str) -> None:
+    import time
+
+    started = time.perf_counter()
+    parts_of(name)
+    assert time.perf_counter() - started < 1

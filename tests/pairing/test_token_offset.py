@@ -1,0 +1,98 @@
+"""Tokens that one side counts from another number: shifted when asked, noticed when not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pairing_dumps import dump, names
+
+from fastcmp.errors import UsageError
+from fastcmp.options import CompareOptions
+from fastcmp.pairing import pair, pair_dumps
+from fastcmp.pairing.token_shift import better_shift, shifted
+from fastcmp.sources import TensorKey
+
+
+def tokens(*numbers: object, names: str = "ab") -> object:
+    return dump(*((name, str(number)) for name in names for number in numbers))
+
+
+@pytest.mark.parametrize(
+    ("token", "offset", "expected"),
+    [("0", 1, "1"), ("9", -10, "-1"), ("-1", 1, "0"), ("07", 1, "07"), ("-0", 1, "-0"), ("x", 1, "x"), ("", 1, ""), ("5", 0, "5"),
+     ("٣", 1, "٣"), ("9" * 18, 1, "1" + "0" * 18), ("9" * 19, 1, "9" * 19)],
+)  # fmt: skip
+def test_only_numbers_as_they_are_written_shift(token: str, offset: int, expected: str) -> None:
+    assert shifted(token, offset) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sets(st.text("-0123x", max_size=4)), st.integers(-5, 5))
+def test_two_tokens_never_become_one(given_tokens: set[str], offset: int) -> None:
+    assert len({shifted(token, offset) for token in given_tokens}) == len(given_tokens)
+
+
+def test_target_is_shifted_and_rows_have_goldens_tokens() -> None:
+    pairs = pair(tokens(0, 1, 2, names="a"), tokens(0, 1, 2, names="a"), CompareOptions(token_offset=1))
+    shown = [(one.key.token_id, one.golden and one.golden.key.token_id, one.target and one.target.key.token_id, one.rule) for one in pairs]
+    assert shown == [("0", "0", "1", "key"), ("1", "1", "2", "key"), ("2", "2", None, ""), ("-1", None, "0", "")]
+
+
+def test_no_token_in_common_suggests_the_offset() -> None:
+    with pytest.raises(UsageError, match=r"no pair at all: .*; 0 tokens pair, with --token-offset 10 4 would, all that can: does one side"):
+        pair(tokens(0, 1), tokens(10, 11), CompareOptions())
+
+
+def test_an_offset_of_one_is_a_warning_though_nearly_all_tokens_pair() -> None:
+    paired = pair_dumps(tokens(*range(10)), tokens(*range(1, 11)), CompareOptions())
+    assert paired.warnings == [
+        "18 tokens pair, with --token-offset 1 20 would, all that can: does one side count its tokens from another number?"
+    ]
+    assert pair_dumps(tokens(*range(10)), tokens(*range(1, 11)), CompareOptions(token_offset=1)).warnings == []
+
+
+def test_the_suggestion_adds_to_the_offset_that_is_given() -> None:
+    with pytest.raises(UsageError, match=r"with --token-offset 10 4 would"):
+        pair(tokens(0, 1), tokens(10, 11), CompareOptions(token_offset=3))
+
+
+@pytest.mark.parametrize(
+    ("golden", "target"),
+    [
+        (tokens(*range(10)), tokens(*range(5, 10))),  # a part of it
+        (tokens(*range(10)), tokens(*range(3))),
+        (tokens(0, 1, 2, 9), tokens(1, 2, 3, 5)),  # by no one offset
+        (tokens("x", "0"), tokens("y", "0")),
+    ],
+)
+def test_nothing_is_suggested_where_no_offset_pairs_all(golden: object, target: object) -> None:
+    assert pair_dumps(golden, target, CompareOptions()).warnings == []
+
+
+def test_nothing_is_suggested_where_another_name_would_lose_its_pair() -> None:
+    golden, target = dump(("a", "0"), ("a", "1"), ("w", "7")), dump(("a", "1"), ("a", "2"), ("w", "7"))
+    assert pair_dumps(golden, target, CompareOptions()).warnings == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(*(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6)), unique=True) for _ in range(2)))
+def test_a_suggestion_pairs_all_that_can_and_more_than_now(left: list, right: list) -> None:
+    keyed = [{TensorKey("", name, str(token)): None for name, token in side} for side in (left, right)]
+    found = better_shift(*keyed)  # type: ignore[arg-type]
+    if found is None:
+        return
+
+    def count(offset: int) -> int:
+        return sum((name, token + offset) in right for name, token in left)
+
+    assert (found.pairs_now, found.pairs_then) == (count(0), count(found.offset))
+    assert found.pairs_then > found.pairs_now
+    assert found.pairs_then == max(count(offset) for offset in range(-7, 8))
+
+
+def test_a_side_without_tokens_pairs_with_the_one_token_of_the_other() -> None:
+    options = CompareOptions(pair_by=("key", "position"), token_offset=2)
+    for one, other in (("", "3"), ("3", "")):
+        (only,) = pair(names("a", token=one), names("a", token=other), options)
+        assert (only.golden.key.token_id, only.target.key.token_id, only.key.token_id) == (one, other, one)
