@@ -19,7 +19,7 @@ from fastcmp.metric_functions import parse_metrics
 from fastcmp.metrics import finish
 from fastcmp.options import CompareOptions
 from fastcmp.outcome import TaskResult
-from fastcmp.pairing import Pair
+from fastcmp.pairing import Alone, Pair
 from fastcmp.progress import Progress
 from fastcmp.result import Result
 from fastcmp.results.findings import find_blind_spots, find_first_divergence
@@ -77,6 +77,7 @@ class Comparison:
         """Do it all: tasks to ``executor``, rows to the journal, the report at the end; ``on_plan`` is called before the first task."""
         started = time.perf_counter()
         facts = deciding_facts(self.dumps[0].path, self.dumps[1].path, self.options)
+        self.alone = Alone(self.pairs)
         if self.options.fresh:
             remove_journals(self.output.path)
         self._go_on_from(recover(self.output.path, facts, self.pairs, self.rules))
@@ -157,7 +158,7 @@ class Comparison:
         """The rows of the tensors that only one side has."""
         rows = [pair.row for pair in self.pairs if pair is not _DONE and (pair.golden is None or pair.target is None)]
         for start in range(0, len(rows), _WRITE_ROWS):
-            self._take(unpaired_result([self.pairs[row] for row in rows[start : start + _WRITE_ROWS]], task=-1))
+            self._take(unpaired_result([self.pairs[row] for row in rows[start : start + _WRITE_ROWS]], task=-1, alone=self.alone))
 
     def _let_go(self, rows: Iterable[int]) -> None:
         """What is done is no pair any more: a place without sides, in which there is no work."""

@@ -7,15 +7,19 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
+from operator import ne
 from typing import Any
 
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions, ParallelSide, ScanOptions, check
-from fastcmp.pairing import Pair, pair
+from fastcmp.pairing import Pair
 from fastcmp.parallel.loading import load_dumps
 from fastcmp.parallel.parallel_file import check_side
 from fastcmp.results.text import valid_unicode
+from fastcmp.sources import Dump, NamedTensor, TensorKey
 from fastcmp.sources.wording import printable
+
+_ByPath = dict[str, list[NamedTensor]]
 
 
 class RunInputs:
@@ -69,28 +73,35 @@ class RunInputs:
         return options
 
     @cached_property
-    def _pairs(self) -> dict[tuple[str, str, str], Pair]:
-        """Every pair of the dumps by rank, data_id and token_id, as the report shows them."""
+    def _tensors(self) -> tuple[_ByPath, _ByPath]:
+        """Of golden and of target, the tensors by the path that the report shows."""
         sides = [self._facts.get(role) for role in ("golden", "target")]
         if not all(side and isinstance(side, str) for side in sides):
             raise UsageError("the report has no run.json that names its inputs; compare again")
         golden, target = map(str, sides)
         dumps = load_dumps(golden, target, self.options, working_directory=self._directory)
-        return {_key(one.key): one for one in pair(*dumps, self.options)}
+        return _by_path(dumps[0]), _by_path(dumps[1])
 
     def pair_of(self, row: Mapping[str, Any]) -> Pair:
-        """The pair of a row, given by its columns."""
-        key = (str(row["rank"] or ""), str(row["data_id"]), str(row["token_id"] or ""))
-        found = self._pairs.get(key)
-        written = (
-            None if found is None else [None if one is None else valid_unicode(one.written_path) for one in (found.golden, found.target)]
+        """The pair of a row, given by its columns.
+
+        They say which two tensors it was, whatever rule brought them together: nothing is paired again, so the files of a map may be gone.
+        """
+        key = _key((row["rank"] or "", row["data_id"], row["token_id"] or ""))
+        golden, target = (
+            None if path is None else [tensor for tensor in side.get(path, ()) if tensor.key.rank in (key.rank, "")]
+            for side, path in zip(self._tensors, (row["golden_data_path"], row["acl_data_path"]), strict=True)
         )
-        if found is None or written != [row["golden_data_path"], row["acl_data_path"]]:
+        if golden is not None:  # rows have golden's names
+            golden = [tensor for tensor in golden if _key(tensor.key)[1:] == key[1:]]
+        if golden == [] or target == []:
             sides = " and ".join(printable(str(self._facts.get(role))) for role in ("golden", "target"))
             raise UsageError(
                 f"{sides} no longer name this pair as they did; the dumps have changed since they were compared, compare again"
             )
-        return found
+        # Several names of target may be one file; they differ in what is known of its dtype at most.
+        nearest = None if target is None else min(target, key=lambda tensor: sum(map(ne, _key(tensor.key), key)))
+        return Pair(-1, key, golden[0] if golden else None, nearest, str(row["pair_rule"] or ""), -1)
 
     @property
     def _directory(self) -> str:
@@ -126,9 +137,15 @@ def _odd(name: str, value: object) -> UsageError:
     return UsageError(f"the report says that its run had {name} {printable(str(value))}, which none can have; compare again")
 
 
-def _key(key: tuple[str, ...]) -> tuple[str, str, str]:
-    rank, data_id, token_id = map(valid_unicode, key)
-    return rank, data_id, token_id
+def _key(key: tuple[str, ...]) -> TensorKey:
+    return TensorKey(*map(valid_unicode, key))
+
+
+def _by_path(dump: Dump) -> _ByPath:
+    found: _ByPath = {}
+    for tensor in dump.tensors:
+        found.setdefault(valid_unicode(tensor.written_path), []).append(tensor)
+    return found
 
 
 def _fields(kind: type, values: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from fastcmp.metric_functions import digests, parse_metrics
 from fastcmp.options import CompareOptions
 from fastcmp.outcome import input_record
 from fastcmp.pairing import Pair
+from fastcmp.pairing.map_files import map_digests
 from fastcmp.results.journal import Journal, JournalEntry, journal_paths
 from fastcmp.results.judging import judged_again
 from fastcmp.results.report_files import package_version
@@ -54,6 +55,9 @@ def deciding_facts(golden: str, target: str, options: CompareOptions) -> dict[st
             f"{role}_parallel": None if side is None else {"ranks": side.ranks, "dims": [list(one) for one in side.dims]}
             for role, side in (("golden", options.golden_parallel), ("target", options.target_parallel))
         },
+        "maps": map_digests(options.maps),
+        "pair_by": list(options.pair_by),
+        "token_offset": options.token_offset,
         "multi_record": options.scan.multi_record,
         "format_policy": options.scan.format_policy,
         "root": [valid_unicode(root) for root in options.scan.roots],

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fastcmp.dump_layout import split_low_level_path
 from fastcmp.errors import CODES
 from fastcmp.outcome import TaskResult, TensorFacts
-from fastcmp.pairing import Pair
+from fastcmp.pairing import Alone, Pair
 from fastcmp.results.schema import BY_NAME, METRIC_NAMES, ROW_COLUMN, arrow_schema
 from fastcmp.results.text import joined, shape_text, string_array, valid_unicode
 from fastcmp.sources.named_tensor import NamedTensor
@@ -33,19 +33,22 @@ def compared_positions(result: TaskResult) -> list[int]:
     return [position for position, code in enumerate(result.error_codes) if not code]
 
 
-def unpaired_result(pairs: Sequence[Pair], task: int) -> TaskResult:
-    """The pairs that have one side only, as the outcome of a task that nobody had to run."""
+def unpaired_result(pairs: Sequence[Pair], task: int, alone: Alone | None = None) -> TaskResult:
+    """The pairs that have one side only, as the outcome of a task that nobody had to run; ``alone`` knows what is near."""
     result = TaskResult(task=task)
     for pair in pairs:
         present = "target" if pair.golden is None else "golden"
-        key = pair.key
-        rank = f", rank {key.rank}" if key.rank else ""
+        # Its own name: the key may be one that tells it apart from golden's.
+        tensor = pair.golden or pair.target
+        key = pair.key if tensor is None else tensor.key
+        rank = f", rank {pair.key.rank}" if pair.key.rank else ""
+        near = alone.text(pair) if alone is not None else ""
         result.rows.append(pair.row)
         result.golden.append(TensorFacts())
         result.target.append(TensorFacts())
         result.error_codes.append("E_UNPAIRED")
         result.error_sides.append("golden" if present == "target" else "target")
-        result.error_details.append(f"only {present} has data_id {key.data_id}, token_id {key.token_id}{rank}{_unmatched(pair)}")
+        result.error_details.append(f"only {present} has data_id {key.data_id}, token_id {key.token_id}{rank}{_unmatched(pair)}{near}")
         result.notes.append(())
         result.metric_values.append(())
         result.sums_counts.append(0)
