@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, visible
 from fastcmp.cli.summary import Line, print_lines
+from fastcmp.pairing import RULE_FILE, RULE_KEY, RULE_PATH
 
 if TYPE_CHECKING:
     from fastcmp.closeup.axis_errors import AxisError
@@ -27,6 +28,9 @@ _TOLD: Final = frozenset(
     "token_id data_id rank golden_data_path acl_data_path golden_dtype acl_dtype golden_shape acl_shape cmp_flag verdict verdict_reason "
     "notes cmp_fail_reason pair_rule bytes element_count".split()
 )
+
+# Nobody wonders why equal names are a pair.
+_PLAIN_RULES: Final = ("", RULE_KEY, RULE_PATH, RULE_FILE)
 
 
 def print_closeup(closeup: Closeup) -> None:
@@ -73,6 +77,8 @@ def _head_lines(closeup: Closeup) -> list[Line]:
         lines.append([("  " + one_line(closeup.explanation), _PLAIN)])
     for role, side, written in (("golden", closeup.golden, "golden_data_path"), ("target", closeup.target, "acl_data_path")):
         lines += _side_lines(role, side, row[written])
+    if row["pair_rule"] not in _PLAIN_RULES:
+        lines.append([(f"  paired by {one_line(str(row['pair_rule']))}", _PLAIN)])
     if row["notes"]:
         lines.append([("  note: " + one_line(str(row["notes"])), _PLAIN)])
     lines += [[("  " + one_line(remark), _BAD)] for remark in closeup.remarks]

@@ -42,7 +42,9 @@ class Alone:
             more = f" and {len(tokens) - _MOST_TOKENS} more" if len(tokens) > _MOST_TOKENS else ""
             return f"; {other} has this name at token_id {listing(map(_shown, tokens), _MOST_TOKENS)}{more}"
         tensor = pair.golden or pair.target
-        return "" if tensor is None else nearest_text(self._target if is_golden else self._golden, tensor.key.data_id)
+        if tensor is None or tensor.is_unmatched:  # there is no file, whatever its name is
+            return ""
+        return nearest_text(self._target if is_golden else self._golden, tensor.key.data_id)
 
 
 def _shown(token_id: str) -> str:

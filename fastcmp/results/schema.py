@@ -90,7 +90,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("element_count", "int64", "Elements compared.", "metric"),
     Column("bytes", "int64", "Payload bytes read for this row, both sides together.", "row"),
     Column("rank", "string", "Rank of the process that dumped; empty where a dump has none.", "row"),
-    Column("pair_rule", "string", "How both tensors found each other.", "row"),
+    Column("pair_rule", "string", "How both tensors found each other: `key`, `path`, `map:3`, `ops`, ...; see docs/pairing.md.", "row"),
     Column("notes", "string", "What a reader of this row should know, separated by semicolons.", "row"),
     Column("verdict", "string", "pass, fail, or error when the pair could not be compared; alone: fail, or pass if allowed.", "row"),
     Column("verdict_reason", "string", "Which rule the row broke, or why it was not judged; empty for a plain pass.", "row"),
