@@ -8,7 +8,7 @@ The blocks of a page run in their order, in one bash and one empty directory:
 * ```console: lines that begin with "$ " are commands, what stands below each is all that it prints on stdout. A line "..." stands for any
   lines, "..." in a line for any text. Numbers with a point may be off by a tenth, times by anything. A command may end with 1
   if it is a fastcmp; any other exit code but 0 has to be shown by `$ echo $?`.
-* ```python and ```toml: a block that begins with the comment "# NAME.py" or "# NAME.toml" is that file; other Python is run.
+* Any other block that begins with the comment "# NAME.py", "# NAME.toml" or "# NAME.map" is that file; other Python is run.
 * A block below a line that begins with one of NOT_RUN is left alone; that line tells the reader why.
 """
 
@@ -26,7 +26,7 @@ DOCS = Path(__file__).resolve().parent
 PAGES = ("guide.md", "guide.zh.md")
 NOT_RUN = ("*Not run by the test of this page:", "*本页的测试不执行这一块：")
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-FILE_NAME = re.compile(r"# (\w+\.(?:py|toml))\n")
+FILE_NAME = re.compile(r"# (\w+\.(?:py|toml|map))\n")
 # A shell's own settings, and those of a dump, are not for these commands.
 SETTINGS = ("FASTCMP_", "ACLTRANSFORMER_", "ATB_", "AIT_", "LD_PRELOAD", "PYTHONPATH", "RANK", "BROKEN", "COLUMNS")
 MARK = "@@ command "
