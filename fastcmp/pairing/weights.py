@@ -85,7 +85,7 @@ def _operations(side: Side) -> dict[str, Name]:
         if not parts.words or parts.part != OUTPUT:
             continue
         tokens = side.by_name[name]
-        directory = os.path.dirname(tokens[min(tokens, key=token_key)].file)
+        directory = os.path.dirname(tokens[min(tokens, key=token_key)].files[0])
         if os.path.basename(directory).lower() in _WHEN:
             directory = os.path.dirname(directory)
         order = parts.number, natural_key(name[1])
