@@ -44,7 +44,8 @@ class Alone:
         tensor = pair.golden or pair.target
         if tensor is None or tensor.is_unmatched:  # there is no file, whatever its name is
             return ""
-        return nearest_text(self._target if is_golden else self._golden, tensor.key.data_id)
+        own, other_side = (self._golden, self._target) if is_golden else (self._target, self._golden)
+        return nearest_text(other_side, tensor.key.data_id, own.numbers(tensor.key.data_id))
 
 
 def _shown(token_id: str) -> str:

@@ -23,6 +23,8 @@ _INDEX_IN_BRACKETS: Final = re.compile(r"\[[^\[\]]*\]$")
 _INDEX: Final = re.compile(r"([0-9]{1,6})\]?$")
 # One operation of an op tree: ``0_LinearOperation``.
 _NUMBERED: Final = re.compile(r"(?:^|/)[0-9]{1,6}_([^/]+)$")
+# The layer of an op tree in a name itself, not in its pattern.
+_TREE_LAYER: Final = re.compile(expressions.NUMBER_FIRST.replace("(?P<layer>0)", "(?P<layer>[0-9]{1,6})"))
 
 
 class NameParts(NamedTuple):
@@ -59,6 +61,12 @@ def parts_of(name: str) -> NameParts:
     is_tree = _NUMBERED.search(owner) is not None
     words = tuple(word.partition("_")[2].lower() if word[:1].isdigit() else word.lower() for word in path.split("/")) if is_tree else ()
     return NameParts(_layer(name), part, int(index[1]) if index else 0, path, words if path else ("",) * is_tree)
+
+
+def model_of(name: str) -> str:
+    """Of an op tree what stands before the layer, ``0_Prefill/`` of ``0_Prefill/3_DecoderLayer/1_Attention``; "" for nothing."""
+    found = _TREE_LAYER.match(name) if len(name) <= LONGEST_NAME else None
+    return found["before"] if found else ""
 
 
 def _layer(name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from itertools import islice
 from typing import Final
 
 from fastcmp.sources.wording import printable
@@ -12,7 +13,10 @@ from fastcmp.sources.wording import printable
 # Names of one model are few patterns with many numbers in them: patterns are compared, numbers are filled in.
 MOST_PATTERNS: Final = 2000
 """Patterns that are looked up; those beyond have no neighbours."""
+MOST_NAMES: Final = 200_000
+"""Names of an index; those beyond are nobody's neighbours."""
 SHOWN: Final = 2
+_MOST_NUMBERS: Final = 4
 _MOST_COMPARED: Final = 8
 _MOST_POSTINGS: Final = 256
 _LONGEST: Final = 200
@@ -20,34 +24,45 @@ _LEAST_LIKE: Final = 0.4
 _DIGITS: Final = re.compile(r"[0-9]+")
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+|0")
 
+Numbers = tuple[str, ...]
+
 
 class Nearest:
     """An index of the names of one side. What is looked up costs about the same, however many they are."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._first: dict[str, str] = {}
-        self._by_numbers: dict[tuple[str, tuple[str, ...]], str] = {}
-        self._by_number: dict[tuple[str, str], str] = {}
-        for name in names:
+        by_pattern: dict[str, dict[str, Numbers]] = {}
+        for name in islice(names, MOST_NAMES):
             pattern, numbers = _read(name)
-            self._first.setdefault(pattern, name)
-            self._by_numbers.setdefault((pattern, tuple(sorted(numbers))), name)
-            for number in numbers:
-                self._by_number.setdefault((pattern, number), name)
+            by_pattern.setdefault(pattern, {})[name] = numbers
+        self._varying = {pattern: _varying(list(found.values())) for pattern, found in by_pattern.items()}
+        # Of each pattern its first name, and the first that has these numbers, and these, ...
+        self._names: dict[tuple[str, Numbers], str] = {}
+        for pattern, found in by_pattern.items():
+            for name in found:
+                numbers = self.numbers(name)
+                for count in range(len(numbers) + 1):
+                    self._names.setdefault((pattern, numbers[:count]), name)
         self._postings: dict[str, list[str]] = {}
-        for pattern in self._first:
+        for pattern in by_pattern:
             for word in sorted(_words(pattern)):
                 self._postings.setdefault(word, []).append(pattern)
         self._known: dict[str, list[str]] = {}
 
-    def of(self, name: str) -> list[str]:
-        """At most `SHOWN` names, the nearest first."""
+    def numbers(self, name: str) -> Numbers:
+        """Those numbers of a name that tell it from the others of its pattern here."""
         pattern, numbers = _read(name)
+        places = self._varying.get(pattern)
+        return numbers if places is None else tuple(numbers[place] for place in places)
+
+    def of(self, name: str, numbers: Numbers | None = None) -> list[str]:
+        """At most `SHOWN` names, the nearest first; of one pattern the one with most of the ``numbers``, those of the name if not given."""
+        pattern, own = _read(name)
         if pattern not in self._known:
             if len(self._known) >= MOST_PATTERNS:
                 return []
             self._known[pattern] = self._patterns_like(pattern)
-        return [self._name_of(found, numbers) for found in self._known[pattern]]
+        return [self._name_of(found, own if numbers is None else numbers) for found in self._known[pattern]]
 
     def _patterns_like(self, pattern: str) -> list[str]:
         shared: dict[str, float] = {}
@@ -65,24 +80,26 @@ class Nearest:
                 likeness.append((-ratio, other))
         return [other for _, other in sorted(likeness)[:SHOWN]]
 
-    def _name_of(self, pattern: str, numbers: tuple[str, ...]) -> str:
-        """The name of this pattern whose numbers are those asked for, or one of them, or the first."""
-        found = self._by_numbers.get((pattern, tuple(sorted(numbers))))
-        for number in sorted(set(numbers), key=lambda number: (-len(number), number)):
-            found = found or self._by_number.get((pattern, number))
-        return found or self._first[pattern]
+    def _name_of(self, pattern: str, numbers: Numbers) -> str:
+        return next(name for count in range(len(numbers), -1, -1) if (name := self._names.get((pattern, numbers[:count]))) is not None)
 
 
-def nearest_text(index: Nearest, name: str) -> str:
+def nearest_text(index: Nearest, name: str, numbers: Numbers | None = None) -> str:
     """As a message ends with it; "" where nothing is near."""
-    near = index.of(name)
+    near = index.of(name, numbers)
     return f"; nearest on the other side: {', '.join(printable(one, 80) for one in near)}" if near else ""
 
 
-def _read(name: str) -> tuple[str, tuple[str, ...]]:
+def _read(name: str) -> tuple[str, Numbers]:
     if len(name) > _LONGEST:
         name = name[-_LONGEST:]
-    return _DIGITS.sub("0", name), tuple(_DIGITS.findall(name)[:16])
+    return _DIGITS.sub("0", name), tuple(_DIGITS.findall(name))
+
+
+def _varying(numbers: list[Numbers]) -> list[int]:
+    """The places of the numbers that are not the same in all names of a pattern, the first few."""
+    first = numbers[0]
+    return [place for place, number in enumerate(first) if any(other[place] != number for other in numbers)][:_MOST_NUMBERS]
 
 
 def _words(pattern: str) -> set[str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal
 
 from fastcmp.name_expressions import OUTPUT
 from fastcmp.pairing.layer_numbers import Parsed, read_names, target_layers
 from fastcmp.pairing.links import Link, Matching, Name, shown
 from fastcmp.pairing.name_parts import NameParts
+from fastcmp.pairing.two_models import prefill_and_decode
 from fastcmp.sources.natural_order import natural_key
 
 if sys.version_info >= (3, 11):
@@ -23,23 +25,41 @@ else:
 RULE: Final = "ops"
 _TABLE: Final = "operations.toml"
 _MOST_EXAMPLES: Final = 3
+_MOST_KNOWN: Final = 65536
 
 
-class Row(NamedTuple):
+@dataclass
+class Row:
     """One row of the table, see there."""
 
-    operations: tuple[str, ...]
-    modules: tuple[str, ...]
-    inside: tuple[str, ...] = ()
-    outside: tuple[str, ...] = ()
-    outputs: str = "first"
+    operations: list[str]
+    modules: list[str]
+    inside: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    outputs: Literal["first", "each"] = "first"
+
+    def __post_init__(self) -> None:
+        # Both are asked for every name of every layer, and names of layers are alike.
+        self._known: dict[tuple[str, ...], bool] = {}
+        self._by_end: dict[str, list[tuple[int, str]]] = {}
+        for number, module in enumerate(self.modules):
+            self._by_end.setdefault(module.rpartition(".")[2], []).append((number, module))
 
     def is_operation(self, parts: NameParts) -> bool:
         """True for an output of an operation that this row speaks of."""
-        *around, own = parts.words
+        if parts.number and self.outputs == "first":
+            return False
+        known = self._known.get(parts.words)
+        if known is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            known = self._known[parts.words] = self._speaks_of(parts.words)
+        return known
+
+    def _speaks_of(self, words: tuple[str, ...]) -> bool:
+        *around, own = words
         return (
-            (self.outputs == "each" or parts.number == 0)
-            and _any(own, self.operations)
+            _any(own, self.operations)
             and (not self.inside or any(_any(word, self.inside) for word in around))
             and not any(_any(word, self.outside) for word in around)
         )
@@ -48,8 +68,9 @@ class Row(NamedTuple):
         """Where a module stands among those of the row; -1 for none of them, or another output than its first."""
         if parts.number:
             return -1
-        for number, module in enumerate(self.modules):
-            if parts.path == module or (module and parts.path.endswith(f".{module}")):
+        path = parts.path
+        for number, module in self._by_end.get(path.rpartition(".")[2], ()):
+            if path == module or (module and path.endswith(f".{module}")):
                 return number
         return -1
 
@@ -59,7 +80,7 @@ def table() -> Mapping[str, tuple[Row, ...]]:
     """The rows for what lies in a ``layer``, and for the rest of the ``model``."""
     with open(os.path.join(os.path.dirname(__file__), _TABLE), "rb") as file:
         document: dict[str, list[dict[str, Any]]] = tomllib.load(file)
-    return {scope: tuple(Row(**{name: _frozen(value) for name, value in row.items()}) for row in rows) for scope, rows in document.items()}
+    return {scope: tuple(Row(**row) for row in rows) for scope, rows in document.items()}
 
 
 def operation_links(matching: Matching) -> list[Link]:
@@ -69,20 +90,22 @@ def operation_links(matching: Matching) -> list[Link]:
     """
     golden, target = (read_names(side.by_name) for side in (matching.golden, matching.target))
     layers = target_layers(matching, golden, target)
-    sides = _outputs(golden, matching.golden.free), _outputs(target, matching.target.free)
+    of_golden = _outputs(golden, matching.golden.free)
     links: list[Link] = []
     uneven: list[str] = []
-    for (rank, layer), ones in sides[0].items():
-        others = sides[1].get((rank, layers.get(layer, layer)), [])
-        for golden_name, target_name in _linked(ones, others, golden, target, layer, uneven):
-            links.append(Link(golden_name, target_name, RULE))
+    for model, offset in prefill_and_decode(matching, golden, target) or [("", 0)]:
+        of_target = _outputs(target, [name for name in matching.target.free if name[1].startswith(model)])
+        for (rank, layer), ones in of_golden.items():
+            others = of_target.get((rank, layers.get(layer, layer)), [])
+            for golden_name, target_name in _linked(ones, others, golden, target, layer, uneven):
+                links.append(Link(golden_name, target_name, RULE, offset))
     if uneven:
         more = f" and {len(uneven) - _MOST_EXAMPLES} more" if len(uneven) > _MOST_EXAMPLES else ""
         matching.warn([f"--pair-by ops: left alone, because they are not equally many: {'; '.join(uneven[:_MOST_EXAMPLES])}{more}"])
     return links
 
 
-def _outputs(parsed: Parsed, free: Mapping[Name, None]) -> dict[tuple[str, int], list[Name]]:
+def _outputs(parsed: Parsed, free: Iterable[Name]) -> dict[tuple[str, int], list[Name]]:
     """The free outputs, by rank and layer."""
     found: dict[tuple[str, int], list[Name]] = {}
     for name in free:
@@ -124,7 +147,3 @@ def _linked(
 
 def _any(word: str, globs: Sequence[str]) -> bool:
     return any(fnmatchcase(word, glob) for glob in globs)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value

@@ -13,6 +13,11 @@ from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 _INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,17}", re.ASCII)
 
 
+def number_of(token_id: str) -> int | None:
+    """The number that a token is; None for any other text, ``07`` and ``-0`` too."""
+    return int(token_id) if _INTEGER.fullmatch(token_id) else None
+
+
 def shifted(token_id: str, offset: int) -> str:
     """A token that is a number, and ``offset`` more; any other text as it is."""
     return str(int(token_id) + offset) if offset and _INTEGER.fullmatch(token_id) else token_id

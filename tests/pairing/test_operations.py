@@ -107,6 +107,32 @@ def test_ranks_and_tokens_stay_together() -> None:
     assert len(pairs) == 6
 
 
+def two_models(prefill: tuple[int, ...], decode: tuple[int, ...]) -> object:
+    keys = [(f"0_Prefill/{layer}_DecoderLayer/4_Mlp/after/outtensor0", str(token)) for layer in range(2) for token in prefill]
+    keys += [(f"1_Decode/{layer}_DecoderLayer/4_Mlp/after/outtensor0", str(token)) for layer in range(2) for token in decode]
+    return dump(*keys)
+
+
+@pytest.mark.parametrize(("decode", "offset"), [((0, 1, 2), 1), ((1, 2, 3), 0)])
+def test_prefill_and_decode_as_two_models_follow_each_other(decode: tuple[int, ...], offset: int) -> None:
+    golden = dump(*((torch_name(layer, "mlp"), str(token)) for layer in range(2) for token in range(4)))
+    paired = pair_dumps(golden, two_models((0,), decode), OPS)
+    assert [(one.key.token_id, one.target.key.data_id[:9], one.target.key.token_id, one.rule) for one in paired.pairs if one.target] == [
+        (str(token), "1_Decode/" if token else "0_Prefill", str(token - offset if token else 0), "ops")
+        for _ in range(2)
+        for token in range(4)
+    ]
+    said = "0_Prefill of target is taken for the prefill and 1_Decode for what follows, each counting from 0: "
+    assert paired.warnings == ([f"{said}token_id 1 of golden is 0 of the second"] if offset else [])
+
+
+@pytest.mark.parametrize(("prefill", "decode"), [((0, 1), (0, 1)), ((0,), ("x",)), ((0,), (-1, 0))])
+def test_two_models_that_do_not_follow_each_other_pair_nothing(prefill: tuple[int, ...], decode: tuple[int, ...]) -> None:
+    golden = dump(*((torch_name(layer, "mlp"), str(token)) for layer in range(2) for token in range(4)))
+    with pytest.raises(UsageError, match="no pair at all"):
+        pair(golden, two_models(prefill, decode), OPS)
+
+
 def test_equal_names_come_first_where_key_does() -> None:
     golden, target = names(torch_name(0, "mlp")), names(torch_name(0, "mlp"), library_name(0, "4_Mlp"))
     both = pair(golden, target, CompareOptions(pair_by=("key", "ops")))
