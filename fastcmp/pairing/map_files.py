@@ -99,7 +99,7 @@ def _rule(written: _Written, name: str) -> MapRule:
 
 def _written(path: str) -> Iterator[_Written]:
     try:
-        text = _content(path).decode("utf-8-sig")
+        text = _content(path).removeprefix(b"\xef\xbb\xbf").decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{printable(path)}: byte {error.start}: not UTF-8; save it as UTF-8") from error
     suffix = os.path.splitext(path)[1].lower()

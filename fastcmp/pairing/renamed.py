@@ -59,7 +59,8 @@ def rename(golden: tuple[Dump, Tensors], target: tuple[Dump, Tensors], options: 
     if options.maps:
         matching.take(map_links(matching, load_maps(options.maps)))
     for way in options.pair_by:
-        matching.take(_WAYS[way](matching))
+        if matching.golden.free and matching.target.free:
+            matching.take(_WAYS[way](matching))
     by_target = {link.target: link for link in matching.links}
     own = _own_names(matching, by_target)
     found = Renamed({}, {}, matching.warnings)

@@ -144,7 +144,11 @@ def word_seeds() -> dict[str, Seeds]:
                   "cosine_similarity => 1", "__import__('os') > 1", "kl_divergence <= .5E-7", "rounding_floor < -1e400", "mean_absolute_error <= ١")  # fmt: skip
     pairs = (("7", "07"), ("layers.0/attn", "layers.0%2Fattn"), ("", "%empty"), ("..", "."), ("x" * 201, "x" * 200 + "y"), ("=1+1", "'=1+1"),
              ("-1", "+1"), ("@SUM(A1)", "\t=1"), ('a,"b"', "a\nb"), ("\0", "%00"), ("\ud800", "\udcff"), ("\u202egnp", "😀" * 60), ("con", "\r\n"))  # fmt: skip
+    maps = (("layers.{n:int}.{op:**}/output -> {n+2}_Layer/{op} @ -1 # x\n\n# y\n*?a -> {1}", "layers.12.mlp.x/output"), ("**a**a**a**b -> x", "a" * 900),
+            (r"\*\{\}\\ -> \?", "*{}\\"), ("{n:int} -> {n-9}", "8" * 30), ("*** -> x", ""), ("{a}.{a} -> b", "a"), ("a -> {b}", "a"), ("a -> *", "a"),
+            ("a->b", "a"), ("{__class__} -> {__class__+1}", "a"), ("\ufeffa -> b", "a"), ("{x:**}{y}{z} -> {z}{y}{x}", "a./b"))  # fmt: skip
     return {
+        "map": {f"{number:02}": parted(*(text.encode() for text in pair)) for number, pair in enumerate(maps)},
         "threshold": {f"{number:02}": text.encode() for number, text in enumerate(thresholds)},
         "names": {f"{number:02}": parted(*(text.encode("utf-8", "surrogatepass") for text in pair)) for number, pair in enumerate(pairs)},
     }

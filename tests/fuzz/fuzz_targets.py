@@ -25,6 +25,7 @@ from fastcmp import dump_layout
 from fastcmp.errors import CODES, TensorError, UsageError
 from fastcmp.formats import npy
 from fastcmp.options import CompareOptions, ScanOptions
+from fastcmp.pairing.map_files import load_maps
 from fastcmp.results.text import characters, csv_cells, string_array, without_formulas
 from fastcmp.sources import load
 from fastcmp.sources.natural_order import natural_key, token_key
@@ -214,6 +215,30 @@ def threshold(data: bytes) -> None:
     assert bool(found.holds(found.limit)) == ("=" in found.symbol)
 
 
+def map_rules(data: bytes) -> None:
+    """A file of `--map` is rules, or is refused on one line; what a rule captures is of its kind. Parts: the file, a name of golden."""
+    content, _, name = data.partition(BETWEEN_PARTS)
+    file, golden = _file(), _text_of(name)
+    file.fill(content)
+    try:
+        with only_these_are_opened(file.path):
+            rules = load_maps([file.path])
+    except UsageError as error:
+        assert "\n" not in str(error) and len(str(error)) < LONGEST_MESSAGE, str(error)
+        return
+    for rule in rules:
+        captures = rule.golden.captures(golden)
+        if captures is None:
+            continue
+        assert list(captures) == list(rule.golden.kinds)
+        for one, text in captures.items():
+            kind = rule.golden.kinds[one]
+            assert text in golden and (kind == "deep" or not set(text) & set("./"))
+            assert kind != "int" or (text.isascii() and text.isdigit())
+        filled = rule.target.filled(captures)
+        assert filled is None or isinstance(filled, str)
+
+
 def names(data: bytes) -> None:
     """Names of any code points: a file of its own on the dump side, and harmless cells in the report. Parts: two names."""
     texts = [_text_of(part) for part in data.split(BETWEEN_PARTS, 1)]
@@ -251,6 +276,7 @@ def check_cells(texts: list[str]) -> None:
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "journal": journal,
+    "map": map_rules,
     "metadata": metadata_document,
     "names": names,
     "npy": npy_header,
