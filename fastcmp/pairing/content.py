@@ -77,36 +77,44 @@ def _groups(candidates: Sequence[Candidate]) -> dict[_Group, list[Candidate]]:
 def _links(ones: _Sampled, others: _Sampled) -> list[Link]:
     if not ones.candidates or not others.candidates:
         return []
-    cosines = np.clip(ones.rows @ others.rows.T, -1.0, 1.0)
+    # Which are near is all that comes from here: the last digits of such a product depend on how many threads made it.
+    cosines = ones.rows @ others.rows.T
     best, back = cosines.argmax(axis=1), cosines.argmax(axis=0)
     links = []
     for number, one in enumerate(ones.candidates):
         place = int(best[number])
         if int(back[place]) != number:
             continue
-        cosine = float(cosines[number, place])
-        # The next nearest of either: it must not be clear for one side alone.
-        along, down = np.delete(cosines[number], place), np.delete(cosines[:, place], number)
-        runner_up = max(along.max(initial=-1.0), down.max(initial=-1.0))
-        if cosine <= FLOOR or 1 - runner_up < MARGIN * max(1 - cosine, _NOTHING):
+        distance = _distance(ones.rows[number], others.rows[place])
+        next_best = _next_best(ones, others, cosines, number, place)
+        if distance >= 1 - FLOOR or (next_best is not None and next_best[0] < MARGIN * max(distance, _NOTHING)):
             continue
-        count = min(ones.candidates[number].info.element_count, ones.rows.shape[1])
-        note = f"paired by content: cosine {cosine:.6g} over {count} elements; {_next(ones, others, cosines, number, place)}"
+        count = min(one.info.element_count, ones.rows.shape[1])
+        behind = "no other of its shape" if next_best is None else f"next best {next_best[1]}, {1 - next_best[0]:.6g}"
+        note = f"paired by content: cosine {1 - distance:.6g} over {count} elements; {behind}"
         links.append(Link(one.name, others.candidates[place].name, RULE, note=note))
     return links
 
 
-def _next(ones: _Sampled, others: _Sampled, cosines: np.ndarray, number: int, place: int) -> str:
-    """The runner-up, on target's side if there is one."""
+def _next_best(ones: _Sampled, others: _Sampled, cosines: np.ndarray, number: int, place: int) -> tuple[float, str] | None:
+    """How far the runner-up is, and its name: the nearest of the others to either side of a pair, which must not be clear for one alone."""
+    found = []
     if cosines.shape[1] > 1:
         along = cosines[number].copy()
-        along[place] = -2
-        return f"next best {shown(others.candidates[int(along.argmax())].name)}, {along.max():.6g}"
+        along[place] = -np.inf
+        other = int(along.argmax())
+        found.append((_distance(ones.rows[number], others.rows[other]), f"{shown(others.candidates[other].name)} of target"))
     if cosines.shape[0] > 1:
         down = cosines[:, place].copy()
-        down[number] = -2
-        return f"next best golden {shown(ones.candidates[int(down.argmax())].name)}, {down.max():.6g}"
-    return "no other of its shape"
+        down[number] = -np.inf
+        one = int(down.argmax())
+        found.append((_distance(ones.rows[one], others.rows[place]), f"{shown(ones.candidates[one].name)} of golden"))
+    return min(found, default=None)
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    """1 - cosine of two rows of length 1, without cancellation, and the same wherever it is computed."""
+    return float(np.sum((one - other) ** 2)) / 2
 
 
 def _sampled(candidates: Sequence[Candidate], matching: Matching) -> _Sampled:

@@ -97,7 +97,17 @@ def test_content_pairs_what_is_alike_and_says_how_much(tmp_path: Path) -> None:
             cosine = float(g @ t / np.linalg.norm(g) / np.linalg.norm(t))
             (note,) = one.target.notes
             assert note.startswith(f"paired by content: cosine {cosine:.4g}"[:-1])
-            assert "over 512 elements; next best t" in note
+            assert "over 512 elements; next best " in note and (" of target, " in note or " of golden, " in note)
+
+
+def test_a_note_has_the_runner_up_of_either_side(tmp_path: Path) -> None:
+    one = values(16, 32)
+    golden = on_disk(tmp_path / "g", {"a": one, "near": near(one, 0.5)})
+    target = on_disk(tmp_path / "t", {"x": one, "far": values(16, 32, seed=8)})
+    (note,) = next(each.target.notes for each in pair(golden, target, CONTENT) if each.target is not None and each.golden is not None)
+    g, t = np.load(golden.tensors[1].path).ravel().astype(float), one.ravel().astype(float)
+    cosine = g @ t / np.linalg.norm(g) / np.linalg.norm(t)
+    assert note == f"paired by content: cosine 1 over 512 elements; next best near of golden, {cosine:.6g}"
 
 
 def test_a_tie_pairs_nothing(tmp_path: Path) -> None:

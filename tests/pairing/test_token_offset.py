@@ -96,3 +96,26 @@ def test_a_side_without_tokens_pairs_with_the_one_token_of_the_other() -> None:
     for one, other in (("", "3"), ("3", "")):
         (only,) = pair(names("a", token=one), names("a", token=other), options)
         assert (only.golden.key.token_id, only.target.key.token_id, only.key.token_id) == (one, other, one)
+
+
+KEYS = st.lists(
+    st.tuples(st.sampled_from(["", "0"]), st.sampled_from("ab"), st.sampled_from(["0", "1", "2", "-1", "x", "02", ""])), unique=True
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(KEYS, KEYS, st.integers(-2, 2))
+def test_every_tensor_is_one_row_under_any_offset_and_pairs_are_those_of_a_slow_look(left: list, right: list, offset: int) -> None:
+    golden, target = dump(("0", "both", "5"), *left), dump(("0", "both", str(5 + offset)), *right)
+    options = CompareOptions(token_offset=offset, pair_by=("md5", "key"))
+    pairs = pair(golden, target, options)
+    assert sorted(one.golden.key for one in pairs if one.golden) == sorted(tensor.key for tensor in golden.tensors)
+    assert sorted(one.target.key for one in pairs if one.target) == sorted(tensor.key for tensor in target.tensors)
+    assert len({one.key for one in pairs}) == len(pairs) and [one.row for one in pairs] == list(range(len(pairs)))
+
+    def belongs(one: TensorKey, other: TensorKey) -> bool:
+        is_number = other.token_id in ("0", "1", "2", "-1", str(5 + offset))
+        return one[:2] == other[:2] and one.token_id == (str(int(other.token_id) - offset) if is_number else other.token_id)
+
+    slow = {(one.key, other.key) for one in golden.tensors for other in target.tensors if belongs(one.key, other.key)}
+    assert {(one.golden.key, one.target.key) for one in pairs if one.golden and one.target} == slow
