@@ -13,8 +13,7 @@ from fastcmp.globs import any_glob_mask
 from fastcmp.options import CompareOptions
 from fastcmp.pairing.nearest import Nearest, nearest_text
 from fastcmp.pairing.token_shift import Shift, better_shift
-from fastcmp.pairing.weights import RULE as RULE_WEIGHT
-from fastcmp.pairing.weights import is_weight_name
+from fastcmp.pairing.weights import RULE_WEIGHT, is_weight_name
 from fastcmp.sources.dump import Dump
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 from fastcmp.sources.natural_order import token_key

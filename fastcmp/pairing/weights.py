@@ -18,7 +18,7 @@ from fastcmp.pairing.name_parts import parts_of
 from fastcmp.sources.natural_order import natural_key, token_key
 from fastcmp.sources.wording import listing
 
-RULE: Final = "md5"
+RULE_WEIGHT: Final = "md5"
 MOST_DIRECTORIES: Final = 200_000
 _MOST_ENTRIES: Final = 10_000
 _NAME: Final = re.compile(r"([0-9a-fA-F]{32})(?:#([1-9][0-9]{0,8}))?")
@@ -33,14 +33,14 @@ def is_weight_name(data_id: str) -> bool:
 
 def weight_links(matching: Matching) -> list[Link]:
     """A link for each name that is an MD5: to the same name, or to the first output of the operation whose inputs have that sum."""
-    links = [Link(name, name, RULE) for name in matching.golden.free if name in matching.target.free and is_weight_name(name[1])]
+    links = [Link(name, name, RULE_WEIGHT) for name in matching.golden.free if name in matching.target.free and is_weight_name(name[1])]
     known = {link.golden for link in links}
     for hashed, marked, swapped in ((matching.golden, matching.target, False), (matching.target, matching.golden, True)):
         sums = _by_sum([name for name in hashed.free if name not in known])
         if not sums:
             continue
         for one, other in _marked(sums, marked, matching):
-            links.append(Link(other, one, RULE) if swapped else Link(one, other, RULE))
+            links.append(Link(other, one, RULE_WEIGHT) if swapped else Link(one, other, RULE_WEIGHT))
     return links
 
 

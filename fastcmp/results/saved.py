@@ -24,6 +24,7 @@ _KEY: Final = ("rank", "data_id", "token_id")
 # A run.json holds options and warnings; a larger one is none.
 _MOST_JSON_BYTES: Final = 64 * 1024 * 1024
 _ADVICE: Final = "compare again"
+_OF_DIRECTORIES: Final = frozenset({RULE_PATH, "ops", "position", "content"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,12 @@ class SavedReport:
 
     @property
     def order_is_known(self) -> bool:
-        """As the run said; where it has not yet, False if tensors found each other by their paths in directories."""
+        """As the run said; where it has not yet, False if tensors found each other as those of directories may."""
         known = self.facts.get("order_is_known")
-        return known if isinstance(known, bool) else RULE_PATH not in self.table.column("pair_rule").unique().to_pylist()
+        if isinstance(known, bool):
+            return known
+        rules = self.table.column("pair_rule").unique().to_pylist()
+        return not any(rule in _OF_DIRECTORIES or rule.startswith("map:") for rule in rules)
 
 
 def load_saved(directory: str) -> SavedReport:
