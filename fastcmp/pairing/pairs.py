@@ -97,9 +97,6 @@ def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
             from fastcmp.pairing.renamed import rename
 
             right, rules, warnings = rename((golden, left), (target, right), options, rule)
-        elif rule == RULE_KEY:
-            weights = {name for name in {key.data_id for key in left} if is_weight_name(name)}
-            rules = {key: RULE_WEIGHT for key in left if key.data_id in weights} if weights else {}
     keys = list(left)
     keys += [key for key in right if key not in left]
     shared_count = len(left) + len(right) - len(keys)
@@ -138,8 +135,8 @@ def _rows(
     rule: str,
     rules: Mapping[TensorKey, str],
 ) -> list[Pair]:
-    """One pair for each key; ``rules`` for those that have another one."""
-    row_order, execution_order = _orders(keys, left)
+    """One pair for each key; ``rules`` for those that have another one than ``rule``."""
+    row_order, execution_order, names = _orders(keys, left)
     # One object for each number, as row and as execution order: two million of them are 64 MB.
     numbers = list(range(len(keys)))
     executed = np.empty(len(keys), np.int64)
@@ -148,13 +145,18 @@ def _rows(
     for row, position, order in zip(numbers, row_order, executed[row_order], strict=True):
         key = keys[position]
         one, other = left.get(key), right.get(key)
-        made_by = rules.get(key, rule) if rules else rule
-        pairs.append(Pair(row, key, one, other, made_by if one is not None and other is not None else "", numbers[order]))
+        pairs.append(Pair(row, key, one, other, rule if one is not None and other is not None else "", numbers[order]))
+    # Afterwards, and by names, of which there are fewer: nearly always nothing is left to do.
+    weights = {data_id for _, data_id in names if is_weight_name(data_id)} if rule == RULE_KEY and not rules else ()
+    if rules:
+        pairs = [pair._replace(rule=rules.get(pair.key, rule)) if pair.rule else pair for pair in pairs]
+    elif weights:
+        pairs = [pair._replace(rule=RULE_WEIGHT) if pair.rule and pair.key.data_id in weights else pair for pair in pairs]
     return pairs
 
 
-def _orders(keys: list[TensorKey], left: dict[TensorKey, NamedTensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the keys in the order of the report, and in the order in which they were computed."""
+def _orders(keys: list[TensorKey], left: dict[TensorKey, NamedTensor]) -> tuple[np.ndarray, np.ndarray, Iterable[tuple[str, ...]]]:
+    """Positions of the keys in the order of the report, and in the order in which they were computed; and each rank and data_id once."""
     appearance: dict[tuple[str, ...], int] = {}
     name = _integers(appearance.setdefault(key[:2], len(appearance)) for key in keys)
     ranks, tokens = _positions({key.rank for key in keys}), _positions({key.token_id for key in keys})
@@ -162,7 +164,7 @@ def _orders(keys: list[TensorKey], left: dict[TensorKey, NamedTensor]) -> tuple[
     token = _integers(tokens[key.token_id] for key in keys)
     is_target_only = _integers(key not in left for key in keys)
     name_in_rank = _within_rank(appearance)[name]
-    return np.lexsort((token, name, is_target_only, rank)), np.lexsort((rank, name_in_rank, token))
+    return np.lexsort((token, name, is_target_only, rank)), np.lexsort((rank, name_in_rank, token)), appearance
 
 
 def _integers(values: Iterable[int]) -> np.ndarray:

@@ -14,7 +14,7 @@ from fastcmp.pairing.mapped import map_links
 from fastcmp.pairing.operations import operation_links
 from fastcmp.pairing.position import position_links
 from fastcmp.pairing.token_shift import shifted
-from fastcmp.pairing.weights import weight_links
+from fastcmp.pairing.weights import RULE_WEIGHT, is_weight_name, weight_links
 from fastcmp.sources.dump import Dump
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 from fastcmp.sources.wording import printable
@@ -23,7 +23,10 @@ Tensors = Mapping[TensorKey, NamedTensor]
 
 
 def _key_links(matching: Matching) -> list[Link]:
-    return [Link(name, name, matching.equal_rule) for name in matching.golden.free if name in matching.target.free]
+    rule = matching.equal_rule
+    weights = RULE_WEIGHT if rule == "key" else rule
+    shared = [name for name in matching.golden.free if name in matching.target.free]
+    return [Link(name, name, weights if is_weight_name(name[1]) else rule) for name in shared]
 
 
 _WAYS: Final[dict[str, Callable[[Matching], list[Link]]]] = {

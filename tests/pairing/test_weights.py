@@ -33,6 +33,7 @@ def tree(root: Path, operations: dict[str, tuple[str, ...]], outputs: int = 1) -
 def test_equal_sums_are_pairs_by_md5_without_being_asked() -> None:
     both = names(A, f"{A}#1", "x")
     assert found(pair(both, both, CompareOptions())) == {A: (A, "md5"), f"{A}#1": (f"{A}#1", "md5"), "x": ("x", "key")}
+    assert found(pair(both, both, CompareOptions(pair_by=("key", "ops")))) == found(pair(both, both, CompareOptions()))
     assert found(pair(both, both, CompareOptions(pair_by=("md5", "key")))) == {
         A: (A, "md5"),
         f"{A}#1": (f"{A}#1", "md5"),
