@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ RULE: Final = "ops"
 _TABLE: Final = "operations.toml"
 _MOST_EXAMPLES: Final = 3
 _MOST_KNOWN: Final = 65536
+# How msprobe goes on behind the name of a module: ``mlp.down_proj.Linear.forward.0``.
+_CALL: Final = re.compile(r"(?:^|\.)[^./]+\.forward\.[0-9]+$")
 
 
 @dataclass
@@ -68,7 +71,7 @@ class Row:
         """Where a module stands among those of the row; -1 for none of them, or another output than its first."""
         if parts.number:
             return -1
-        path = parts.path
+        path = _CALL.sub("", parts.path) if ".forward." in f".{parts.path}" else parts.path
         for number, module in self._by_end.get(path.rpartition(".")[2], ()):
             if path == module or (module and path.endswith(f".{module}")):
                 return number

@@ -61,6 +61,15 @@ def test_every_output_of_a_llama_finds_its_module(swapped: bool) -> None:
         assert found(pair(golden, target, OPS)) == {one: (other, "ops") for one, other in both.items()}
 
 
+def test_names_of_msprobe_are_modules_too() -> None:
+    both = {
+        "Module.model.layers.0.mlp.down_proj.Linear.forward.0.output.0": library_name(0, "4_Mlp/0_LinearOperation"),
+        "Module.model.layers.0.LlamaDecoderLayer.forward.0.output.0": library_name(0, ""),
+        "Module.model.norm.LlamaRMSNorm.forward.0.output.0": "0_LlamaModel/4_RmsNormOperation/after/outtensor0",
+    }
+    assert found(pair(names(*both), names(*both.values()), OPS)) == {one: (other, "ops") for one, other in both.items()}
+
+
 def test_layers_that_begin_elsewhere_pair_in_order_and_that_is_said() -> None:
     both = model(2)
     paired = pair_dumps(names(*both), names(*both.values()), OPS)
