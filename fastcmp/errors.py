@@ -81,7 +81,7 @@ CODES: Final[dict[str, CodeInfo]] = {
     "E_INTERNAL": CodeInfo("fastcmp itself failed on this pair", "please report it, with --debug output"),
     # pairs
     "E_SHAPE": CodeInfo("golden and target differ in shape or element count", "check which tensor was dumped"),
-    "E_UNPAIRED": CodeInfo("the tensor was dumped on one side only", "dump it on the other side, or --allow-unpaired"),
+    "E_UNPAIRED": CodeInfo("the tensor was dumped on one side only", "dump it on the other side, pair it by --map, or --allow-unpaired"),
 }  # fmt: skip
 
 WARNINGS: Final[dict[str, str]] = {

@@ -136,11 +136,12 @@ def _row(info: TensorInfo, roots: tuple[str, ...]) -> np.ndarray | None:
             stored = np.concatenate([payload.piece(start, stop) for start, stop in sample_edges(info.element_count)])
     except TensorError:
         return None
-    values = decode(stored, info.dtype)
-    row = np.abs(values) if np.iscomplexobj(values) else values.astype(np.float64)
-    is_finite = np.isfinite(row)
-    if np.count_nonzero(is_finite) < LEAST_ELEMENTS or np.ptp(row[is_finite]) == 0:
-        return None
+    with np.errstate(over="ignore"):  # of complex numbers and of differences near the largest
+        values = decode(stored, info.dtype)
+        row = np.abs(values) if np.iscomplexobj(values) else values.astype(np.float64)
+        is_finite = np.isfinite(row)
+        if np.count_nonzero(is_finite) < LEAST_ELEMENTS or np.ptp(row[is_finite]) == 0:
+            return None
     row = np.where(is_finite, row, 0.0)
     row /= np.abs(row).max()  # no square overflows
     return row / np.sqrt(np.sum(row * row))

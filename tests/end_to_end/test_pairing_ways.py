@@ -139,7 +139,7 @@ def test_warnings_reach_the_user_and_run_json(golden: Path, tmp_path: Path) -> N
     alone = [row for row in rows_of(tmp_path / "r") if row["token_id"] == "3"]
     assert alone[0]["cmp_fail_reason"] == (
         "golden_data_path is not exist. only target has data_id root.model.layers.0.self_attn.o_proj/output, token_id 3; "
-        "golden has this name at token_id 0, 1, 2; dump it on the other side, or --allow-unpaired [E_UNPAIRED]"
+        "golden has this name at token_id 0, 1, 2; dump it on the other side, pair it by --map, or --allow-unpaired [E_UNPAIRED]"
     )
 
 
@@ -150,7 +150,7 @@ def test_a_row_that_stands_alone_names_the_nearest(tmp_path: Path) -> None:
     reasons = {row["data_id"]: row["cmp_fail_reason"] for row in rows_of(tmp_path / "r") if row["cmp_fail_reason"]}
     assert reasons["root.model.layers.2.mlp.down_proj/output"] == (
         "acl_data_path is not exist. only golden has data_id root.model.layers.2.mlp.down_proj/output, token_id 0; "
-        "nearest on the other side: root.model.layers.2.mlp.up_proj/output; dump it on the other side, or --allow-unpaired [E_UNPAIRED]"
+        "nearest on the other side: root.model.layers.2.mlp.up_proj/output; dump it on the other side, pair it by --map, or --allow-unpaired [E_UNPAIRED]"
     )
 
 

@@ -89,7 +89,7 @@ dump_data("{source}", "top", np.ones(3, np.float32))
     pattern = f"{tmp_path}/target/home/tensors/thread_{pid_of(tmp_path / 'target')}/*/0_Model/*_Layer/7_Norm/after/outTensor0.bin"
     assert rows[-1]["cmp_fail_reason"] == (
         f"golden_data_path is not exist. only target has data_id norm, token_id *, which is {pattern}: "
-        f"no file matches; a * stands for a whole number; {ADVICE}; dump it on the other side, or --allow-unpaired [E_UNPAIRED]"
+        f"no file matches; a * stands for a whole number; {ADVICE}; dump it on the other side, pair it by --map, or --allow-unpaired [E_UNPAIRED]"
     )
 
 

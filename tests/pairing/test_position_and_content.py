@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pairing_dumps import found, on_disk
 
 from fastcmp.errors import UsageError
@@ -145,6 +148,14 @@ def test_what_says_nothing_pairs_nothing(one: np.ndarray, other: np.ndarray, tmp
         pair(on_disk(tmp_path / "g", {"a": one}), on_disk(tmp_path / "t", {"x": other}), CONTENT)
 
 
+@pytest.mark.parametrize("scale", [1.7e308, 5e-324, 1e-300])
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_the_largest_and_the_smallest_numbers_are_no_trouble(scale: float, dtype: type, tmp_path: Path) -> None:
+    one, other = (np.clip(values(16, 32, seed=seed), -1, 1).astype(dtype) * scale for seed in (1, 2))
+    golden, target = on_disk(tmp_path / "g", {"a": one}), on_disk(tmp_path / "t", {"x": one, "y": other})
+    assert found(pair(golden, target, CONTENT)) == {"a": ("x", "content")}
+
+
 def test_values_that_are_not_finite_or_huge_do_no_harm(tmp_path: Path) -> None:
     one = values(16, 32).astype(np.float64) * 1e300
     one[3, 4], one[5, 6] = np.inf, np.nan
@@ -202,3 +213,42 @@ def test_content_is_the_same_for_dtypes_that_kernels_widen(tmp_path: Path) -> No
     assert found(pair(golden, target, CONTENT)) == {"a": ("x", "content"), "b": ("y", "content")}
     assert not scan(str(tmp_path / "t" / "1.npy"), ScanOptions()).is_direct
     assert FLOOR == 0.99
+
+
+SHAPES = [(4, 8), (1, 4, 8), (8, 4), (4, 1, 8), (32,)]
+SIDE = st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["", ".input"]), st.integers(0, len(SHAPES) - 1)), min_size=1, max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIDE, SIDE)
+def test_position_is_what_a_slow_look_at_every_group_finds(left: list, right: list) -> None:
+    with TemporaryDirectory() as directory:
+        sides = [
+            on_disk(
+                Path(directory) / role,
+                {f"layers.{layer}.{role}{n}{slot}": values(*SHAPES[shape]) for n, (layer, slot, shape) in enumerate(said)},
+            )
+            for role, said in (("g", left), ("t", right))
+        ]
+        slow: dict[str, str] = {}
+        for layer, slot in {(layer, slot) for layer, slot, _ in left}:
+            for last in (8, 4, 32):
+                groups = [
+                    [
+                        f"layers.{layer}.{role}{n}{slot}"
+                        for n, one in enumerate(said)
+                        if one[:2] == (layer, slot) and SHAPES[one[2]][-1] == last
+                    ]
+                    for role, said in (("g", left), ("t", right))
+                ]
+                if len(groups[0]) == len(groups[1]):
+                    slow.update(zip(*groups, strict=True))
+        layers = [{one[0] for one in said} for said in (left, right)]
+        if len(layers[0]) == len(layers[1]) == 1 and layers[0] != layers[1]:
+            return  # one layer each of different numbers are taken for each other
+        try:
+            quick = {one: other for one, (other, _) in found(pair(*sides, POSITION)).items()}
+        except UsageError as error:
+            assert "no pair at all" in str(error)
+            quick = {}
+        assert quick == slow

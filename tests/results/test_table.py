@@ -60,7 +60,7 @@ def test_an_unpaired_row_names_the_side_that_is_absent(parts: Parts, golden: boo
     row = record_batch(unpaired_result(pairs, 0), pairs, {}, Rules()).to_pylist()[0]
     present = "golden" if golden else "target"
     assert row["cmp_fail_reason"] == (
-        f"{sentence} is not exist. only {present} has data_id x, token_id 3; dump it on the other side, or --allow-unpaired [E_UNPAIRED]"
+        f"{sentence} is not exist. only {present} has data_id x, token_id 3; dump it on the other side, pair it by --map, or --allow-unpaired [E_UNPAIRED]"
     )
     assert row["verdict"] == "fail"
     assert row[f"{sentence}"] is None
