@@ -218,7 +218,7 @@ def threshold(data: bytes) -> None:
 def map_rules(data: bytes) -> None:
     """A file of `--map` is rules, or is refused on one line; what a rule captures is of its kind. Parts: the file, a name of golden."""
     content, _, name = data.partition(BETWEEN_PARTS)
-    file, golden = _file(), _text_of(name)
+    file, golden = memory_file(), _text_of(name)
     file.fill(content)
     try:
         with only_these_are_opened(file.path):

@@ -94,6 +94,6 @@ def test_a_single_file_under_a_relative_path_is_found_again(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     facts = {"golden": "g.npy", "target": "g.npy", "working_directory": str(tmp_path)}
     monkeypatch.chdir("/")
-    row = {"rank": "", "data_id": "g", "token_id": "", "golden_data_path": "g.npy", "acl_data_path": "g.npy"}
+    row = {"rank": "", "data_id": "g", "token_id": "", "golden_data_path": "g.npy", "acl_data_path": "g.npy", "pair_rule": "file"}
     found = RunInputs(facts).pair_of(row)
     assert found.golden is not None and found.golden.path == str(tmp_path / "g.npy")
