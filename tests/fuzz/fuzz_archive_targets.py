@@ -1,4 +1,4 @@
-"""`.pt` and `.npz` files and pickles as fuzz targets: see `fuzz_targets`."""
+"""`.pt`, `.npz` and `.safetensors` files and pickles as fuzz targets: see `fuzz_targets`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fuzz_watch import BOMB_MARKER, LONGEST_MESSAGE, memory_file, only_these_are
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import CODES, TensorError
-from fastcmp.formats import TensorInfo, npz, pt
+from fastcmp.formats import TensorInfo, npz, pt, safetensors
 from fastcmp.formats.places import member_place
 from fastcmp.options import ScanOptions
 
@@ -75,7 +75,7 @@ def check_place(entry: TensorInfo | TensorError, data: bytes) -> None:
         last = sum((extent - 1) * stride for extent, stride in zip(entry.shape, strides, strict=True))
         assert entry.nbytes == (last + 1) * np.dtype(DTYPES[entry.dtype].view).itemsize and 0 not in entry.shape
     else:
-        assert entry.nbytes == DTYPES[entry.dtype].payload_bytes(entry.element_count), entry
+        assert entry.nbytes == DTYPES[entry.dtype].payload_bytes(entry.element_count, packed=entry.packed), entry
 
 
 def members_of(data: bytes) -> list[bytes | None] | None:
@@ -96,4 +96,30 @@ def _content_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | None
     try:
         return archive.read(info)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, zlib.error, EOFError):
+        return None
+
+
+def safetensors_file(data: bytes) -> None:
+    """A `.safetensors` file is refused with a code, or means to us what it means to the library that writes them."""
+    file = memory_file()
+    file.fill(data)
+    with only_these_are_opened():
+        names = safetensors.members([file.path], _PLAIN)[0]
+        found = safetensors.scan_batch([member_place(file.path, name) for name in names], _PLAIN) if isinstance(names, tuple) else [names]
+    for entry in found:
+        check_place(entry, data)
+    if isinstance(names, tuple) and (theirs := _by_their_reader(data)) is not None:
+        assert set(names) == set(theirs), (names, theirs)
+        for name, entry in zip(names, found, strict=True):
+            if isinstance(entry, TensorInfo):
+                assert (list(entry.shape), entry.nbytes) == (theirs[name]["shape"], len(theirs[name]["data"])), (name, entry, theirs[name])
+
+
+def _by_their_reader(data: bytes) -> dict[str, dict[str, object]] | None:
+    """None where it refuses the file: of ours nothing follows then, for it takes payloads with holes and odd dtypes."""
+    import safetensors as reference
+
+    try:
+        return dict(reference.deserialize(data))
+    except (reference.SafetensorError, ValueError, OverflowError):
         return None

@@ -314,6 +314,41 @@ def save_seeds() -> Seeds:
     }
 
 
+def safetensors_seeds() -> dict[str, bytes]:
+    """`.safetensors` files, whole and not."""
+
+    def file(header: bytes, payload: bytes = bytes(16)) -> bytes:
+        return len(header).to_bytes(8, "little") + header + payload
+
+    one, two = (b'"%s":{"dtype":"F32","shape":[2],"data_offsets":[%d,%d]}' % entry for entry in ((b"a", 0, 8), (b"b", 8, 16)))
+    return {
+        "plain": file(b"{" + one + b"," + two + b"}"),
+        "padded": file(b"{" + one + b"," + two + b"}   "),
+        "metadata": file(b'{"__metadata__":{"format":"pt","a {":"\\"}"},' + one + b"," + two + b"}"),
+        "any_order": file(b'{"a":{"data_offsets":[0,16],"shape":[],"dtype":"C128"}}'),
+        "names": file(b'{"\\u00fc\xc3\xbc":{"dtype":"I64","shape":[2],"data_offsets":[0,16]}}'),
+        "scalar": file(b'{"a":{"dtype":"BF16","shape":[],"data_offsets":[0,2]}}', bytes(2)),
+        "empty": file(b'{"a":{"dtype":"U8","shape":[0,3],"data_offsets":[0,0]}}', b""),
+        "four_bits": file(b'{"a":{"dtype":"F4","shape":[4],"data_offsets":[0,2]}}', bytes(2)),
+        "overlapping": file(b"{" + one + b',"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}'),
+        "holes": file(b"{" + two + b"}"),
+        "huge_axes": file(b'{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}}'),
+        "twice": file(b"{" + one + b"," + one + b"}"),
+        "deep": file(b'{"a":' + b"[" * 300 + b"}"),
+        "long": (2**62).to_bytes(8, "little") + b"{}",
+        "cut": file(b"{" + one + b"," + two + b"}")[:70],
+        "nothing": file(b"{}", b""),
+    }
+
+
+def dims_seeds() -> dict[str, bytes]:
+    """Notations of how ranks divide a tensor."""
+    words = (
+        "b s h[tp] d", "s[cp,sp] h[tp:partial]", "s[cp:zigzag]=3:9 (a*b)[tp] 1 1", "d # tp:replicated dp:first", "# tp:partial", "h[", "b b", "v[tp]=0",
+    )  # fmt: skip
+    return {f"{number:02}": word.encode() for number, word in enumerate(words)}
+
+
 def all_seeds() -> dict[Path, bytes]:
     """Where each seed lies, and its bytes."""
     python = {
@@ -321,6 +356,8 @@ def all_seeds() -> dict[Path, bytes]:
         "npz": npz_seeds(npy_seeds()["pickle_bomb"]),
         "pickle": pickle_seeds(),
         "pt": pt_seeds(),
+        "safetensors": safetensors_seeds(),
+        "dims": dims_seeds(),
         "metadata": metadata_seeds(),
         "journal": journal_seeds(),
         **word_seeds(),

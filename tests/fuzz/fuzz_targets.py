@@ -18,12 +18,13 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from fuzz_archive_targets import npz_file, pickle_in_archive, pt_file
+from fuzz_archive_targets import npz_file, pickle_in_archive, pt_file, safetensors_file
 from fuzz_watch import BOMB_MARKER, LONGEST_MESSAGE, memory_file, only_these_are_opened
 
 from fastcmp import dump_layout
 from fastcmp.errors import CODES, TensorError, UsageError
 from fastcmp.formats import npy
+from fastcmp.formats.dims import Dim, parse_dims
 from fastcmp.options import CompareOptions, ScanOptions
 from fastcmp.pairing.map_files import load_maps
 from fastcmp.results.text import characters, csv_cells, string_array, without_formulas
@@ -274,7 +275,31 @@ def check_cells(texts: list[str]) -> None:
         assert cell in (shown, f"'{shown}") and not cell.startswith(("=", "+", "-", "@", "\t", "\r")), (shown, cell)
 
 
+def dims_notation(data: bytes) -> None:
+    """A notation of how ranks divide a tensor is read, and says what it was written as, or is refused on one line."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return
+    try:
+        dims = parse_dims(text)
+    except UsageError as error:
+        said = str(error)
+        assert "\n" not in said and len(said) < LONGEST_MESSAGE, said
+        return
+    words = [f"{dim.name}{_bracketed(dim)}{'' if dim.stop is None else f'={dim.start}:{dim.stop}'}" for dim in dims.dims] + (
+        ["#", *(f"{name}:{kind}" for name, kind in dims.rest)] if dims.rest else []
+    )
+    assert parse_dims(" ".join(words)) == dims, (text, words)
+
+
+def _bracketed(dim: Dim) -> str:
+    ways = ",".join(way.name if way.division == "part" else f"{way.name}:{way.division}" for way in dim.ways)
+    return f"[{ways}]" if ways else ""
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "dims": dims_notation,
     "journal": journal,
     "map": map_rules,
     "metadata": metadata_document,
@@ -283,5 +308,6 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "npz": npz_file,
     "pickle": pickle_in_archive,
     "pt": pt_file,
+    "safetensors": safetensors_file,
     "threshold": threshold,
 }
