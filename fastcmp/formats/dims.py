@@ -24,6 +24,7 @@ from functools import lru_cache
 from typing import Final, Literal, NamedTuple, cast
 
 from fastcmp.errors import UsageError
+from fastcmp.formats.malformed import shortened
 
 Division = Literal["part", "zigzag", "partial"]
 Rest = Literal["replicated", "partial", "first"]
@@ -32,6 +33,10 @@ _MAX_TEXT: Final = 500
 _WORD: Final = re.compile(r"(?P<name>[\w*()]+)(?:\[(?P<ways>[^\[\]]*)\])?(?:=(?:(?P<start>[0-9]{1,18}):)?(?P<stop>[0-9]{1,18}))?", re.ASCII)
 _WAY: Final = re.compile(r"([A-Za-z]\w{0,30})(?::(zigzag|partial))?", re.ASCII)
 _REST: Final = re.compile(r"([A-Za-z]\w{0,30}):(replicated|partial|first)", re.ASCII)
+
+
+def _shown(text: str) -> str:
+    return shortened(text, 120)
 
 
 class Way(NamedTuple):
@@ -88,34 +93,36 @@ def parse_dims(text: str) -> Dims:
     for kind, listed in (("axis", names), ("way to divide", ways)):
         twice = next((name for name in listed if listed.count(name) > 1), None)
         if twice is not None:
-            raise UsageError(f"dims {text!r}: {kind} {twice!r} stands twice")
+            raise UsageError(f"dims {_shown(text)}: {kind} {_shown(twice)} stands twice")
     if not ways and not dims:
-        raise UsageError(f"dims {text!r}: expected one word for each axis, such as 'b s h[tp] d'")
+        raise UsageError(f"dims {_shown(text)}: expected one word for each axis, such as 'b s h[tp] d'")
     return Dims(dims, others)
 
 
 def _dim(word: str, text: str) -> Dim:
     found = _WORD.fullmatch(word)
     if found is None:
-        raise UsageError(f"dims {text!r}: {word!r}: expected a name, such as h, h[tp], s[cp:zigzag] or v[tp]=32000")
+        raise UsageError(f"dims {_shown(text)}: {_shown(word)}: expected a name, such as h, h[tp], s[cp:zigzag] or v[tp]=32000")
     start, stop = int(found["start"] or 0), int(found["stop"]) if found["stop"] else None
     if stop is not None and start >= stop:
-        raise UsageError(f"dims {text!r}: {word!r}: expected positions start:stop with start below stop")
+        raise UsageError(f"dims {_shown(text)}: {_shown(word)}: expected positions start:stop with start below stop")
     ways = () if found["ways"] is None else tuple(_way(way.strip(), word, text) for way in found["ways"].split(","))
     if any(way.division == "zigzag" for way in ways) and sum(way.division != "partial" for way in ways) > 1:
-        raise UsageError(f"dims {text!r}: {word!r}: an axis in zigzag chunks cannot be divided in another way too")
+        raise UsageError(f"dims {_shown(text)}: {_shown(word)}: an axis in zigzag chunks cannot be divided in another way too")
     return Dim(found["name"], ways, start, stop)
 
 
 def _way(way: str, word: str, text: str) -> Way:
     found = _WAY.fullmatch(way)
     if found is None:
-        raise UsageError(f"dims {text!r}: {word!r}: expected a way to divide, such as tp, cp:zigzag or tp:partial, got {way!r}")
+        raise UsageError(
+            f"dims {_shown(text)}: {_shown(word)}: expected a way to divide, such as tp, cp:zigzag or tp:partial, got {_shown(way)}"
+        )
     return Way(found[1], cast(Division, found[2] or "part"))
 
 
 def _rest(word: str, text: str) -> tuple[str, Rest]:
     found = _REST.fullmatch(word)
     if found is None:
-        raise UsageError(f"dims {text!r}: {word!r}: expected behind '#' such as tp:replicated, tp:partial or tp:first")
+        raise UsageError(f"dims {_shown(text)}: {_shown(word)}: expected behind '#' such as tp:replicated, tp:partial or tp:first")
     return found[1], cast(Rest, found[2])

@@ -346,7 +346,8 @@ def dims_seeds() -> dict[str, bytes]:
     words = (
         "b s h[tp] d", "s[cp,sp] h[tp:partial]", "s[cp:zigzag]=3:9 (a*b)[tp] 1 1", "d # tp:replicated dp:first", "# tp:partial", "h[", "b b", "v[tp]=0",
     )  # fmt: skip
-    return {f"{number:02}": word.encode() for number, word in enumerate(words)}
+    odd = {"control": b"s[p," + bytes([3]) * 100 + bytes(100) + b"]"}
+    return {f"{number:02}": word.encode() for number, word in enumerate(words)} | odd
 
 
 def all_seeds() -> dict[Path, bytes]:
