@@ -49,7 +49,8 @@ CODES: Final[dict[str, CodeInfo]] = {
     "E_SIZE_LONG": CodeInfo("the payload is larger than dims x dtype", "dump this tensor again"),
     "E_SIZE": CodeInfo("the payload fits no packing of this sub-byte dtype", "dump this tensor again"),
     "E_NO_DATA": CodeInfo("the file describes a tensor but holds no data", "dump with data (ATB_SAVE_TENSOR=1)"),
-    "E_STATS_ONLY": CodeInfo("the file holds statistics only", "dump with data, statistics off"),
+    "E_STATS_ONLY": CodeInfo("the file holds statistics only, and by those the pair is judged", "dump with data to know more"),
+    "E_CHECKSUM": CodeInfo("the file holds a checksum only: it says same bytes or other bytes", "dump with data to know more"),
     "E_ALIAS": CodeInfo("the file names another tensor instead of holding data", "compare the tensor that it names"),
     "E_NZ_LOGICAL": CodeInfo("a FRACTAL_NZ payload under its logical shape cannot be reordered", "convert to ND before dumping"),
     "E_FORMAT": CodeInfo("the memory format cannot be reordered", "convert to ND before dumping, or --format-policy flat"),
@@ -92,6 +93,7 @@ WARNINGS: Final[dict[str, str]] = {
     "W_FORMAT_FLAT": "a memory format without a known order; compared in the order the elements lie",
     "W_NARROW_VALUES": "a tensor holds values of a narrower dtype than it is stored in",
     "W_MERGED": "the tensor was put together from those of several ranks",
+    "W_ALIAS": "the file names another one, which was compared in its place",
     "W_MULTI_RECORD": "several records in one file; one was chosen",
 }
 
@@ -136,8 +138,12 @@ class TensorError(FastcmpError, ValueError):
         return f"{self.path}: {self.detail}; {CODES[self.code].advice} [{self.code}]"
 
 
+STATISTICS: Final = ("max", "min", "mean", "l2norm")
+"""What files state of a tensor instead of its elements."""
+
+
 class NoDataError(TensorError):
-    """A file that describes its tensor and does not hold it: a description, statistics, or the name of another tensor.
+    """A file that describes its tensor and does not hold it: a description, statistics, a checksum, or the name of another tensor.
 
     Parameters
     ----------
@@ -145,16 +151,31 @@ class NoDataError(TensorError):
         See `TensorError`.
     dtype : str
         Storage dtype that the header names.
+        "" where it is none that is known.
     shape : tuple of int
     statistics : tuple of (str, float)
-        Those of max, min and mean that the header gives as numbers.
+        Those of `STATISTICS` that it gives as numbers.
+    decimals : int or None
+        To how many decimals they are rounded; None for all digits of a float.
+    checksum : str
+    names : str
+        The tensor that it names instead of holding one, as written.
     """
 
     def __init__(
-        self, code: str, path: str, detail: str, dtype: str, shape: tuple[int, ...], statistics: tuple[tuple[str, float], ...]
+        self,
+        code: str,
+        path: str,
+        detail: str,
+        dtype: str,
+        shape: tuple[int, ...],
+        statistics: tuple[tuple[str, float], ...],
+        decimals: int | None = None,
+        checksum: str = "",
+        names: str = "",
     ) -> None:
         super().__init__(code, path, detail)
-        self.args = (code, path, detail, dtype, shape, statistics)
+        self.args = (code, path, detail, dtype, shape, statistics, decimals, checksum, names)
 
     @property
     def dtype(self) -> str:
@@ -167,6 +188,18 @@ class NoDataError(TensorError):
     @property
     def statistics(self) -> dict[str, float]:
         return dict(self.args[5])
+
+    @property
+    def decimals(self) -> int | None:
+        return self.args[6]
+
+    @property
+    def checksum(self) -> str:
+        return self.args[7]
+
+    @property
+    def names(self) -> str:
+        return self.args[8]
 
 
 class UsageError(FastcmpError, ValueError):

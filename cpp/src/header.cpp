@@ -282,7 +282,7 @@ Header parse_header(std::span<const std::byte> bytes, std::uint64_t available) {
 void check_payload(Header& header) {
     if (!header.has_object && header.element_count > 0) {
         const auto at = static_cast<std::int64_t>(header.data_offset);
-        const Description known{header.dtype.code, header.dims, header.statistics};
+        const Description known{header.dtype.code, header.dims, header.alias.empty() ? header.statistics : "data=" + header.alias};
         if (!header.alias.empty()) {
             throw ReadError("E_ALIAS", at, "the header names " + header.alias + " and holds no data itself").describing(known);
         }

@@ -14,6 +14,7 @@ from fastcmp.formats import npy as npy_reader
 from fastcmp.formats import npz as npz_reader
 from fastcmp.formats import pt as pt_reader
 from fastcmp.formats import safetensors as safetensors_reader
+from fastcmp.formats import stated
 from fastcmp.formats.composed import combined_identity, compose, composition_of
 from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.open_file import read_heads, unencodable
@@ -43,6 +44,8 @@ _READERS: Final = (
     _Reader(pt_reader.SUFFIXES, pt_reader.MAGICS, pt_reader.scan_batch, pt_reader.members),
     _Reader(npz_reader.SUFFIXES, npz_reader.MAGICS, npz_reader.scan_batch, npz_reader.members),
 )
+# Not by suffix or content: what it reads stands in the place itself.
+_STATED: Final = _Reader((), (), stated.scan_batch)
 _BY_SUFFIX: Final = {suffix: reader for reader in _READERS for suffix in reader.suffixes}
 
 
@@ -138,6 +141,8 @@ def _reader_of(path: str, options: ScanOptions) -> _Reader | TensorError:
 
 
 def _reader_of_member(path: str, member: str, options: ScanOptions) -> _Reader | TensorError:
+    if stated.is_stated(member):
+        return _STATED
     reader = _reader_of(path, options)
     if isinstance(reader, TensorError) or reader.members is None:
         return TensorError("E_PATH", path, "the path has a NUL byte")  # a metadata.json may say anything

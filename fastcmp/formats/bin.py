@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from fastcmp.dtypes import BY_ACL_CODE
-from fastcmp.errors import NoDataError, TensorError
+from fastcmp.errors import STATISTICS, NoDataError, TensorError
+from fastcmp.formats.aliases import aliased_path
 from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.layout import ND, Layout, place
 from fastcmp.formats.open_file import scan_bin, tensor_error
@@ -19,14 +21,33 @@ SUFFIXES = (".bin",)
 MAGICS = (b"$Version=", b"dtype=")
 
 # As std::to_string writes them; N/A and the (re,im) of complex tensors are left out.
-_STATISTIC: Final = re.compile(r"(max|min|mean)=(-?[0-9]{1,40}(?:\.[0-9]{1,20})?|-?nan|-?inf)")
+_STATISTIC: Final = re.compile(f"({'|'.join(STATISTICS)})=" + r"(-?[0-9]{1,40}(?:\.[0-9]{1,20})?|-?nan|-?inf)")
+_DECIMALS: Final = 6
 
 
 def scan_batch(paths: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
     """What each header says, or why it cannot be used; one C++ call for all of them, without the GIL."""
     policy = options.format_policy
-    found = scan_bin(paths, options.multi_record, options.roots, kept)
-    return [_to_info(path, entry, policy) for path, entry in zip(paths, found, strict=True)]
+    found = [
+        _to_info(path, entry, policy) for path, entry in zip(paths, scan_bin(paths, options.multi_record, options.roots, kept), strict=True)
+    ]
+    for position, info in enumerate(found):
+        if isinstance(info, NoDataError) and info.code == "E_ALIAS":
+            found[position] = _behind(info, options, kept)
+    return found
+
+
+def _behind(alias: NoDataError, options: ScanOptions, kept: KeptFiles | None) -> TensorInfo | TensorError:
+    """The tensor that a file names instead of holding it, where it lies in the same execution and has data itself; else the alias."""
+    named = alias.names
+    path = aliased_path(alias.path, named)
+    if path is None or path == alias.path:
+        return alias
+    entry = scan_bin((path,), options.multi_record, options.roots, kept)[0]
+    info = _to_info(path, entry, options.format_policy)
+    if not isinstance(info, TensorInfo):
+        return alias
+    return info._replace(warnings=(*info.warnings, f"W_ALIAS: {os.path.basename(alias.path)} names {named}"))
 
 
 def _to_info(path: str, entry: tuple[Any, ...], policy: Literal["strict", "flat"]) -> TensorInfo | TensorError:
@@ -52,4 +73,5 @@ def _described(error: TensorError, code: int, dims: tuple[int, ...], statistics:
     numbers = tuple(
         (name, float(value)) for word in statistics.split(", ") if (found := _STATISTIC.fullmatch(word)) for name, value in [found.groups()]
     )
-    return NoDataError(error.code, error.path, error.detail, BY_ACL_CODE[code].name, dims, numbers)
+    named = statistics.removeprefix("data=").strip("'") if error.code == "E_ALIAS" else ""
+    return NoDataError(error.code, error.path, error.detail, BY_ACL_CODE[code].name, dims, numbers, _DECIMALS, names=named)

@@ -13,6 +13,10 @@ COMPOSED_MARK: Final = "\0\0"
 """How the place of a tensor begins that is made up of several, see `fastcmp.formats.composed`."""
 
 
+STATED_MARK: Final = f"stated{_MARK}"
+"""How what stands in the place of a member begins where a file only states something of a tensor, see `fastcmp.formats.stated`."""
+
+
 def member_place(path: str, member: str) -> str:
     """The place of one tensor of a file; "" is the only one of a file that holds just one."""
     return f"{path}{_MARK}{member}" if member else path
@@ -29,7 +33,8 @@ def shown_place(place: str) -> str:
     if is_composed(place):
         first, *others = _parts(place)
         return f"{shown_place(first)} and {len(others)} more" if others else shown_place(first)
-    return place.replace(_MARK, ":", 1)
+    path, member = split_place(place)
+    return path if not member or member.startswith(STATED_MARK) else f"{path}:{member}"
 
 
 def files_of(place: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ namespace fastcmp {
 struct Description {
     std::int64_t dtype_code = 0;
     std::vector<std::int64_t> dims;
-    std::string statistics;  ///< max=, min=, mean=, l2norm=, as written, or nothing
+    std::string statistics;  ///< max=, min=, mean=, l2norm=, as written; or data= and the tensor that is named; or nothing
 };
 
 /// Why one file cannot be used. `code` is one of the closed list in fastcmp/errors.py.

@@ -1,0 +1,87 @@
+"""Files that name another tensor of the same execution: what they are compared as, and when they stay what they are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastcmp.errors import TensorError
+from fastcmp.formats import scan_batch
+from fastcmp.formats.tensor_info import TensorInfo
+from fastcmp.options import ScanOptions
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "sources"))
+from layout_makers import alias_bytes, write_tree
+
+VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
+ALIAS = "data/0_71/3/0_Model/1_Layer/before/intensor1.bin"
+
+
+def scanned(root: Path, named: str, **tensors: np.ndarray | bytes) -> TensorInfo | TensorError:
+    write_tree(root, {ALIAS: alias_bytes(VALUES, named), **tensors})
+    return scan_batch([str(root / ALIAS)], ScanOptions())[0]
+
+
+@pytest.mark.parametrize(
+    ("named", "path"),
+    [
+        ("0_outtensor0.bin", "data/0_71/3/0_Model/after/outtensor0.bin"),
+        ("0_0_outtensor2.bin", "data/0_71/3/0_Model/0_Norm/after/outtensor2.bin"),
+        ("0_intensor0.bin", "data/0_71/3/0_Model/before/intensor0.bin"),
+        ("0_intensor0.bin", "data/0_71/3/0_Model/after/intensor0.bin"),
+        ("0_intensor0.bin", "data/0_71/3/0_Model/intensor0.bin"),
+        ("0_outtensor0.bin", "data/0_71/3/0_Model/after/outtensor0_named.bin"),
+        ("12_3_outtensor0.bin", "data/0_71/3/12_Model/3_Norm/after/outtensor0.bin"),
+    ],
+)
+def test_the_file_that_holds_the_data_is_read_and_noted(tmp_path: Path, named: str, path: str) -> None:
+    found = scanned(tmp_path, named, **{path: VALUES})
+    assert isinstance(found, TensorInfo), found
+    assert (found.path, found.shape) == (str(tmp_path / path), (2, 3))
+    assert found.warnings == (f"W_ALIAS: intensor1.bin names {named}",)
+
+
+@pytest.mark.parametrize(
+    ("named", "others"),
+    [
+        ("0_outtensor0.bin", {}),
+        ("0_outtensor0.bin", {"data/0_71/2/0_Model/after/outtensor0.bin": VALUES}),
+        ("1_outtensor0.bin", {"data/0_71/3/0_Model/after/outtensor0.bin": VALUES}),
+        ("2_outtensor0.bin", {"data/0_71/3/2_A/after/outtensor0.bin": VALUES, "data/0_71/3/2_B/after/outtensor0.bin": VALUES}),
+        ("0_outtensor0.bin", {"data/0_71/3/0_Model/after/outtensor0_a.bin": VALUES, "data/0_71/3/0_Model/after/outtensor0_b.bin": VALUES}),
+        ("0_outtensor0.bin", {"data/0_71/3/0_Model/after/outtensor0.bin": alias_bytes(VALUES, "0_outtensor0.bin")}),
+        ("0_outtensor0.bin", {"data/0_71/3/0_Model/after/outtensor0.bin": b"damaged"}),
+        ("0_1_intensor1.bin", {}),
+        ("../../secret.bin", {"data/0_71/secret.bin": VALUES}),
+        ("0_../outtensor0.bin", {}),
+        ("intensor1.bin", {"data/0_71/3/0_Model/before/intensor1.bin": VALUES}),
+        ("1" * 40 + "_outtensor0.bin", {}),
+        ("1_" * 40 + "outtensor0.bin", {}),
+    ],
+)
+def test_a_name_without_one_file_behind_it_stays_an_alias(tmp_path: Path, named: str, others: dict[str, np.ndarray | bytes]) -> None:
+    found = scanned(tmp_path, named, **others)
+    assert isinstance(found, TensorError)
+    assert (found.code, found.path) == ("E_ALIAS", str(tmp_path / ALIAS))
+    assert f"the header names '{named[:50]}" in found.detail
+
+
+def test_outside_of_an_execution_nothing_is_looked_for(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"x/intensor0.bin": alias_bytes(VALUES, "0_outtensor0.bin"), "x/0_A/after/outtensor0.bin": VALUES})
+    (found,) = scan_batch([str(tmp_path / "x/intensor0.bin")], ScanOptions())
+    assert isinstance(found, TensorError) and found.code == "E_ALIAS"
+
+
+def test_a_root_confines_what_an_alias_leads_to(tmp_path: Path) -> None:
+    target = "data/0_71/3/0_Model/after/outtensor0.bin"
+    write_tree(tmp_path / "out", {"outtensor0.bin": VALUES})
+    write_tree(tmp_path / "in", {ALIAS: alias_bytes(VALUES, "0_outtensor0.bin")})
+    (tmp_path / "in" / target).parent.mkdir(parents=True)
+    (tmp_path / "in" / target).symlink_to(tmp_path / "out" / "outtensor0.bin")
+    place = str(tmp_path / "in" / ALIAS)
+    assert isinstance(scan_batch([place], ScanOptions())[0], TensorInfo)
+    (confined,) = scan_batch([place], ScanOptions(roots=(str(tmp_path / "in"),)))
+    assert isinstance(confined, TensorError) and confined.code == "E_ALIAS"
