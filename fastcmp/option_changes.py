@@ -17,6 +17,7 @@ from fastcmp.options import (
     MultiRecord,
     PairWay,
     ParallelSide,
+    ReportColumns,
     Rule,
     ScanOptions,
 )
@@ -29,6 +30,7 @@ _BY_COMMAND_LINE: Final = {
     "metric": "metrics",
     "map": "maps",
     "root": "roots",
+    "as": "columns",
 }
 
 
@@ -59,6 +61,8 @@ class OptionChanges(TypedDict, total=False):
     csv_raw: bool
     parquet: bool
     fresh: bool
+    layout: str
+    columns: ReportColumns
     scan: ScanOptions
     multi_record: MultiRecord
     format_policy: FormatPolicy

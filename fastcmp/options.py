@@ -19,6 +19,11 @@ CompatEuclid = Literal["sqrt", "legacy"]
 PairWay = Literal["key", "md5", "ops", "position", "content"]
 # A token beyond it is a slip of the keyboard.
 MOST_TOKEN_OFFSET: Final = 10**9
+ReportColumns = Literal["", "msprobe"]
+
+ROLES: Final = ("golden", "target")
+LAYOUT_NAMES: Final = ("auto", "metadata", "plain", "atb", "msit", "msprobe", "sglang", "hook")
+"""What ``--layout`` may say: how the directories of a dump are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,10 @@ class CompareOptions:
     parquet : bool
     fresh : bool
         Take nothing from an earlier run that did not come to its end.
+    layout : str
+        One of `LAYOUT_NAMES` for both dumps, or ``golden=...,target=...``.
+    columns : {"", "msprobe"}
+        Whose columns a further report has.
     """
 
     output: str = "./fastcmp_report"
@@ -178,6 +187,8 @@ class CompareOptions:
     csv_raw: bool = False
     parquet: bool = False
     fresh: bool = False
+    layout: str = "auto"
+    columns: ReportColumns = ""
     scan: ScanOptions = field(default_factory=ScanOptions)
 
     def __post_init__(self) -> None:
@@ -205,6 +216,10 @@ def check(options: CompareOptions) -> None:
     _check_choice("allow_unpaired", options.allow_unpaired, get_args(AllowUnpaired))
     _check_choice("kl", options.kl, get_args(KLChoice))
     _check_choice("compat_euclid", options.compat_euclid, get_args(CompatEuclid))
+    _check_choice("columns", options.columns, get_args(ReportColumns))
+    _check_texts("layout", (options.layout,))
+    for role in ROLES:
+        layout_of(options.layout, role)
     if not 0 <= options.workers <= MOST_WORKERS:
         raise UsageError(f"-j {options.workers}: expected a number of workers, 1 to {MOST_WORKERS}, or 0 for one per core")
     if not all(options.scan.roots):
@@ -219,6 +234,28 @@ def check(options: CompareOptions) -> None:
         raise UsageError(f"--scale {options.scale:g}: expected what one integer step is worth, not 0")
     if not options.output or "\0" in options.output:
         raise UsageError(f"-o {options.output!r}: expected the name of a directory")
+
+
+def layout_of(text: str, role: str) -> str:
+    """What an option ``layout`` says of the golden or of the target dump.
+
+    Raises
+    ------
+    UsageError
+        If it is neither the name of a layout nor ``golden=NAME,target=NAME``.
+    """
+    by_role = dict.fromkeys(ROLES, text)
+    if "=" in text:
+        by_role = dict.fromkeys(ROLES, "auto")
+        for part in text.split(","):
+            name, _, layout = part.strip().partition("=")
+            if name not in ROLES:
+                raise UsageError(f"--layout {text!r}: expected golden=NAME,target=NAME, got {part.strip()!r}")
+            by_role[name] = layout.strip()
+    for layout in by_role.values():
+        if layout not in LAYOUT_NAMES:
+            raise UsageError(f"--layout {text!r}: expected one of {', '.join(LAYOUT_NAMES)}, got {layout!r}")
+    return by_role[role]
 
 
 def _freeze_list(options: object, name: str) -> None:

@@ -68,7 +68,10 @@ class RunInputs:
             if not (isinstance(value, bool) if name == "mask_fill" else is_number or (name == "scale" and value is None)):
                 raise _odd(name, value)
         chosen |= {role: _parallel_side(given.get(role)) for role in ("golden_parallel", "target_parallel")}
-        options = CompareOptions(**chosen, scan=ScanOptions(**scan))
+        layout = given.get("layout", "auto")
+        if not isinstance(layout, str):
+            raise _odd("layout", layout)
+        options = CompareOptions(**chosen, layout=layout, scan=ScanOptions(**scan))
         check(options)
         return options
 

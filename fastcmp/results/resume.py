@@ -60,6 +60,7 @@ def deciding_facts(golden: str, target: str, options: CompareOptions) -> dict[st
         "token_offset": options.token_offset,
         "multi_record": options.scan.multi_record,
         "format_policy": options.scan.format_policy,
+        "layout": options.layout,
         "root": [valid_unicode(root) for root in options.scan.roots],
         **{package: package_version(package) for package in _DECIDING_PACKAGES},
         "cpu": _cpu(),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fastcmp.sources.named_tensor import NamedTensor
 
 Role = Literal["golden", "target"]
-Kind = Literal["metadata", "directory", "file"]
+Kind = Literal["metadata", "tree", "directory", "file"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +20,21 @@ class Dump:
     ----------
     path : str
         As the user gave it.
-    kind : {"metadata", "directory", "file"}
-        Where the names come from: one or several metadata.json, a directory tree, or one tensor file.
+    kind : {"metadata", "tree", "directory", "file"}
+        Where the names come from: one or several metadata.json, a tree that a known tool wrote, the paths in a directory, or one
+        tensor file.
     tensors : list of NamedTensor
         In the dump's own order (metadata.json: as written; directories and files of several tensors: natural sort); every key once.
     warnings : list of str
         One line each, for the user and for `run.json`.
     is_in_execution_order : bool
         The order of ``tensors`` is that in which they were computed.
+    layout : str
+        ``metadata``, ``file``, ``plain`` (by path), or the name of a row of `fastcmp.sources.layouts`.
+    evidence : str
+        What it was recognised by.
+    left_out : mapping of str to int
+        What is no tensor of this dump and was passed by: a reason, and how many files.
     """
 
     path: str
@@ -34,3 +42,6 @@ class Dump:
     tensors: list[NamedTensor]
     warnings: list[str]
     is_in_execution_order: bool = True
+    layout: str = "metadata"
+    evidence: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)

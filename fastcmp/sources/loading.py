@@ -6,19 +6,21 @@ import os
 import re
 import stat
 from collections import Counter
+from dataclasses import replace
 from typing import Final
 
 from fastcmp.errors import TensorError, UsageError
 from fastcmp.formats import list_members
 from fastcmp.formats.suffixes import MEMBER_SUFFIXES, SUFFIXES
-from fastcmp.options import CompareOptions
+from fastcmp.options import CompareOptions, layout_of
+from fastcmp.sources import layouts
 from fastcmp.sources.dump import Dump, Role
 from fastcmp.sources.metadata import ProcessDump, load_metadata
 from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
 from fastcmp.sources.natural_order import natural_key, token_key
-from fastcmp.sources.plain_files import inside, tensors_of_files
+from fastcmp.sources.plain_files import inside, not_listed, tensors_of_files
 from fastcmp.sources.tree import SOURCE_DIRECTORIES, Tree, walk
-from fastcmp.sources.wording import MAX_SHOWN, listing, printable
+from fastcmp.sources.wording import MAX_SHOWN, counted, listing, printable
 
 _RANK_DIRECTORY: Final = re.compile(r"rank[_-]?([0-9]+)", re.IGNORECASE)
 
@@ -33,6 +35,7 @@ def load(
     * ``*.json``: the metadata of one process, of any era.
     * A directory that holds metadata.json files: those of the role (``golden_tensor`` or ``acl_tensor`` above them), and if it has none of
       its role, the others; several of them must be told apart by rank (recorded by the dump, or a ``rank<n>`` directory).
+    * A tree that a known tool wrote: see `fastcmp.sources.layouts`. ``options.layout`` says which, where that is not to be found out.
     * Any other directory: its tensor files; the key of one is its path below the directory without extension, the token is "".
       Of a file that holds several tensors, the name of each follows behind a slash.
     * Any other regular file: one tensor, whose key is the name without extension, or several, by their names.
@@ -63,15 +66,10 @@ def load(
         raise UsageError(f"{name}: not a regular file; name a metadata.json, a directory or a tensor file")
     if path.lower().endswith(".json"):
         process = load_metadata(path, role, options, keys=keys, working_directory=working_directory)
-        return Dump(path, "metadata", process.tensors, process.warnings)
+        return Dump(path, "metadata", process.tensors, process.warnings, evidence="a metadata.json was named")
     unread: list[TensorError] = []
     tensors = _tensors_of_file(path, given, options, keys, unread)
-    return Dump(path, "file", tensors, [_not_listed(unread)] if unread else [], is_in_execution_order=len(tensors) == 1)
-
-
-def _not_listed(unread: list[TensorError]) -> str:
-    more = f" and {len(unread) - 1} more files" if len(unread) > 1 else ""
-    return f"the tensors in a file are not known: {printable(str(unread[0]), 400)}{more}"
+    return Dump(path, "file", tensors, [not_listed(unread)] if unread else [], len(tensors) == 1, "file", "a tensor file was named")
 
 
 def _tensors_of_file(path: str, written: str, options: CompareOptions, keys: KnownKeys, unread: list[TensorError]) -> list[NamedTensor]:
@@ -90,22 +88,16 @@ def _tensors_of_file(path: str, written: str, options: CompareOptions, keys: Kno
 
 
 def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownKeys, working_directory: str) -> Dump:
-    tree = walk(path)
-    warnings = [f"{printable(path)}: {warning}" for warning in tree.warnings]
+    wanted = layout_of(options.layout, role)
+    tree = walk(path, looks_for_metadata=wanted in ("auto", "metadata"))
+    tree.warnings[:] = [f"{printable(path)}: {warning}" for warning in tree.warnings]
+    if wanted == "metadata" and not tree.metadata_paths:
+        raise UsageError(f"{printable(path)}: --layout metadata: no metadata.json in it; name the directory of a dump")
     if tree.metadata_paths:
-        chosen, is_other_role = _of_role(tree, role)
-        if is_other_role:
-            found = next(directory for directory, its_role in SOURCE_DIRECTORIES.items() if its_role != role)
-            question = f"{role.upper()} holds {found} only: are the sides swapped?"
-            warnings.append(f"{printable(path)}: {question} Taken as the {role} side: {listing(chosen)}")
-        processes = [
-            load_metadata(os.path.join(path, one), role, options, rank=_rank_of(one), keys=keys, working_directory=working_directory)
-            for one in chosen
-        ]
-        _refuse_processes_without_rank(processes, path, role)
-        processes.sort(key=lambda process: token_key(process.rank))
-        warnings += [warning for process in processes for warning in process.warnings]
-        return Dump(path, "metadata", [tensor for process in processes for tensor in process.tensors], warnings)
+        return _load_metadata(tree, role, options, keys, working_directory)
+    recognised = None if wanted == "plain" else layouts.recognise(tree, options, wanted)
+    if recognised is not None and recognised.layout is not None:
+        return _load_tree(tree, recognised, options, keys)
     if not tree.tensor_paths:
         raise UsageError(
             f"{printable(path)}: no metadata.json and no tensor file ({', '.join(SUFFIXES)}) in it; name the directory of a dump"
@@ -113,10 +105,70 @@ def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownK
     unread: list[TensorError] = []
     tensors, collisions = tensors_of_files(tree, _role_prefix(tree, role), options, keys, unread)
     if unread:
-        warnings.append(_not_listed(unread))
+        tree.warnings.append(not_listed(unread))
     if collisions:
-        warnings.append(f"{printable(path)}: two files of one name, the second keeps its extension: {listing(collisions)}")
-    return Dump(path, "directory", tensors, warnings, is_in_execution_order=False)
+        tree.warnings.append(f"{printable(path)}: two files of one name, the second keeps its extension: {listing(collisions)}")
+    files = counted(len(tree.tensor_paths), "tensor file")
+    evidence = "--layout plain" if wanted == "plain" else f"{files} of no known layout: names are paths"
+    return Dump(path, "directory", tensors, tree.warnings, False, "plain", evidence, tree.left_out)
+
+
+def _load_metadata(tree: Tree, role: Role, options: CompareOptions, keys: KnownKeys, working_directory: str) -> Dump:
+    path, warnings = tree.root, tree.warnings
+    chosen, is_other_role = _of_role(tree, role)
+    if is_other_role:
+        found = next(directory for directory, its_role in SOURCE_DIRECTORIES.items() if its_role != role)
+        question = f"{role.upper()} holds {found} only: are the sides swapped?"
+        warnings.append(f"{printable(path)}: {question} Taken as the {role} side: {listing(chosen)}")
+    processes = [
+        load_metadata(os.path.join(path, one), role, options, rank=_rank_of(one), keys=keys, working_directory=working_directory)
+        for one in chosen
+    ]
+    _refuse_processes_without_rank(processes, path, role)
+    processes.sort(key=lambda process: token_key(process.rank))
+    warnings += [warning for process in processes for warning in process.warnings]
+    left_out = dict(tree.left_out)
+    if tree.tensor_paths:
+        left_out["tensor files beside metadata.json, which names those that count"] = len(tree.tensor_paths)
+    tensors = [tensor for process in processes for tensor in process.tensors]
+    return Dump(path, "metadata", tensors, warnings, evidence=listing(chosen, 3), left_out=left_out)
+
+
+def _load_tree(tree: Tree, recognised: layouts.Recognised, options: CompareOptions, keys: KnownKeys) -> Dump:
+    """A tree of a known layout. Tensor files that are of none have their paths as names, behind all others."""
+    assert recognised.layout is not None
+    found = layouts.read(recognised, tree, options, keys)
+    warnings = [*tree.warnings, *(f"{printable(tree.root)}: {warning}" for warning in found.warnings)]
+    left_out = {**tree.left_out, **found.left_out}
+    for name, paths in recognised.foreign.items():
+        left_out[f"tensor files of the layout {name}"] = len(paths)
+        files = counted(len(paths), "file")
+        warnings.append(f"{printable(tree.root)}: {files} of the layout {name} left out: {listing(paths, 3)}")
+    if recognised.others:
+        name = recognised.layout.name
+        warnings.append(
+            f"{printable(tree.root)}: {counted(len(recognised.others), 'tensor file')} not of the layout {name}, named by path: "
+            f"{listing(recognised.others, 3)}"
+        )
+        taken = {tensor.key for tensor in found.tensors}
+        unread: list[TensorError] = []
+        plain, _ = tensors_of_files(replace(tree, tensor_paths=recognised.others), "", options, keys, unread)
+        if unread:
+            warnings.append(not_listed(unread))
+        for one in plain:
+            key = _apart(one.key, taken)
+            taken.add(key)
+            found.tensors.append(one._replace(key=key))
+    is_ordered = found.is_in_execution_order and not recognised.others
+    return Dump(tree.root, "tree", found.tensors, warnings, is_ordered, recognised.layout.name, found.evidence, left_out)
+
+
+def _apart(key: TensorKey, taken: set[TensorKey]) -> TensorKey:
+    if key in taken:
+        key = key._replace(data_id=f"{key.data_id} (by path)")
+    while key in taken:
+        key = key._replace(data_id=f"{key.data_id}#")
+    return key
 
 
 def _of_role(tree: Tree, role: Role) -> tuple[list[str], bool]:

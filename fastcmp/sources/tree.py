@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,8 +20,15 @@ MAX_LINKED_DIRECTORIES: Final = 10_000
 SOURCE_DIRECTORIES: Final = {source_directory_name(source): role for source, role in ROLE_OF_SOURCE.items()}
 """``golden_tensor``, ``acl_tensor`` and the role of each."""
 
-# Raw tiling data, and marker files named by the md5 of a weight: neither is a tensor.
-_NOT_TENSORS: Final = re.compile(r"kernel_tilingdata\.bin|[0-9a-fA-F]{32}(\.[^.]*)?")
+# What tools write beside their tensors and what says how a tree is to be read.
+MARKER_NAMES: Final = frozenset({"dump.json", "debug.json", "construct.json", "stack.json", "model_tree.json", "statistic.csv"})
+
+TILING: Final = "raw tiling data"
+MD5_MARKERS: Final = "marker files named by an md5"
+NO_TENSORS: Final = "files of no kind that holds tensors"
+
+_TILING_NAME: Final = "kernel_tilingdata.bin"
+_MD5_NAME: Final = re.compile(r"[0-9a-fA-F]{32}(\.[^.]*)?")
 
 
 @dataclass
@@ -32,6 +40,10 @@ class Tree:
     metadata_paths : list of str
         metadata.json files (present or, where only the journal exists, to be); nothing below their directories is listed.
     tensor_paths : list of str
+    marker_paths : list of str
+        Files of `MARKER_NAMES`.
+    left_out : counter of str
+        All other files, by what they are.
     warnings : list of str
         Directories that could not be searched.
     """
@@ -39,19 +51,24 @@ class Tree:
     root: str
     metadata_paths: list[str] = field(default_factory=list)
     tensor_paths: list[str] = field(default_factory=list)
+    marker_paths: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
     linked_count: int = 0
+    looks_for_metadata: bool = True
 
 
-def walk(root: str) -> Tree:
+def walk(root: str, *, looks_for_metadata: bool = True) -> Tree:
     """Search a directory, hidden names left out. Linked files and directories are followed, loops of links are not.
+
+    ``looks_for_metadata`` False: a metadata.json is a file like any other.
 
     Raises
     ------
     OSError
         If ``root`` itself cannot be listed.
     """
-    tree = Tree(root)
+    tree = Tree(root, looks_for_metadata=looks_for_metadata)
     _visit(tree, root, "", (_identity(root),))
     return tree
 
@@ -66,7 +83,7 @@ def _visit(tree: Tree, directory: str, prefix: str, ancestors: tuple[tuple[int, 
         entries = [entry for entry in listed if not entry.name.startswith(".")]
     names = {entry.name for entry in entries}
     holds_journal = JOURNAL_NAME in names and os.path.basename(os.path.abspath(directory)) in SOURCE_DIRECTORIES
-    if METADATA_NAME in names or holds_journal:
+    if tree.looks_for_metadata and (METADATA_NAME in names or holds_journal):
         tree.metadata_paths.append(f"{prefix}{METADATA_NAME}")
         return
     for entry in sorted(entries, key=_order):
@@ -74,6 +91,10 @@ def _visit(tree: Tree, directory: str, prefix: str, ancestors: tuple[tuple[int, 
         if not _is_directory(entry):
             if is_tensor_name(entry.name):
                 tree.tensor_paths.append(relative)
+            elif entry.name in MARKER_NAMES:
+                tree.marker_paths.append(relative)
+            else:
+                tree.left_out[_kind_of(entry.name)] += 1
         elif len(ancestors) > MAX_DEPTH:
             tree.warnings.append(f"{printable(relative)}: more than {MAX_DEPTH} directories deep, not searched")
         else:
@@ -109,4 +130,11 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
 
 def is_tensor_name(name: str) -> bool:
     """True for the file names of a dump tree that are tensors."""
-    return name.lower().endswith(SUFFIXES) and not _NOT_TENSORS.fullmatch(name)
+    return name.lower().endswith(SUFFIXES) and name != _TILING_NAME and not _MD5_NAME.fullmatch(name)
+
+
+def _kind_of(name: str) -> str:
+    """What a file is that is no tensor."""
+    if name == _TILING_NAME:
+        return TILING
+    return MD5_MARKERS if _MD5_NAME.fullmatch(name) else NO_TENSORS

@@ -20,6 +20,11 @@ def printable(text: str, limit: int = MAX_SHOWN) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def listing(names: Iterable[str], limit: int = 5, width: int = 80) -> str:
     """The first ``limit`` names, each cut to ``width``, comma separated, and how many more there are (only if ``names`` has a length)."""
     shown = ", ".join(printable(name, width) for name in islice(names, limit))

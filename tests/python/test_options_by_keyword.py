@@ -41,7 +41,7 @@ def test_changes_replace_what_the_options_say() -> None:
         ("jobs", "did you mean 'workers'?"),
         ("stall", "did you mean 'stall_s'?"),
         ("multirecord", "did you mean 'multi_record'?"),
-        ("zzz", "the options are allow_unpaired, compat_euclid, "),
+        ("zzz", "the options are allow_unpaired, columns, compat_euclid, "),
     ],
 )
 def test_an_unknown_keyword_is_answered_with_the_nearest(name: str, hint: str) -> None:
