@@ -15,7 +15,8 @@ from fastcmp.formats.tensor_info import FileIdentity
 class TensorFacts:
     """What the report says about one side; empty dtype where nothing could be read.
 
-    ``statistics`` are max, min and mean as a header stated them that came without data.
+    ``statistics`` are max, min, mean and l2norm: as a file stated them that has no data, rounded to ``decimals`` if that is not None, or of
+    the data where only the other side's are stated. ``checksum`` likewise.
     """
 
     dtype: str = ""
@@ -23,10 +24,12 @@ class TensorFacts:
     nbytes: int = 0
     format_code: int = 2
     statistics: dict[str, float] | None = None
+    decimals: int | None = None
+    checksum: str = ""
 
-    def __reduce__(self) -> tuple[type[TensorFacts], tuple[str, tuple[int, ...] | None, int, int, dict[str, float] | None]]:
+    def __reduce__(self) -> tuple[type[TensorFacts], tuple[Any, ...]]:
         # By constructor: half the cost of the state that a slotted dataclass pickles by default.
-        return TensorFacts, (self.dtype, self.shape, self.nbytes, self.format_code, self.statistics)
+        return TensorFacts, (self.dtype, self.shape, self.nbytes, self.format_code, self.statistics, self.decimals, self.checksum)
 
 
 INPUT_WORDS: Final = 6
@@ -111,7 +114,7 @@ def _by_kind(facts: list[TensorFacts]) -> _Kinds:
     places: list[int] = []
     known: dict[tuple[Any, ...], int] = {}
     for one in facts:
-        own = None if one.statistics is None else id(one)
+        own = None if one.statistics is None and not one.checksum else id(one)
         place = known.setdefault((one.dtype, one.shape, one.nbytes, one.format_code, own), len(kinds))
         if place == len(kinds):
             kinds.append(one)

@@ -17,6 +17,7 @@ from fastcmp.dtypes import DTYPES
 from fastcmp.engine.beacon import NO_ROW, Beacon, present_beacon
 from fastcmp.engine.custom_metrics import custom_values
 from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
+from fastcmp.engine.measured import Measured, measured_beside
 from fastcmp.engine.narrow_values import differ_notably, narrow_values_notes
 from fastcmp.engine.pieces import edges_of, merge_pieces, row_length, stack
 from fastcmp.errors import NoDataError
@@ -45,7 +46,7 @@ class _Opening(NamedTuple):
 class _Entry:
     """One item on its way to its entry in the result."""
 
-    __slots__ = ("failure", "golden", "item", "metric_values", "notes", "sums", "target")
+    __slots__ = ("failure", "golden", "item", "measured", "metric_values", "notes", "sums", "target")
 
     def __init__(self, item: WorkItem, golden: TensorInfo | Exception, target: TensorInfo | Exception) -> None:
         self.item, self.golden, self.target = item, golden, target
@@ -53,6 +54,8 @@ class _Entry:
         self.sums: list[np.ndarray] = []
         self.metric_values: tuple[float | None, ...] = ()
         self.failure: ItemError | None = None
+        # What is stated of the one side, of the data of the other.
+        self.measured: Measured | None = None
 
 
 def prepare(dtype_pairs: Iterable[tuple[str, str]]) -> None:
@@ -137,6 +140,9 @@ def _compare(entry: _Entry, kept: KeptFiles, opening: _Opening, beacon: Beacon, 
     item = entry.item
     try:
         if isinstance(entry.golden, Exception) or isinstance(entry.target, Exception):
+            entry.measured = measured_beside(entry.golden, entry.target, opening.of, beacon.on_bytes)
+            if entry.measured is not None:
+                result.bytes_compared += sum(info.nbytes for info in (entry.golden, entry.target) if isinstance(info, TensorInfo))
             raise _scan_failure(item, entry.golden, entry.target)
         if entry.golden.composed is not None or entry.target.composed is not None:  # for an error too: it shows what was put together
             entry.notes = (*entry.golden.warnings, *entry.target.warnings)
@@ -216,8 +222,8 @@ def _append(entry: _Entry, result: TaskResult) -> None:
     """Append one item's entry to every column but ``sums``."""
     failure = entry.failure
     result.rows.append(entry.item.row)
-    result.golden.append(_facts(entry.golden, entry.item.golden_dtype))
-    result.target.append(_facts(entry.target, entry.item.target_dtype))
+    result.golden.append(_facts(entry.golden, entry.item.golden_dtype, entry.measured))
+    result.target.append(_facts(entry.target, entry.item.target_dtype, entry.measured))
     result.error_codes.append(failure.code if failure else "")
     result.error_sides.append(failure.side if failure else "")
     result.error_details.append(failure.detail if failure else "")
@@ -233,12 +239,15 @@ def _input_record(entry: _Entry) -> InputRecord:
     return input_record(golden.identity, target.identity)
 
 
-def _facts(info: TensorInfo | Exception, true_dtype: str) -> TensorFacts:
+def _facts(info: TensorInfo | Exception, true_dtype: str, measured: Measured | None) -> TensorFacts:
     if isinstance(info, NoDataError):
-        return TensorFacts(info.dtype, info.shape, statistics=info.statistics)
+        return TensorFacts(info.dtype, info.shape, statistics=info.statistics, decimals=info.decimals, checksum=info.checksum)
     if isinstance(info, Exception):
         return TensorFacts()
-    return TensorFacts(_true_dtype(info, true_dtype), info.shape, info.nbytes, info.format_code)
+    dtype = _true_dtype(info, true_dtype)
+    if measured is None:
+        return TensorFacts(dtype, info.shape, info.nbytes, info.format_code)
+    return TensorFacts(dtype, info.shape, info.nbytes, info.format_code, measured.statistics, None, measured.checksum)
 
 
 def _true_dtype(info: TensorInfo, true_dtype: str) -> str:

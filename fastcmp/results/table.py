@@ -14,6 +14,7 @@ from fastcmp.errors import CODES
 from fastcmp.outcome import TaskResult, TensorFacts
 from fastcmp.pairing import Alone, Pair
 from fastcmp.results.schema import BY_NAME, METRIC_NAMES, ROW_COLUMN, arrow_schema
+from fastcmp.results.stated_rows import STATED_CODES, StatedVerdict, is_stated, judge_stated
 from fastcmp.results.text import joined, shape_text, string_array, valid_unicode
 from fastcmp.sources.named_tensor import NamedTensor
 from fastcmp.sources.wording import LOW_LEVEL_ADVICE, printable
@@ -91,7 +92,8 @@ def record_batch(
     if custom:
         of_compared = [result.metric_values[position] for position in compared]
         metrics = {**metrics, **{name: [values[number] for values in of_compared] for number, name in enumerate(custom)}}
-    verdicts, reasons = _verdicts(result, row_pairs, compared, metrics, rules)
+    stated = _stated(result, row_pairs, rules)
+    verdicts, reasons = _verdicts(result, row_pairs, compared, metrics, rules, stated)
     at = slice(None) if len(compared) == row_count else np.array(compared, dtype=np.intp)
 
     columns: dict[str, Any] = {
@@ -106,7 +108,7 @@ def record_batch(
         "verdict": verdicts,
         "verdict_reason": reasons,
         "cmp_fail_reason": [
-            _fail_reason(result, position, row_pairs[position], verdicts[position]) if code else ""
+            _fail_reason(result, position, row_pairs[position], verdicts[position], stated) if code else ""
             for position, code in enumerate(result.error_codes)
         ],
         **_side_columns("golden", [pair.golden for pair in row_pairs], result.golden),
@@ -139,8 +141,29 @@ def _add_statistics(columns: dict[str, Any], prefix: str, facts: Sequence[Tensor
         columns[f"{prefix}_{name}_value"] = pc.coalesce(columns[f"{prefix}_{name}_value"], stated)
 
 
+def _stated(result: TaskResult, row_pairs: Sequence[Pair], rules: Rules) -> dict[int, StatedVerdict]:
+    """By position: what statistics and checksums say about pairs without data."""
+    positions = [
+        position
+        for position, code in enumerate(result.error_codes)
+        if code in STATED_CODES and is_stated(result.golden[position], result.target[position])
+    ]
+    if not positions:
+        return {}
+    class_of, matched = rules.by_name.classes(_data_ids(row_pairs, positions, rules))
+    return {
+        position: judge_stated(result.golden[position], result.target[position], rules, matched[number])
+        for position, number in zip(positions, class_of.tolist(), strict=True)
+    }
+
+
 def _verdicts(
-    result: TaskResult, row_pairs: Sequence[Pair], compared: Sequence[int], metrics: Mapping[str, Any], rules: Rules
+    result: TaskResult,
+    row_pairs: Sequence[Pair],
+    compared: Sequence[int],
+    metrics: Mapping[str, Any],
+    rules: Rules,
+    stated: Mapping[int, StatedVerdict],
 ) -> tuple[list[str], list[str]]:
     verdicts = [""] * len(result.rows)
     reasons = [""] * len(result.rows)
@@ -156,7 +179,9 @@ def _verdicts(
     for position, verdict, reason in zip(compared, *judged, strict=True):
         verdicts[position], reasons[position] = verdict, reason
     for position, code in enumerate(result.error_codes):
-        if code:
+        if position in stated:
+            verdicts[position], reasons[position] = stated[position].verdict, stated[position].reason
+        elif code:
             only_side = _only_side(row_pairs[position])
             verdicts[position], reasons[position] = judge_uncompared(rules, code, only_side)
     return verdicts, reasons
@@ -174,9 +199,11 @@ def _only_side(pair: Pair) -> str:
     return "golden" if pair.target is None else ""
 
 
-def _fail_reason(result: TaskResult, position: int, pair: Pair, verdict: str) -> str:
+def _fail_reason(result: TaskResult, position: int, pair: Pair, verdict: str, stated: Mapping[int, StatedVerdict]) -> str:
     """The original's sentence where it had one, then ours: where, what, what to do, and the code."""
     code = result.error_codes[position]
+    if position in stated:
+        return f"{stated[position].detail} [{code}]"
     side = result.error_sides[position]
     sentence = ""
     if code in ("E_MISSING", "E_UNPAIRED"):
