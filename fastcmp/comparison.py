@@ -17,7 +17,7 @@ from fastcmp.engine.delivery import join_results
 from fastcmp.engine.run import compare_pairs
 from fastcmp.metric_functions import parse_metrics
 from fastcmp.metrics import finish
-from fastcmp.options import CompareOptions
+from fastcmp.options import ROLES, CompareOptions
 from fastcmp.outcome import TaskResult
 from fastcmp.pairing import Alone, Pair
 from fastcmp.progress import Progress
@@ -29,6 +29,7 @@ from fastcmp.results.output_dir import OutputDirectory
 from fastcmp.results.report_files import report_table, run_facts, write_report
 from fastcmp.results.resume import Recovered, deciding_facts, named_as, recover
 from fastcmp.results.schema import ROW_COLUMN
+from fastcmp.results.stated_rows import stated_remark
 from fastcmp.results.table import compared_positions, record_batch, unpaired_result
 from fastcmp.results.totals import count
 from fastcmp.sources import Dump, TensorKey
@@ -90,18 +91,21 @@ class Comparison:
         elapsed_s, recovered = time.perf_counter() - started, self.recovered
         totals = count(table, self.bytes_compared, elapsed_s, resumed=len(recovered.rows), resumed_bytes=recovered.bytes)
         order_is_known = self.dumps[0].is_in_execution_order
-        more = {"warnings": list(self._warnings()), "order_is_known": order_is_known, "metrics": facts["metrics"]}
+        warnings = (*self.dumps[0].warnings, *self.dumps[1].warnings, *self.idle_rules, *stated_remark(table))
+        more = {"warnings": list(warnings), "order_is_known": order_is_known, "metrics": facts["metrics"]}
+        more["layouts"] = {role: {"layout": dump.layout, "evidence": dump.evidence} for role, dump in zip(ROLES, self.dumps, strict=True)}
         write_report(
             self.output,
             table,
             run_facts(self.dumps[0].path, self.dumps[1].path, self.options, totals, **more),
             csv_raw=self.options.csv_raw,
             parquet=self.options.parquet,
+            columns=self.options.columns,
         )
         remove_journals(self.output.path)
         first = find_first_divergence(table, self.execution_orders)
         blind_spots = find_blind_spots(table, self.execution_orders, first)
-        return Result(table, totals, first, blind_spots, order_is_known, self.options.output, self._warnings())
+        return Result(table, totals, first, blind_spots, order_is_known, self.options.output, warnings)
 
     def run_some(self, executor: Executor, rows: Collection[int], journal: JournalWriter) -> None:
         """Only the pairs of these rows, to ``journal`` and no further: a later `run` in the same directory takes them over."""
@@ -141,6 +145,9 @@ class Comparison:
             if on_plan is not None:
                 on_plan()
             self.progress.start(total_bytes, len(self.pairs))
+            for role, dump in zip(ROLES, self.dumps, strict=True):
+                if dump.kind == "tree":
+                    self.progress.note(f"{role} is read as {dump.layout}: {dump.evidence}")
             for remark in self.recovered.remarks:
                 self.progress.note(remark)
 
@@ -220,6 +227,3 @@ class Comparison:
             key = self.pairs[row].key
             token = f" at token {key.token_id}" if key.token_id else ""
             self.worst = distance, f"{key.data_id}{token}: {distance:.3g}"
-
-    def _warnings(self) -> tuple[str, ...]:
-        return (*self.dumps[0].warnings, *self.dumps[1].warnings, *self.idle_rules)

@@ -54,7 +54,14 @@ def judge_saved(directory: str, options: CompareOptions | None = None, *, output
         table, totals = _judged(saved, rules)
         given = _options_of(saved)
         facts = _facts(saved.facts, given, options, totals)
-        write_report(place, table, facts, csv_raw=given.get("csv_raw") is True, parquet=given.get("parquet") is True)
+        write_report(
+            place,
+            table,
+            facts,
+            csv_raw=given.get("csv_raw") is True,
+            parquet=given.get("parquet") is True,
+            columns="msprobe" if given.get("columns") == "msprobe" else "",
+        )
     return _with_warnings(result_of_saved(saved, table, totals, output), rules)
 
 

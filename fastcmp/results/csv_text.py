@@ -7,6 +7,7 @@ number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BufferedIOBase, RawIOBase
 from typing import Any, BinaryIO, Final
 
@@ -21,18 +22,19 @@ from fastcmp.results.text import characters, csv_cells, without_formulas
 _ROWS_AT_ONCE: Final = 4096
 
 
-def write_csv(table: pa.Table, file: BinaryIO | BufferedIOBase | RawIOBase, *, raw: bool = False) -> None:
+def write_csv(table: pa.Table, file: BinaryIO | BufferedIOBase | RawIOBase, *, raw: bool = False, columns: Sequence[Column] = ()) -> None:
     """Write header and rows.
 
     Parameters
     ----------
     table : pyarrow.Table
-        In the report's schema.
     file : binary file
     raw : bool
         Leave text cells as they are, also those that a spreadsheet would run as a formula.
+    columns : sequence of Column
+        Those of the table; left out, it is in the report's schema.
     """
-    columns = report_columns(custom_names(table.schema.names))
+    columns = columns or report_columns(custom_names(table.schema.names))
     file.write(",".join(column.name for column in columns).encode() + b"\n")
     for start in range(0, table.num_rows, _ROWS_AT_ONCE):
         rows = table.slice(start, _ROWS_AT_ONCE).combine_chunks()

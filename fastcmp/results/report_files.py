@@ -20,12 +20,14 @@ import pyarrow.compute as pc
 
 from fastcmp.options import CompareOptions
 from fastcmp.results.csv_text import write_csv
+from fastcmp.results.msprobe_columns import MSPROBE_COLUMNS, MSPROBE_NAME, as_msprobe
 from fastcmp.results.output_dir import OutputDirectory, complete_or_absent
 from fastcmp.results.schema import arrow_schema
 from fastcmp.results.text import valid_unicode
 from fastcmp.results.totals import Totals
 
 RUN_NAME: Final = "run.json"
+PARQUET_NAME: Final = "cmp_report.parquet"
 
 
 def report_table(batches: Iterable[pa.RecordBatch], row_count: int, custom: Sequence[str] = ()) -> pa.Table:
@@ -106,7 +108,7 @@ def package_version(package: str) -> str:
 
 
 def write_report(
-    output: OutputDirectory, table: pa.Table, facts: Mapping[str, Any], *, csv_raw: bool = False, parquet: bool = False
+    output: OutputDirectory, table: pa.Table, facts: Mapping[str, Any], *, csv_raw: bool = False, parquet: bool = False, columns: str = ""
 ) -> tuple[str, ...]:
     """Write the report files, all of them or none, and return their names.
 
@@ -121,24 +123,30 @@ def write_report(
         Do not make text cells harmless to spreadsheets.
     parquet : bool
         Write ``cmp_report.parquet`` too.
+    columns : {"", "msprobe"}
+        Write ``compare_result_msprobe.csv`` too.
 
     Raises
     ------
     OutputError
         If the disk is full or fails; what stood there before is untouched.
     """
-    names = ("cmp_report.arrow", "cmp_report.csv", *(("cmp_report.parquet",) if parquet else ()), RUN_NAME)
+    wanted = {PARQUET_NAME: parquet, MSPROBE_NAME: columns == "msprobe"}
+    names = ("cmp_report.arrow", "cmp_report.csv", *(name for name, is_wanted in wanted.items() if is_wanted), RUN_NAME)
     with complete_or_absent(output, names) as files:
         sums = {name: _Checksummed(files[name]) for name in names if name != RUN_NAME}
         _write_arrow(table, sums["cmp_report.arrow"])
         write_csv(table, sums["cmp_report.csv"], raw=csv_raw)
         if parquet:
-            _write_parquet(table, sums["cmp_report.parquet"])
+            _write_parquet(table, sums[PARQUET_NAME])
+        if wanted[MSPROBE_NAME]:
+            write_csv(as_msprobe(table), sums[MSPROBE_NAME], raw=csv_raw, columns=MSPROBE_COLUMNS)
         contents = {name: {"bytes": file.size, "crc32": f"{file.crc:08x}"} for name, file in sums.items()}
         files[RUN_NAME].write(_json_bytes({**facts, "files": contents}))
-    if not parquet:  # one of an earlier run would be taken for this one's
-        with contextlib.suppress(OSError):
-            os.unlink(output.join("cmp_report.parquet"))
+    for name, is_wanted in wanted.items():
+        if not is_wanted:  # one of an earlier run would be taken for this one's
+            with contextlib.suppress(OSError):
+                os.unlink(output.join(name))
     return names
 
 
