@@ -66,6 +66,8 @@ def compare(
     stall: float = 120.0,
     csv_raw: Annotated[bool, _Flag] = False,
     parquet: Annotated[bool, _Flag] = False,
+    layout: str = "auto",
+    as_: Annotated[Literal["", "msprobe"], Parameter(name="--as", env_var="FASTCMP_AS")] = "",
     fresh: Annotated[bool, _Flag] = False,
     watch: Annotated[bool, _Flag] = False,
     watch_quiet: float = 60.0,
@@ -132,6 +134,11 @@ def compare(
         Leave cells that a spreadsheet would run as a formula as they are.
     parquet
         Write cmp_report.parquet too.
+    layout
+        How directories are read, where that is not to be found out: auto, metadata, plain, atb, msit, msprobe, sglang or hook; or
+        golden=NAME,target=NAME.
+    as_
+        msprobe: write compare_result_msprobe.csv too, the report in msprobe's columns.
     fresh
         Start over, even where an earlier run was ended and could be gone on with.
     watch
@@ -151,7 +158,8 @@ def compare(
         maps=maps, pair_by=ways(pair_by), token_offset=token_offset, allow_unpaired=allow_unpaired,
         kl=kl, relative_floor=relative_floor, compat_euclid=compat_euclid, scale=scale,
         mask_fill=mask_fill, metrics=metric, metric_max_bytes=metric_max_bytes, workers=jobs, executor=executor, stall_s=stall,
-        csv_raw=csv_raw, parquet=parquet, fresh=fresh, scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
+        csv_raw=csv_raw, parquet=parquet, fresh=fresh, layout=layout, columns=as_,
+        scan=ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root),
     )  # fmt: skip
     result = run_comparison(golden, target, options, silent=quiet, watch_quiet_s=watch_quiet if watch else None)
     if not quiet:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Parameter
 
+from fastcmp.cli.dump_text import dump_as_json, dump_in_lines
 from fastcmp.cli.endings import say
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, visible
-from fastcmp.errors import EXIT_ERROR, EXIT_OK, TensorError, UsageError
+from fastcmp.errors import EXIT_ERROR, EXIT_OK, NoDataError, TensorError, UsageError
 from fastcmp.formats.places import member_place, shown_place, split_place
 from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.options import CompareOptions, ScanOptions
@@ -30,9 +31,10 @@ def inspect(
     root: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     multi_record: Literal["error", "first", "last"] = "error",
     format_policy: Literal["strict", "flat"] = "strict",
+    layout: str = "auto",
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """Show what the headers of tensor files say; no payload is read.
+    """Show as what a dump is recognised, and what the headers of its tensor files say; no payload is read.
 
     Parameters
     ----------
@@ -44,8 +46,10 @@ def inspect(
         Which record of a .bin file that holds several.
     format_policy
         flat: accept memory formats without a known order.
+    layout
+        How a directory is read: auto, metadata, plain, atb, msit, msprobe, sglang or hook.
     json
-        One JSON object per tensor.
+        One JSON object for the dump, unless one tensor file was named, then one per tensor.
     """
     if "\0" in path or not os.path.lexists(path):
         raise UsageError(f"{path}: does not exist; name a tensor file, a metadata.json or a directory")
@@ -53,18 +57,23 @@ def inspect(
 
     options = ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root)
     single = not os.path.isdir(path) and not path.endswith(".json") and _holds_one_tensor(path, options)
-    paths = iter([path]) if single else _named_paths(path, options)
+    named = iter([(path, path)]) if single else _named_places(path, CompareOptions(scan=options, layout=layout), as_json=json)
     seen = failed = 0
-    while batch := list(islice(paths, _FILES_AT_ONCE)):
-        for name, info in zip(batch, scan_batch(batch, options), strict=True):
+    while batch := list(islice(named, _FILES_AT_ONCE)):
+        for (name, place), info in zip(batch, scan_batch([place for _, place in batch], options), strict=True):
             seen += 1
-            failed += isinstance(info, TensorError)
-            say(_as_json(name, info) if json else _in_full(name, info) if single else _in_a_line(name, info, path))
+            failed += isinstance(info, TensorError) and not _is_stated(info)
+            say(_as_json(name, place, info) if json else _in_full(place, info) if single else _in_a_line(name, info))
     if not seen:
         raise UsageError(f"{path}: holds no tensor; expected {', '.join(SUFFIXES)} files, or a metadata.json")
     if not single and not json:
         say(f"{counted(seen, 'tensor')}, {grouped(failed)} cannot be read")
     return EXIT_ERROR if failed else EXIT_OK
+
+
+def _is_stated(info: TensorInfo | TensorError) -> bool:
+    """True where there are statistics or a checksum instead of data: all that the dump has, and it can be compared."""
+    return isinstance(info, NoDataError) and info.code in ("E_STATS_ONLY", "E_CHECKSUM")
 
 
 def _holds_one_tensor(path: str, options: ScanOptions) -> bool:
@@ -75,16 +84,25 @@ def _holds_one_tensor(path: str, options: ScanOptions) -> bool:
     return isinstance(names, TensorError) or names == ("",)
 
 
-def _named_paths(path: str, options: ScanOptions) -> Iterator[str]:
-    """What a metadata.json or a file of several tensors names; all tensor files below a directory, in its natural order."""
+def _named_places(path: str, options: CompareOptions, *, as_json: bool) -> Iterator[tuple[str, str]]:
+    """Names for people and places of what a metadata.json, a file of several tensors or a directory names; what that is, is said first."""
     from fastcmp import sources
+    from fastcmp.formats.stated import is_stated
 
-    yield from (tensor.path for tensor in sources.load(path, "golden", CompareOptions(scan=options)).tensors)
+    dump = sources.load(path, "golden", options)
+    say(dump_as_json(dump) if as_json else dump_in_lines(dump))
+    for tensor in dump.tensors:
+        file, member = split_place(tensor.path)
+        if is_stated(member):
+            yield tensor.written_path, tensor.path
+        else:
+            yield shown_place(member_place(os.path.relpath(file, path) if os.path.isdir(path) else file, member)), tensor.path
 
 
-def _in_a_line(path: str, info: TensorInfo | TensorError, base: str) -> str:
-    file, member = split_place(path)
-    name = visible(shown_place(member_place(os.path.relpath(file, base) if os.path.isdir(base) else file, member)))
+def _in_a_line(name: str, info: TensorInfo | TensorError) -> str:
+    name = visible(name)
+    if isinstance(info, NoDataError) and _is_stated(info):
+        return "  ".join((name, info.dtype or "unknown dtype", str(info.shape), one_line(info.detail)))
     if isinstance(info, TensorError):
         return f"{name}  {one_line(info.detail)} [{info.code}]"
     parts = [name, info.dtype, str(info.shape), bytes_text(info.nbytes)]
@@ -119,11 +137,14 @@ def _oddities(info: TensorInfo) -> list[str]:
     return odd
 
 
-def _as_json(path: str, info: TensorInfo | TensorError) -> str:
+def _as_json(name: str, place: str, info: TensorInfo | TensorError) -> str:
     import json
 
-    file, member = split_place(path)
-    facts: dict[str, Any] = {"path": file, **({"member": member} if member else {})}
+    from fastcmp.formats.stated import is_stated
+
+    file, member = split_place(place)
+    said = {"member": name} if is_stated(member) else {"member": member} if member else {}
+    facts: dict[str, Any] = {"path": file, **said}
     if isinstance(info, TensorError):
         facts |= {"error": info.code, "detail": info.detail}
     else:
