@@ -251,8 +251,12 @@ def test_a_file_of_statistics_says_what_it_knows(tmp_path):
     (tmp_path / "t.bin").write_bytes(header + b"max=6.000000\nmin=-4.000000\nmean=N/A\nl2norm=9.539392\n$End=1\n")
     row = one_row(tmp_path / "g.npy", tmp_path / "t.bin", tmp_path / "r")
     assert (row["cmp_flag"], row["acl_dtype"], row["acl_shape"]) == ("False", "float32", "(2, 3)")
-    assert (row["acl_max_value"], row["acl_min_value"], row["acl_mean_value"], row["golden_max_value"]) == ("6", "-4", "", "")
-    assert "[E_STATS_ONLY]" in row["cmp_fail_reason"]
+    assert (row["acl_max_value"], row["acl_min_value"], row["acl_mean_value"], row["golden_max_value"]) == ("6", "-4", "", "1")
+    assert (row["verdict"], row["cosine_similarity"]) == ("fail", "")
+    assert (
+        row["cmp_fail_reason"]
+        == "only statistics are known: max 1 against 6; min 1 against -4; l2norm 2.44948974 against 9.539392 [E_STATS_ONLY]"
+    )
 
 
 def test_large_pairs_are_split_and_merge_to_the_same_bytes(tmp_path):
