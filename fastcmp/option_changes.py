@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, TypedDict
 
 from fastcmp.options import (
     AllowUnpaired,
@@ -56,7 +56,7 @@ class OptionChanges(TypedDict, total=False):
     golden_parallel: ParallelSide | None
     target_parallel: ParallelSide | None
     workers: int
-    executor: Literal["local", "threads", "serial"]
+    executor: str
     stall_s: float
     csv_raw: bool
     parquet: bool

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
 from fastcmp.errors import UsageError
+from fastcmp.executor_choice import parse_executor
 
 # Far more than any machine has cores: a number beyond it is a slip of the keyboard.
 MOST_WORKERS: Final = 4096
@@ -148,8 +149,9 @@ class CompareOptions:
     golden_parallel, target_parallel : ParallelSide or None
         How the ranks of a dump share each tensor; None: every rank has tensors of its own, which are compared with those of the same rank.
     workers : int
-        0: one per core this process may use.
-    executor : {"local", "threads", "serial"}
+        0: one per core this process may use, or that the cluster has.
+    executor : str
+        ``local``, ``threads``, ``serial``, ``ray``, or a cluster: ``ray://host:port``, ``dask://host:port``.
     stall_s : float
         A worker that makes no progress for so long is killed.
     csv_raw : bool
@@ -182,7 +184,7 @@ class CompareOptions:
     golden_parallel: ParallelSide | None = None
     target_parallel: ParallelSide | None = None
     workers: int = 0
-    executor: Literal["local", "threads", "serial"] = "local"
+    executor: str = "local"
     stall_s: float = 120.0
     csv_raw: bool = False
     parquet: bool = False
@@ -222,6 +224,9 @@ def check(options: CompareOptions) -> None:
         layout_of(options.layout, role)
     if not 0 <= options.workers <= MOST_WORKERS:
         raise UsageError(f"-j {options.workers}: expected a number of workers, 1 to {MOST_WORKERS}, or 0 for one per core")
+    choice = parse_executor(options.executor)
+    if choice.is_cluster and not all(root.startswith("/") for root in options.scan.roots if root):
+        raise UsageError(f"--root: expected absolute paths with --executor {choice}, for they are looked up on its nodes")
     if not all(options.scan.roots):
         raise UsageError("--root '': expected the name of a directory")
     if not (options.stall_s > 0 and math.isfinite(options.stall_s)):

@@ -18,6 +18,7 @@ from fastcmp.api import load_pairs, open_run
 from fastcmp.comparison import Comparison
 from fastcmp.dump_writers import Writers, dump_directories
 from fastcmp.errors import UsageError
+from fastcmp.executor_choice import parse_executor
 from fastcmp.options import CompareOptions
 from fastcmp.pairing import Pair
 from fastcmp.progress import Progress, Silent
@@ -99,6 +100,8 @@ def watch(
         raise UsageError("--watch: ranks that share tensors cannot be put together while they are written; compare when all have ended")
     if "content" in options.pair_by:
         raise UsageError("--pair-by content: reads tensors, which --watch sees half written; compare when the dumps are complete")
+    if parse_executor(options.executor).is_cluster:
+        raise UsageError(f"watching cannot look at the disks of other machines; expected local, threads or serial, got {options.executor}")
     progress = progress or Silent()
     with open_run(options) as (executor, rules), prepare(options.output) as output:
         if options.fresh:

@@ -18,7 +18,9 @@ GROUND = {
     "garbage",
     "dtypes",
     "metric_functions",
+    "executor_choice",
     "options",
+    "surroundings",
     "dump_layout",
     "preload_library",
     "toml_file",
@@ -37,7 +39,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metric_functions": {"errors"},
     "garbage": set(),
     "dtypes": {"errors"},
-    "options": {"errors"},
+    "executor_choice": {"errors"},
+    "options": {"errors", "executor_choice"},
+    "surroundings": set(),
     "dump_layout": set(),
     "preload_library": {"errors"},
     "toml_file": {"errors"},
@@ -85,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Third parties beside numpy, by unit. dump runs inside somebody's inference process, dump_layout and errors are read everywhere.
 THIRD_PARTIES: dict[str, set[str]] = {
     "kernels": {"numba", "llvmlite"},
+    "engine": {"ray", "distributed"},  # the executor of each, inside a function
     "doctor": {"elftools"},
     "formats": {"ml_dtypes"},
     "results": {"pyarrow"},
@@ -105,7 +110,9 @@ WITHOUT_NUMPY = {
     "errors",
     "garbage",
     "dtypes",
+    "executor_choice",
     "options",
+    "surroundings",
     "option_changes",
     "live_progress",
     "pytest_plugin",

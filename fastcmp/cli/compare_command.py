@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from fastcmp.cli.endings import complain
 from fastcmp.cli.project_file import chosen_rules
 from fastcmp.errors import UsageError
+from fastcmp.executor_choice import parse_executor
 from fastcmp.metric_functions import parse_metrics
 from fastcmp.options import CompareOptions, ScanOptions, check
 from fastcmp.parallel.parallel_file import load_parallel
@@ -62,7 +63,7 @@ def compare(
     multi_record: Literal["error", "first", "last"] = "error",
     format_policy: Literal["strict", "flat"] = "strict",
     jobs: Annotated[int, Parameter(name=("--jobs", "-j"))] = 0,
-    executor: Literal["local", "threads", "serial"] = "local",
+    executor: str = "local",
     stall: float = 120.0,
     csv_raw: Annotated[bool, _Flag] = False,
     parquet: Annotated[bool, _Flag] = False,
@@ -125,9 +126,9 @@ def compare(
     format_policy
         flat: compare memory formats without a known order as they lie.
     jobs
-        Worker processes; 0 is one per core.
+        Worker processes, of all machines together; 0 is one per core.
     executor
-        What runs the work.
+        What runs the work: local (processes), threads, serial, ray (on this machine), or a cluster: ray://HOST:PORT, dask://HOST:PORT.
     stall
         Seconds without progress after which a worker is stopped.
     csv_raw
@@ -177,8 +178,13 @@ def run_comparison(golden: str, target: str, options: CompareOptions, *, silent:
     ``watch_quiet_s`` not None: while the dumps are written, which need not be there yet.
     """
     check(options)
+    choice = parse_executor(options.executor)
+    if watch_quiet_s is not None and choice.is_cluster:
+        raise UsageError(f"--watch: cannot look at the disks of other machines; leave it out with --executor {choice}, or use local")
     for role, path in (("GOLDEN", golden), ("TARGET", target)):
-        if "\0" in path or (watch_quiet_s is None and not os.path.lexists(path)):
+        # What a cluster compares may lie on the disks of its nodes only.
+        may_be_absent = watch_quiet_s is not None or choice.is_cluster
+        if "\0" in path or (not may_be_absent and not os.path.lexists(path)):
             raise UsageError(f"{path}: {role} does not exist; name a metadata.json, a directory of dumps or a tensor file")
     metrics = parse_metrics(options.metrics)
     for text in options.thresholds:

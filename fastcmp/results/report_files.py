@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from platform import machine, python_version
 from typing import Any, BinaryIO, Final
 from zlib import crc32
@@ -25,6 +24,7 @@ from fastcmp.results.output_dir import OutputDirectory, complete_or_absent
 from fastcmp.results.schema import arrow_schema
 from fastcmp.results.text import valid_unicode
 from fastcmp.results.totals import Totals
+from fastcmp.surroundings import package_version
 
 RUN_NAME: Final = "run.json"
 PARQUET_NAME: Final = "cmp_report.parquet"
@@ -97,14 +97,6 @@ def _working_directory() -> str:
 def _versions() -> dict[str, str]:
     packages = ("fastcmp", "numpy", "numba", "pyarrow")
     return {"python": python_version(), "machine": machine(), **{package: package_version(package) for package in packages}}
-
-
-def package_version(package: str) -> str:
-    """The version of an installed package, or ``unknown``."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def write_report(

@@ -6,14 +6,11 @@ about the pair, and both files by inode, size and time. It is judged anew, for t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from platform import machine
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,18 +26,20 @@ from fastcmp.pairing import Pair
 from fastcmp.pairing.map_files import map_digests
 from fastcmp.results.journal import Journal, JournalEntry, journal_paths
 from fastcmp.results.judging import judged_again
-from fastcmp.results.report_files import package_version
 from fastcmp.results.schema import ROW_COLUMN, arrow_schema, custom_names_of
 from fastcmp.results.text import valid_unicode
 from fastcmp.sources.named_tensor import NamedTensor
+from fastcmp.surroundings import DECIDING_PACKAGES, cpu_kind, package_version
 from fastcmp.verdict import Rules
 
-# Whose numbers a row has: another version may round another way.
-_DECIDING_PACKAGES: Final = ("fastcmp", "numpy", "numba", "llvmlite")
+InputWords = tuple[int, ...] | None
 
 
-def deciding_facts(golden: str, target: str, options: CompareOptions) -> dict[str, Any]:
-    """What decides the numbers of a run beside its files: dumps, options, versions, and the kind of CPU (vector width may move a digit)."""
+def deciding_facts(golden: str, target: str, options: CompareOptions, *, cpu: str = "") -> dict[str, Any]:
+    """What decides the numbers of a run beside its files: dumps, options, versions, and the kind of CPU (vector width may move a digit).
+
+    ``cpu`` is what the work runs on, where that is not this machine.
+    """
     return {
         "golden": valid_unicode(os.path.realpath(golden)),
         "target": valid_unicode(os.path.realpath(target)),
@@ -62,17 +61,9 @@ def deciding_facts(golden: str, target: str, options: CompareOptions) -> dict[st
         "format_policy": options.scan.format_policy,
         "layout": options.layout,
         "root": [valid_unicode(root) for root in options.scan.roots],
-        **{package: package_version(package) for package in _DECIDING_PACKAGES},
-        "cpu": _cpu(),
+        **{package: package_version(package) for package in DECIDING_PACKAGES},
+        "cpu": cpu or cpu_kind(),
     }
-
-
-def _cpu() -> str:
-    """The machine, and a digest of what its first CPU can do."""
-    flags = ""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-        flags = next((line for line in file if line.lower().startswith(("flags", "features"))), "")
-    return f"{machine()}-{zlib.crc32(' '.join(sorted(flags.split())).encode()):08x}"
 
 
 @dataclass(slots=True)
@@ -99,7 +90,13 @@ class Recovered:
     remarks: list[str] = field(default_factory=list)
 
 
-def recover(directory: str, facts: Mapping[str, Any], pairs: Sequence[Pair], rules: Rules) -> Recovered:
+def recover(
+    directory: str,
+    facts: Mapping[str, Any],
+    pairs: Sequence[Pair],
+    rules: Rules,
+    words_of: Callable[[Pair], InputWords] | None = None,
+) -> Recovered:
     """Whatever holds in the journals of an output directory; of two rows for one pair the later.
 
     Parameters
@@ -111,9 +108,11 @@ def recover(directory: str, facts: Mapping[str, Any], pairs: Sequence[Pair], rul
     pairs : sequence of Pair
         All pairs of the run; ``pairs[row].row == row``.
     rules : Rules
+    words_of : callable, optional
+        As `input_words`, where the files lie on other machines.
     """
     found = Recovered()
-    finder = _Finder(pairs)
+    finder = _Finder(pairs, words_of or input_words)
     columns = arrow_schema(with_row=True, custom=custom_names_of(facts)).names
     refused: list[str] = []
     for path in reversed(journal_paths(directory)):
@@ -173,8 +172,9 @@ def _remark(found: Recovered, pair_count: int, refused: Iterable[str]) -> None:
 class _Finder:
     """The row that a journal's row has in this run, if it still holds."""
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
+    def __init__(self, pairs: Sequence[Pair], words_of: Callable[[Pair], InputWords]) -> None:
         self._pairs = pairs
+        self._words_of = words_of
         self._by_key: dict[tuple[str, str, str], int] | None = None
         self.changed: set[int] = set()
 
@@ -195,7 +195,7 @@ class _Finder:
                 continue
             pair = self._pairs[row]
             said = (goldens[position], targets[position], rules[position], entry.named_as[position])
-            if _says(pair) == said and input_words(pair) == tuple(entry.inputs[position].tolist()):
+            if _says(pair) == said and self._words_of(pair) == tuple(entry.inputs[position].tolist()):
                 rows[position] = row
                 chosen.add(row)
             else:
@@ -239,7 +239,7 @@ def _named(tensor: NamedTensor | None) -> list[str]:
     return [tensor.dtype, *tensor.notes, *made] if tensor.dtype or tensor.notes or made else []
 
 
-def input_words(pair: Pair) -> tuple[int, ...] | None:
+def input_words(pair: Pair) -> InputWords:
     """As `fastcmp.outcome.input_record`, of the files as they are now; None where one cannot be looked at."""
     if pair.golden is None or pair.target is None:
         return None
