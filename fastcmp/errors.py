@@ -79,6 +79,7 @@ CODES: Final[dict[str, CodeInfo]] = {
     "E_MEMORY": CodeInfo("there was not enough memory for this pair", "run with fewer workers (-j)"),
     "E_TIMEOUT": CodeInfo("no byte of this pair could be read for a long time", "check the file system, or raise --stall"),
     "E_WORKER_DIED": CodeInfo("the worker process died twice on this pair", "look at this pair alone; report it if the files are sound"),
+    "E_NODE_LOST": CodeInfo("the node of the cluster that this pair was given to was lost, several times", "bring it back and run again"),
     "E_INTERNAL": CodeInfo("fastcmp itself failed on this pair", "please report it, with --debug output"),
     # pairs
     "E_SHAPE": CodeInfo("golden and target differ in shape or element count", "check which tensor was dumped"),
@@ -225,10 +226,12 @@ class WorkerDied(FastcmpError, RuntimeError):
         For example ``killed by SIGKILL``, ``exit status 3``, ``no progress for 120 s``.
     timed_out : bool
         It did not die by itself: it was stopped because it made no progress.
+    node_lost : bool
+        It was lost together with its machine, or with the connection to that: whatever it worked on is not to blame.
     """
 
-    def __init__(self, row: int, cause: str, timed_out: bool = False) -> None:
-        super().__init__(row, cause, timed_out)
+    def __init__(self, row: int, cause: str, timed_out: bool = False, node_lost: bool = False) -> None:
+        super().__init__(row, cause, timed_out, node_lost)
 
     @property
     def row(self) -> int:
@@ -241,6 +244,10 @@ class WorkerDied(FastcmpError, RuntimeError):
     @property
     def timed_out(self) -> bool:
         return self.args[2]
+
+    @property
+    def node_lost(self) -> bool:
+        return self.args[3]
 
     def __str__(self) -> str:
         return f"a worker died on row {self.row}: {self.cause}"

@@ -68,20 +68,21 @@ NO_METRICS: Final = TaskMetrics((), 0)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one worker is sent: picklable, self-contained."""
+    """What one worker is sent: picklable, self-contained. ``home`` is that of all its pairs, see `PairSize`."""
 
     index: int
     items: tuple[WorkItem, ...]
     scan: ScanOptions
     metrics: TaskMetrics = NO_METRICS
+    home: int = 0
 
     def __reduce__(self) -> tuple[Callable[..., Task], tuple[Any, ...]]:
         # By columns: a third of the cost of items that are pickled one by one, in the thread that keeps the workers busy.
-        return _task, (self.index, self.scan, self.metrics, *zip(*self.items, strict=True))
+        return _task, (self.index, self.scan, self.metrics, self.home, *zip(*self.items, strict=True))
 
 
-def _task(index: int, scan: ScanOptions, metrics: TaskMetrics, *columns: tuple[Any, ...]) -> Task:
-    return Task(index, tuple(map(WorkItem, *columns)) if columns else (), scan, metrics)
+def _task(index: int, scan: ScanOptions, metrics: TaskMetrics, home: int, *columns: tuple[Any, ...]) -> Task:
+    return Task(index, tuple(map(WorkItem, *columns)) if columns else (), scan, metrics, home)
 
 
 class PairSize(NamedTuple):
@@ -91,6 +92,8 @@ class PairSize(NamedTuple):
     ----------
     golden_bytes, target_bytes : int
         Of the files; 0 where there is none.
+    home : int
+        The disks that hold both files, one bit each; 0 where every worker can read them.
     piece_count : int
         1, or what `piece_edges` gives where both headers were read.
     golden_identity, target_identity : FileIdentity or None
@@ -102,6 +105,7 @@ class PairSize(NamedTuple):
     piece_count: int = 1
     golden_identity: FileIdentity | None = None
     target_identity: FileIdentity | None = None
+    home: int = 0
 
     @property
     def nbytes(self) -> int:
@@ -184,6 +188,7 @@ class _Part(NamedTuple):
     places: array[int]
     pieces: tuple[int, int] | None = None
     size: PairSize | None = None
+    home: int = 0
 
 
 class _Tasks(Sequence[Task]):
@@ -214,7 +219,7 @@ class _Tasks(Sequence[Task]):
             golden_identity, target_identity = part.size.golden_identity, part.size.target_identity
             (item,) = items
             items = (item._replace(first_piece=first, stop_piece=stop, golden_identity=golden_identity, target_identity=target_identity),)
-        return Task(range(len(self))[index], items, self._scan, self._metrics)
+        return Task(range(len(self))[index], items, self._scan, self._metrics, part.home)
 
     def _item(self, pair: Pair) -> WorkItem:
         golden, target = pair.golden, pair.target
@@ -222,7 +227,9 @@ class _Tasks(Sequence[Task]):
         return WorkItem(pair.row, golden.path, target.path, self._folds[wants_kl(pair, self._kl)], golden.dtype, target.dtype)
 
 
-def plan(pairs: Sequence[Pair], sizes: Sequence[PairSize], options: CompareOptions, *, worker_count: int = 1) -> Plan:
+def plan(
+    pairs: Sequence[Pair], sizes: Sequence[PairSize], options: CompareOptions, *, worker_count: int = 1, batch_bytes: int = BATCH_BYTES
+) -> Plan:
     """All pairs that have both sides, as tasks; the largest first, so that no worker is left alone with one at the end.
 
     Parameters
@@ -234,22 +241,30 @@ def plan(pairs: Sequence[Pair], sizes: Sequence[PairSize], options: CompareOptio
     options : CompareOptions
     worker_count : int
         How many workers will share the work; changes task edges only, never a result.
+    batch_bytes : int
+        What several pairs of one task may have together; likewise.
     """
     places = array("q", [place for place, pair in enumerate(pairs) if pair.golden is not None and pair.target is not None])
     nbytes = array("q", [sizes[place].nbytes for place in places])
     share = sum(nbytes) // (worker_count * TASKS_PER_WORKER)
     # Parts that stand together: one batch of small pairs, one large pair, or the ranges of a split pair.
     units: list[list[_Part]] = []
-    small, small_bytes = array("q"), array("q")
+    # By home: what lies on the disks of different machines cannot be sent to one.
+    small: dict[int, tuple[array[int], array[int]]] = {}
     for place, number in zip(places, nbytes, strict=True):
         size = sizes[place]
         if size.piece_count > 1 and (max(size.golden_bytes, size.target_bytes) > SPLIT_BYTES or number > share):
             units.append(_split(place, size, worker_count))
         else:
-            small.append(place)
-            small_bytes.append(number)
-    units += _batches(small, small_bytes, worker_count)
+            of_home = small.get(size.home)
+            if of_home is None:
+                of_home = small[size.home] = array("q"), array("q")
+            of_home[0].append(place)
+            of_home[1].append(number)
+    for home, (home_places, home_bytes) in small.items():
+        units += _batches(home_places, home_bytes, worker_count, batch_bytes, home)
     units.sort(key=lambda unit: -sum(part.nbytes for part in unit))
+    units = _in_turn(units)
     parts = [part for unit in units for part in unit]
     split_rows = tuple(None if part.pieces is None else pairs[part.places[0]].row for part in parts)
     return Plan(_Tasks(pairs, parts, options), tuple(part.nbytes for part in parts), split_rows, len(places))
@@ -263,14 +278,30 @@ def _split(place: int, size: PairSize, worker_count: int) -> list[_Part]:
     for first in range(0, size.piece_count, width):
         stop = min(first + width, size.piece_count)
         nbytes = size.nbytes * stop // size.piece_count - size.nbytes * first // size.piece_count
-        parts.append(_Part(nbytes, array("q", [place]), (first, stop), size))
+        parts.append(_Part(nbytes, array("q", [place]), (first, stop), size, size.home))
     return parts
 
 
-def _batches(small: array[int], small_bytes: array[int], worker_count: int) -> list[list[_Part]]:
-    """Whole pairs in the order given, batched by bytes and by count."""
+def _in_turn(units: list[list[_Part]]) -> list[list[_Part]]:
+    """Units so that those of every home are begun at the same pace: else the machines that hold the last ones would wait for the first."""
+    homes = {unit[0].home for unit in units}
+    if len(homes) < 2:
+        return units
+    totals, done = dict.fromkeys(homes, 1), dict.fromkeys(homes, 0)
+    for unit in units:
+        totals[unit[0].home] += sum(part.nbytes for part in unit)
+    shares = []
+    for unit in units:
+        home = unit[0].home
+        shares.append(done[home] / totals[home])
+        done[home] += sum(part.nbytes for part in unit)
+    return [units[place] for place in sorted(range(len(units)), key=shares.__getitem__)]
+
+
+def _batches(small: array[int], small_bytes: array[int], worker_count: int, batch_bytes: int, home: int) -> list[list[_Part]]:
+    """Whole pairs of one home in the order given, batched by bytes and by count."""
     shares = worker_count * TASKS_PER_WORKER
-    most_bytes = min(BATCH_BYTES, max(BATCH_MIN_BYTES, sum(small_bytes) // shares))
+    most_bytes = min(batch_bytes, max(BATCH_MIN_BYTES, sum(small_bytes) // shares))
     most_items = min(BATCH_COUNT, max(BATCH_MIN_COUNT, -(-len(small) // shares)))
     units: list[list[_Part]] = []
     start = held = 0
@@ -278,7 +309,7 @@ def _batches(small: array[int], small_bytes: array[int], worker_count: int) -> l
     def close(stop: int) -> None:
         nonlocal start, held
         if stop > start:
-            units.append([_Part(held, small[start:stop])])
+            units.append([_Part(held, small[start:stop], home=home)])
         start, held = stop, 0
 
     for number, nbytes in enumerate(small_bytes):

@@ -1,13 +1,15 @@
 """What becomes of a task whose worker died: which rows are tried again, how, and when a row is given up.
 
 Pure bookkeeping: no processes, no futures. A row that its worker was on when it died is tried once more, alone and
-without maps (a file that shrinks is then an error row, not a SIGBUS); the other rows of the batch go on without it.
+without maps (a file that shrinks is then an error row, not a SIGBUS); the other rows of the batch go on without it. A task that was
+lost with a machine is tried again as it was, for none of its rows is to blame; but not for ever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +21,9 @@ from fastcmp.kernels.sums import SUMS_DTYPE
 from fastcmp.outcome import INPUT_WORDS, NOTHING_READ, InputRecord, TaskResult, TensorFacts
 from fastcmp.plan import Task, WorkItem
 
+# Machines that are lost under one task. More of them, and it may be the task after all, or there is nowhere left to go.
+LOSSES_ALLOWED: Final = 4
+
 
 class Attempts:
     """One task on its way, from the first attempt to a result with an entry for each of its items."""
@@ -26,6 +31,7 @@ class Attempts:
     def __init__(self, task: Task) -> None:
         self._task = task
         self._deaths: dict[int, list[str]] = {}
+        self._losses = 0
         self._parts: list[TaskResult] = []
 
     def succeeded(self, part: TaskResult) -> TaskResult | None:
@@ -45,6 +51,8 @@ class Attempts:
         TaskResult or None
             As `succeeded`, where a row was given up and nothing is left to try.
         """
+        if isinstance(error, WorkerDied) and error.node_lost:
+            return self._lost(attempt, error)
         row = error.row if isinstance(error, WorkerDied) else -1
         blamed = [item for item in attempt.items if item.row == row] or list(attempt.items)
         others = tuple(item for item in attempt.items if item not in blamed)
@@ -58,6 +66,17 @@ class Attempts:
             else:
                 result = self.succeeded(error_row(attempt.index, item, _given_up(item, error, deaths)))
         return again, result
+
+    def _lost(self, attempt: Task, error: WorkerDied) -> tuple[list[tuple[Task, bool]], TaskResult | None]:
+        """The machine is gone: the whole attempt again, elsewhere; a row that was alone for its death stays without maps."""
+        self._losses += 1
+        if self._losses <= LOSSES_ALLOWED:
+            return [(attempt, not any(item.row in self._deaths for item in attempt.items))], None
+        result = None
+        for item in attempt.items:
+            said = f"{shown_place(item.golden_path)}: {error.cause}; given up after {self._losses} losses"
+            result = self.succeeded(error_row(attempt.index, item, ItemError("E_NODE_LOST", "", said)))
+        return [], result
 
 
 def _given_up(item: WorkItem, error: BaseException, deaths: Sequence[str]) -> ItemError:

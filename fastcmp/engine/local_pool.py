@@ -89,6 +89,10 @@ class LocalPool(Executor):
         """Payload bytes that the running calls have done so far, by their beacons."""
         return self._supervisor.bytes_in_flight()
 
+    def bytes_seen(self, bytes_finished: int) -> int:
+        """As `bytes_in_flight`, with what is finished."""
+        return bytes_finished + self.bytes_in_flight()
+
     def worker_pids(self) -> list[int]:
         """Process ids of the living workers."""
         return self._supervisor.worker_pids()

@@ -12,6 +12,7 @@ import struct
 from typing import Any, Final
 
 _LENGTH: Final = struct.Struct("<Q")
+LENGTH_BYTES: Final = _LENGTH.size
 # A frame holds one task or one result, well under a MiB; more than this is a broken stream.
 MOST_BYTES: Final = 1 << 30
 CHUNK_BYTES: Final = 1 << 18

@@ -14,16 +14,17 @@ from types import FrameType
 from typing import Final
 
 from fastcmp.engine import calls
+from fastcmp.engine.abilities import SeesBytes, Warms
 from fastcmp.engine.attempts import Attempts
 from fastcmp.engine.delivery import Delivery
-from fastcmp.engine.executors import ThreadsExecutor, open_executor, worker_count
-from fastcmp.engine.local_pool import LocalPool
+from fastcmp.engine.disks import disks_of
+from fastcmp.engine.executors import open_executor, worker_count
 from fastcmp.engine.measure import dtype_pairs, measure
 from fastcmp.errors import FastcmpError, WorkerDied
 from fastcmp.options import CompareOptions
 from fastcmp.outcome import TaskResult
 from fastcmp.pairing import Pair
-from fastcmp.plan import Plan, Task, plan
+from fastcmp.plan import BATCH_BYTES, Plan, Task, plan
 
 OnResult = Callable[[TaskResult], None]
 OnProgress = Callable[[int], None]
@@ -66,9 +67,12 @@ def compare_pairs(
     KeyboardInterrupt
         See `run`.
     """
-    if isinstance(executor, LocalPool):
-        executor.warm(calls.prepare, dtype_pairs(pairs, options.scan))
-    planned = plan(pairs, measure(pairs, options.scan), options, worker_count=worker_count(options))
+    disks = disks_of(executor)
+    if isinstance(executor, Warms):
+        executor.warm(calls.prepare, dtype_pairs(pairs, options.scan, disks))
+    workers = getattr(executor, "max_workers", 0) or worker_count(options)
+    batch_bytes = getattr(executor, "batch_bytes", BATCH_BYTES)
+    planned = plan(pairs, measure(pairs, options.scan, disks), options, worker_count=workers, batch_bytes=batch_bytes)
     if on_plan is not None:
         on_plan(planned.total_bytes)
     run(planned, options, on_result, on_progress, executor=executor, stop=stop)
@@ -212,17 +216,12 @@ class _Run:
         if self.on_progress is None or (now - self.shown_at < _PROGRESS_S and not is_last):
             return
         self.shown_at = now
-        in_flight = 0 if is_last else self._bytes_in_flight()
+        seen = self.bytes_done
+        if isinstance(self.executor, SeesBytes) and not is_last:
+            seen = self.executor.bytes_seen(self.bytes_done)
         # A retry begins anew and headers are bytes too: never backwards, never beyond the end.
-        self.bytes_shown = max(self.bytes_shown, min(self.bytes_done + in_flight, self.plan.total_bytes))
+        self.bytes_shown = max(self.bytes_shown, min(seen, self.plan.total_bytes))
         self.on_progress(self.bytes_shown)
-
-    def _bytes_in_flight(self) -> int:
-        if isinstance(self.executor, LocalPool):
-            return self.executor.bytes_in_flight()
-        if isinstance(self.executor, ThreadsExecutor):
-            return max(self.executor.beacon.nbytes - self.bytes_done, 0)
-        return 0
 
     def _wind_down(self) -> None:
         """Begin nothing more; give what runs a little time, and deliver all that is whole."""

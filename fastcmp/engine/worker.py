@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from fastcmp.engine import messages
@@ -26,7 +27,7 @@ def serve(sock: socket.socket, beacon: SharedBeacon) -> None:
         except EOFError:
             return
         beacon.begin_task()
-        reply = _answer(body)
+        reply = answer(body)
         beacon.on_row(NO_ROW)
         try:
             sock.sendall(reply)
@@ -34,11 +35,14 @@ def serve(sock: socket.socket, beacon: SharedBeacon) -> None:
             return
 
 
-def _answer(body: bytes) -> bytes:
-    """The packed reply ``(True, value, "")`` or ``(False, exception, traceback text)``."""
+def _make(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+    return function(*args, **kwargs)
+
+
+def answer(body: bytes, make: Callable[..., object] = _make) -> bytes:
+    """The packed reply ``(True, value, "")`` or ``(False, exception, traceback text)``; ``make`` gets what was packed into ``body``."""
     try:
-        function, args, kwargs = messages.unpack(body)
-        return messages.pack((True, function(*args, **kwargs), ""))
+        return messages.pack((True, make(*messages.unpack(body)), ""))
     except BaseException as error:  # all of it travels, SystemExit too: a worker ends only when it is told to
         return _pack_failure(error)
 
