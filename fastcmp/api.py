@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fastcmp.engine.abilities import ReadsElsewhere
 from fastcmp.engine.executors import open_executor
 from fastcmp.garbage import collector_paused
 from fastcmp.live_progress import ProgressChoice, chosen
@@ -62,8 +63,8 @@ def open_run(options: CompareOptions) -> Iterator[tuple[Executor, Rules]]:
         yield executor, Rules.from_options(options)
 
 
-def load_pairs(golden: str, target: str, options: CompareOptions) -> tuple[tuple[Dump, Dump], list[Pair]]:
-    """Both dumps as they are now, and the pairs they make.
+def load_pairs(golden: str, target: str, options: CompareOptions, executor: object = None) -> tuple[tuple[Dump, Dump], list[Pair]]:
+    """Both dumps as they are now, and the pairs they make; where ``executor`` has other machines, as those have them.
 
     Raises
     ------
@@ -73,10 +74,13 @@ def load_pairs(golden: str, target: str, options: CompareOptions) -> tuple[tuple
     from fastcmp.pairing import pair_dumps
     from fastcmp.parallel.loading import load_dumps
 
-    golden_dump, target_dump = load_dumps(golden, target, options)
+    elsewhere = executor if isinstance(executor, ReadsElsewhere) else None
+    load = elsewhere.load_dumps if elsewhere else load_dumps
+    golden_dump, target_dump = load(golden, target, options)
     paired = pair_dumps(golden_dump, target_dump, options)
-    if paired.warnings:
-        target_dump = replace(target_dump, warnings=[*target_dump.warnings, *paired.warnings])
+    remarks = [*paired.warnings, *(elsewhere.remarks(paired.pairs) if elsewhere else ())]
+    if remarks:
+        target_dump = replace(target_dump, warnings=[*target_dump.warnings, *remarks])
     return (golden_dump, target_dump), paired.pairs
 
 
@@ -118,7 +122,7 @@ def compare(
         from fastcmp.results.output_dir import prepare
 
         with collector_paused() as resume_collector:
-            dumps, pairs = load_pairs(os.fspath(golden), os.fspath(target), options)
+            dumps, pairs = load_pairs(os.fspath(golden), os.fspath(target), options, executor)
             with prepare(options.output) as output:
                 comparison = Comparison(dumps, pairs, rules, options, output, shown)
                 del dumps, pairs  # it frees what it is done with

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fastcmp.engine.abilities import ReadsElsewhere
 from fastcmp.engine.delivery import join_results
 from fastcmp.engine.run import compare_pairs
 from fastcmp.metric_functions import parse_metrics
@@ -77,11 +78,12 @@ class Comparison:
     def run(self, executor: Executor, on_plan: Callable[[], None] | None = None) -> Result:
         """Do it all: tasks to ``executor``, rows to the journal, the report at the end; ``on_plan`` is called before the first task."""
         started = time.perf_counter()
-        facts = deciding_facts(self.dumps[0].path, self.dumps[1].path, self.options)
+        elsewhere = executor if isinstance(executor, ReadsElsewhere) else None
+        facts = deciding_facts(self.dumps[0].path, self.dumps[1].path, self.options, cpu=elsewhere.cpu if elsewhere else "")
         self.alone = Alone(self.pairs)
         if self.options.fresh:
             remove_journals(self.output.path)
-        self._go_on_from(recover(self.output.path, facts, self.pairs, self.rules))
+        self._go_on_from(recover(self.output.path, facts, self.pairs, self.rules, elsewhere.input_words if elsewhere else None))
         try:
             self._compare_rest(facts, executor, on_plan)
         except BaseException:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from fastcmp.engine.abilities import Ends
 from fastcmp.engine.beacon import CountingBeacon, use_beacon
 from fastcmp.engine.local_pool import LocalPool
 from fastcmp.engine.spawn import cannot_start
 from fastcmp.errors import UsageError
+from fastcmp.executor_choice import parse_executor
 from fastcmp.options import CompareOptions
 
 _P = ParamSpec("_P")
@@ -41,6 +43,10 @@ class ThreadsExecutor(ThreadPoolExecutor):
         self.beacon = CountingBeacon()
         super().__init__(max_workers, thread_name_prefix="fastcmp", initializer=use_beacon, initargs=(self.beacon,))
 
+    def bytes_seen(self, bytes_finished: int) -> int:
+        """All that the beacon has counted."""
+        return max(bytes_finished, self.beacon.nbytes)
+
 
 def worker_count(options: CompareOptions) -> int:
     """How many workers to use: as told, or one for each core that this process may run on."""
@@ -58,13 +64,13 @@ def open_executor(options: CompareOptions) -> Iterator[Executor]:
     Raises
     ------
     UsageError
-        If there is none of that name, or the local pool cannot start here.
+        If there is none of that name, the local pool cannot start here, or the cluster cannot be used.
     """
     executor = _make_executor(options)
     try:
         yield executor
     finally:
-        if isinstance(executor, LocalPool):
+        if isinstance(executor, Ends):
             executor.kill()
         else:
             executor.shutdown(wait=True, cancel_futures=True)
@@ -74,7 +80,8 @@ def _make_executor(options: CompareOptions) -> Executor:
     count = worker_count(options)
     if count < 1:
         raise UsageError(f"-j: expected a positive number, or 0 for one per core; got {options.workers}")
-    if options.executor == "local":
+    choice = parse_executor(options.executor)
+    if choice.kind == "local":
         try:
             pool = LocalPool(count, stall_s=options.stall_s)
         except OSError as error:
@@ -83,8 +90,14 @@ def _make_executor(options: CompareOptions) -> Executor:
 
         pool.warm(calls.prepare, [])
         return pool
-    if options.executor == "threads":
+    if choice.kind == "threads":
         return ThreadsExecutor(count)
-    if options.executor == "serial":
+    if choice.kind == "serial":
         return SerialExecutor()
-    raise UsageError(f"--executor: expected local, threads or serial, got {options.executor!r}")
+    if choice.kind == "ray":
+        from fastcmp.engine.ray_executor import open_ray
+
+        return open_ray(choice, options)
+    from fastcmp.engine.dask_executor import open_dask
+
+    return open_dask(choice, options)

@@ -22,12 +22,26 @@ def load_dumps(golden: str, target: str, options: CompareOptions, *, working_dir
     UsageError
         If one of them cannot be used, or its ranks are not those that ``options`` speaks of.
     """
-    sides = options.golden_parallel, options.target_parallel
-    for side, name in zip(sides, ("golden_parallel", "target_parallel"), strict=True):
+    check_sides(options)
+    one = load(golden, "golden", options, working_directory=working_directory)
+    return put_together(one, load(target, "target", options, one, working_directory=working_directory), options)
+
+
+def check_sides(options: CompareOptions) -> None:
+    """Refuse what cannot be meant by what ``options`` says is divided, before anything is loaded.
+
+    Raises
+    ------
+    UsageError
+    """
+    for side, name in ((options.golden_parallel, "golden_parallel"), (options.target_parallel, "target_parallel")):
         if side is not None:
             check_side(side, name)
-    one = load(golden, "golden", options, working_directory=working_directory)
-    other = load(target, "target", options, one, working_directory=working_directory)
+
+
+def put_together(one: Dump, other: Dump, options: CompareOptions) -> tuple[Dump, Dump]:
+    """Golden and target, with what ``options`` says is divided put together; as `load_dumps`."""
+    sides = options.golden_parallel, options.target_parallel
     if sides == (None, None):
         return one, other
     one, other = _of_one_rank(one, sides[0], "golden"), _of_one_rank(other, sides[1], "target")

@@ -224,7 +224,7 @@ def test_the_first_interrupt_stops_gently_and_the_second_at_once(dump: list[Pair
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize(("change", "said"), [({"executor": "ray"}, "local, threads or serial"), ({"workers": -1}, "positive number")])
+@pytest.mark.parametrize(("change", "said"), [({"executor": "fork"}, "expected local, threads"), ({"workers": -1}, "positive number")])
 def test_an_executor_that_does_not_exist_is_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said), open_executor(dataclasses.replace(OPTIONS, **change)):
         pass
