@@ -15,6 +15,7 @@ from cases import SIZES
 from cold_cases import cold_cases
 from disk import clean, require_disk, wanted_bytes
 from dump_cases import dump_cases
+from executor_cases import executor_cases
 from format_cases import format_cases
 from instead_cases import instead_cases
 from kernel_cases import kernel_cases
@@ -39,6 +40,7 @@ GROUPS: dict[str, Callable[[Setting], list[Case]]] = {
     "one": one_pair_cases,
     "small": small_cases,
     "formats": format_cases,
+    "executors": executor_cases,
     "memory": memory_cases,
     "cold": cold_cases,
     "dump": dump_cases,

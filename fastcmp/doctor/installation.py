@@ -11,7 +11,7 @@ from typing import Final
 from fastcmp.doctor.report import Section
 from fastcmp.kernels.cache_dir import choose_cache_dir
 
-_PACKAGES: Final = ("fastcmp", "numpy", "numba", "pyarrow", "torch", "ml_dtypes")
+_PACKAGES: Final = ("fastcmp", "numpy", "numba", "pyarrow", "torch", "ml_dtypes", "ray", "distributed")
 
 
 def examine_installation() -> Section:
