@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
+from fastcmp.engine.cluster_link import Link, Node, NodeLost
 from fastcmp.engine.disks import HERE, Disks
 from fastcmp.engine.node_agent import IN_AGENT, IN_POOL, WARM, packed, unpacked
 from fastcmp.errors import UsageError, WorkerDied
@@ -27,55 +28,11 @@ from fastcmp.sources.wording import printable
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# One call of each worker runs and one is there already when that ends.
-_CALLS_PER_WORKER: Final = 2
 # A node whose agent died is left alone so long, then twice as long, and so on: until its cluster has started another.
 _FIRST_REST_S: Final = 1.0
 _LONGEST_REST_S: Final = 16.0
 # A question to all nodes, such as what lies on their disks, is answered in parts that take seconds.
 _ANSWER_S: Final = 600.0
-
-
-class NodeLost(Exception):
-    """A call did not come back because of its node, or of the way to it.
-
-    Parameters
-    ----------
-    cause : str
-    for_good : bool
-        Nothing can be sent there any more.
-    """
-
-    def __init__(self, cause: str, for_good: bool) -> None:
-        super().__init__(cause, for_good)
-        self.cause, self.for_good = cause, for_good
-
-
-class Link(Protocol):
-    """The way to the nodes."""
-
-    def call(self, node: int, body: bytes) -> Future[bytes]:
-        """Have `NodeAgent.call` made on a node; the future fails with `NodeLost` where that is why."""
-
-    def close(self) -> None:
-        """Leave the cluster as it was; what runs there for us ends."""
-
-
-@dataclass(eq=False, slots=True)
-class Node:
-    """One node, or one worker of Dask, as this side knows it."""
-
-    name: str
-    workers: int
-    in_flight: int = 0
-    lost: str = ""
-    rest_s: float = 0.0
-    rests_until: float = 0.0
-
-    @property
-    def room(self) -> int:
-        """How many calls it may still be sent."""
-        return 0 if self.lost else _CALLS_PER_WORKER * self.workers - self.in_flight
 
 
 @dataclass(eq=False, slots=True)

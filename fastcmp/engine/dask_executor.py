@@ -12,7 +12,8 @@ from concurrent.futures import CancelledError, Executor, Future
 from functools import partial
 from typing import Any, Final
 
-from fastcmp.engine.cluster import ClusterExecutor, Node, NodeLost
+from fastcmp.engine.cluster import ClusterExecutor
+from fastcmp.engine.cluster_link import Node, NodeLost
 from fastcmp.engine.cluster_start import CONNECT_S, check_facts, check_metrics, require_listener, within, workers_of
 from fastcmp.engine.node_agent import call_agent, close_agent, facts_here
 from fastcmp.errors import UsageError
@@ -109,7 +110,7 @@ class _DaskLink:
         return self._client.get_executor(workers=[address], allow_other_workers=False, pure=False, retries=0)
 
     def call(self, node: int, body: bytes) -> Future[bytes]:
-        """See `fastcmp.engine.cluster.Link`."""
+        """See `fastcmp.engine.cluster_link.Link`."""
         outer: Future[bytes] = Future()
         known = self._nodes[node]
         with self._lock:

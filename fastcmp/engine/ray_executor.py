@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from fastcmp.engine.cluster import ClusterExecutor, Node, NodeLost
+from fastcmp.engine.cluster import ClusterExecutor
+from fastcmp.engine.cluster_link import Node, NodeLost
 from fastcmp.engine.cluster_start import check_facts, check_metrics, require_listener, within, workers_of
 from fastcmp.engine.node_agent import NodeAgent
 from fastcmp.errors import UsageError
@@ -210,7 +211,7 @@ class _RayLink:
         return facts
 
     def call(self, node: int, body: bytes) -> Future[bytes]:
-        """See `fastcmp.engine.cluster.Link`."""
+        """See `fastcmp.engine.cluster_link.Link`."""
         agent = self._agents[node]
         outer: Future[bytes] = Future()
         with self._lock:

@@ -15,7 +15,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from fastcmp.engine import messages
-from fastcmp.engine.cluster import ClusterExecutor, Node, NodeLost
+from fastcmp.engine.cluster import ClusterExecutor
+from fastcmp.engine.cluster_link import Node, NodeLost
 
 SERVER = Path(__file__).with_name("pretend_server.py")
 

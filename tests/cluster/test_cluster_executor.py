@@ -16,7 +16,8 @@ from pretend_nodes import PretendLink, pretend_cluster
 
 from fastcmp.engine import calls, cluster
 from fastcmp.engine.attempts import LOSSES_ALLOWED, Attempts
-from fastcmp.engine.cluster import ClusterExecutor, Node, NodeLost
+from fastcmp.engine.cluster import ClusterExecutor
+from fastcmp.engine.cluster_link import Node, NodeLost
 from fastcmp.engine.cluster_start import check_facts, require_listener, workers_of
 from fastcmp.engine.node_agent import close_agent, facts_here, packed, unpacked
 from fastcmp.engine.run import compare_pairs
