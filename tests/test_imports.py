@@ -33,3 +33,8 @@ def test_what_runs_before_anybody_compares_imports_not_even_numpy(name: str) -> 
 @pytest.mark.parametrize("statement", ["from fastcmp import dump_data", "from msquickcmp.pta_acl_cmp.compare import dump_data"])
 def test_the_dump_side_imports_numpy_at_most(statement: str) -> None:
     assert heavy_modules_after(statement) == []
+
+
+def test_what_a_typing_error_costs_is_no_numpy() -> None:
+    statement = "import sys, fastcmp.cli.compare_command, fastcmp.api; assert 'numpy' not in sys.modules"
+    assert heavy_modules_after(statement) == ["cyclopts"]

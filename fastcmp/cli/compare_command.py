@@ -14,11 +14,10 @@ from fastcmp.errors import UsageError
 from fastcmp.executor_choice import parse_executor
 from fastcmp.metric_functions import parse_metrics
 from fastcmp.options import CompareOptions, ScanOptions, check
-from fastcmp.parallel.parallel_file import load_parallel
 from fastcmp.thresholds import parse_threshold
 
 if TYPE_CHECKING:
-    from fastcmp.options import PairWay
+    from fastcmp.options import PairWay, ParallelSide
     from fastcmp.progress import Progress
     from fastcmp.result import Result
 
@@ -152,7 +151,7 @@ def compare(
         Nothing but errors and the exit code.
     """
     custom = [one.name for one in parse_metrics(metric)]
-    golden_parallel, target_parallel = load_parallel(parallel) if parallel else (None, None)
+    golden_parallel, target_parallel = _load_parallel(parallel) if parallel else (None, None)
     options = CompareOptions(
         golden_parallel=golden_parallel, target_parallel=target_parallel,
         output=output, thresholds=threshold, rules=chosen_rules(rules, custom), include=include, exclude=exclude,
@@ -170,6 +169,12 @@ def compare(
             "fastcmp", f"{result.totals.errors} of {result.totals.pairs} pairs could not be compared; see {result.output}/cmp_report.csv"
         )
     return result.exit_code
+
+
+def _load_parallel(path: str) -> tuple[ParallelSide | None, ParallelSide | None]:
+    from fastcmp.parallel.parallel_file import load_parallel  # numpy comes with it, for which the workers should not wait
+
+    return load_parallel(path)
 
 
 def run_comparison(golden: str, target: str, options: CompareOptions, *, silent: bool, watch_quiet_s: float | None = None) -> Result:
