@@ -12,10 +12,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fastcmp.dtypes import DTYPES
 from fastcmp.errors import NoDataError
 from fastcmp.formats.composed_payload import ComposedPayload
 from fastcmp.formats.decode import decode
 from fastcmp.formats.payload import Payload
+from fastcmp.formats.stated import XOR, checksum_kind
 from fastcmp.formats.tensor_info import TensorInfo
 
 # Decoded they take 8 bytes each: the memory this needs, whatever the size of the tensor.
@@ -27,7 +29,7 @@ _CODES: Final = ("E_STATS_ONLY", "E_CHECKSUM")
 @dataclass(frozen=True, slots=True)
 class Measured:
     """max, min, mean and l2norm over all elements (of complex ones, their moduli); NaN where one is NaN. The checksum as it is stated of
-    the other side, if it is that of this one too; else a CRC-32 of the bytes."""
+    the other side, if it is that of this one too; else a CRC-32 of the bytes, or their xor beside an xor."""
 
     statistics: dict[str, float]
     checksum: str
@@ -48,18 +50,44 @@ def measured_beside(
 
 def _measured(info: TensorInfo, stated: str, open_payload: Callable[[TensorInfo], Opened], on_bytes: Callable[[int], None]) -> Measured:
     sums = _Sums()
-    as_stored = widened = 0
-    is_wide = info.dtype == "bfloat16"
+    checksums = _Checksums(info, stated)
     with open_payload(info) as payload:
         for piece in _pieces(info, payload):
             sums.add(decode(piece, info.dtype))
             if stated:
-                as_stored = zlib.crc32(piece.tobytes(), as_stored)
-                if is_wide:  # older versions of msprobe widened it first, for numpy has no such dtype
-                    widened = zlib.crc32((piece.astype(np.uint32) << 16).tobytes(), widened)
+                checksums.add(piece)
             on_bytes(piece.nbytes)
-    texts = [f"{checksum:08x}" for checksum in ((as_stored, widened) if is_wide else (as_stored,))] if stated else [""]
-    return Measured(sums.found(info.element_count), stated if stated in texts else texts[0])
+    return Measured(sums.found(info.element_count), checksums.found())
+
+
+class _Checksums:
+    """Checksums of a tensor as one might have been stated of it: a CRC-32, or an xor where that is what the other side has."""
+
+    def __init__(self, info: TensorInfo, stated: str) -> None:
+        self.stated = stated
+        # Without axes a tensor is its own xor, in words that depend on the version.
+        self.is_xor = checksum_kind(stated) == XOR and bool(info.shape) and not DTYPES[info.dtype].is_sub_byte
+        self.is_wide = info.dtype == "bfloat16" and not self.is_xor
+        self.as_stored = self.widened = 0
+
+    def add(self, piece: NDArray[Any]) -> None:
+        content = piece.tobytes()
+        if self.is_xor:  # pieces but the last are whole words
+            words = np.frombuffer(content + bytes(-len(content) % 8), "<u8")
+            self.as_stored ^= int(np.bitwise_xor.reduce(words))
+            return
+        self.as_stored = zlib.crc32(content, self.as_stored)
+        if self.is_wide:  # older versions of msprobe widened it first, for numpy has no such dtype
+            self.widened = zlib.crc32((piece.astype(np.uint32) << 16).tobytes(), self.widened)
+
+    def found(self) -> str:
+        """As stated, if that is one of them; "" where none is."""
+        if not self.stated:
+            return ""
+        texts = [f"0x{self.as_stored:016x}" if self.is_xor else f"{self.as_stored:08x}"]
+        if self.is_wide:
+            texts.append(f"{self.widened:08x}")
+        return self.stated if self.stated.lower() in texts else texts[0]
 
 
 def _pieces(info: TensorInfo, payload: Opened) -> Iterator[NDArray[Any]]:

@@ -6,6 +6,7 @@ What a source has read in that file travels in the place itself, behind the path
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +21,17 @@ from fastcmp.options import ScanOptions
 _MOST_TEXT: Final = 4096
 _MOST_AXES: Final = 64
 _MOST_CHECKSUM: Final = 128
+
+CRC: Final = "a CRC-32"
+XOR: Final = "an xor of words"
+# The column that msprobe calls md5 may hold any of these, by its mode and version.
+_KINDS: Final = {8: CRC, 18: XOR, 32: "an MD5"}
+_CHECKSUM: Final = re.compile(r"[0-9a-fA-F]{8}|0[xX][0-9a-fA-F]{16}|[0-9a-fA-F]{32}")
+
+
+def checksum_kind(text: str) -> str:
+    """What kind of checksum a text is, in words; "" for one that is none. Those of two kinds say nothing about each other."""
+    return _KINDS[len(text)] if _CHECKSUM.fullmatch(text) else ""
 
 
 @dataclass(frozen=True, slots=True)

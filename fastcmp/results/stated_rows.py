@@ -14,11 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastcmp.dtypes import DTYPES, narrower
+from fastcmp.dtypes import DTYPES
 from fastcmp.errors import STATISTICS
+from fastcmp.formats.stated import XOR, checksum_kind
 from fastcmp.outcome import TensorFacts
 from fastcmp.thresholds import LARGER_IS_BETTER, Threshold
 from fastcmp.verdict import ERROR, FAIL, PASS, Rules, same_but_for_ones
@@ -27,6 +29,12 @@ STATED_CODES: Final = ("E_STATS_ONLY", "E_CHECKSUM")
 
 # What the mean and the norm of a tensor may be off by: they are added up in its own dtype, in an order that differs between devices.
 _ROUNDING_STEPS: Final = 4
+# Integers and float64 are added up in float32, float8 and narrower in no less than this.
+_SINGLE_BITS: Final = 24
+_LEAST_BITS: Final = 8
+_LARGEST_INTEGER: Final = 2.0**65
+# Of the same bytes the mean and the norm are never this far apart, measured by what was added up.
+_SAME_BYTES: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +50,30 @@ def is_stated(golden: TensorFacts, target: TensorFacts) -> bool:
     """True for a pair, of one of `STATED_CODES`, that has something to be judged by."""
     if _is_empty(golden) and _is_empty(target):
         return True
-    return bool(golden.checksum and target.checksum) or bool((golden.statistics or {}).keys() & (target.statistics or {}).keys())
+    return bool(checksum_kind(golden.checksum) and checksum_kind(target.checksum)) or bool(_shared(golden, target))
 
 
 def _is_empty(side: TensorFacts) -> bool:
     return 0 in (side.shape or ())
 
 
+def _shared(golden: TensorFacts, target: TensorFacts) -> list[str]:
+    return [name for name in STATISTICS if name in (golden.statistics or {}) and name in (target.statistics or {})]
+
+
 def stated_remark(table: pa.Table) -> tuple[str, ...]:
     """How many rows of a report were judged without data, in a sentence; nothing where none was."""
-    reasons = table.column("cmp_fail_reason")
-    count = sum(pc.sum(pc.ends_with(reasons, f"[{code}]"), min_count=0).as_py() for code in STATED_CODES)
+    count = stated_count(table)
     if not count:
         return ()
     pairs = f"{count} pairs have" if count > 1 else "1 pair has"
     return (f"{pairs} no data on a side and no metrics; judged by what is stated there, statistics or checksums: see cmp_fail_reason",)
+
+
+def stated_count(table: pa.Table) -> int:
+    """How many rows of a report were judged without data."""
+    reasons = table.column("cmp_fail_reason")
+    return sum(pc.sum(pc.ends_with(reasons, f"[{code}]"), min_count=0).as_py() for code in STATED_CODES)
 
 
 def judge_stated(golden: TensorFacts, target: TensorFacts, rules: Rules, matched: Sequence[int]) -> StatedVerdict:
@@ -66,12 +83,27 @@ def judge_stated(golden: TensorFacts, target: TensorFacts, rules: Rules, matched
         return StatedVerdict(FAIL, f"golden has shape {shapes[0]} but target has shape {shapes[1]} [E_SHAPE]", "only statistics are known")
     if _is_empty(golden):
         return StatedVerdict(PASS, "", "there is no element on either side")
-    if golden.checksum and target.checksum:
-        if golden.checksum.lower() == target.checksum.lower() and golden.dtype == target.dtype:
-            return StatedVerdict(PASS, "", f"only checksums are known, both {golden.checksum}: the same bytes")
-        if not (golden.statistics and target.statistics):
-            return _other_bytes(golden, target)
-    return _Statistics(golden, target).verdict(rules, matched)
+    statistics = _Statistics(golden, target)
+    kinds = checksum_kind(golden.checksum), checksum_kind(target.checksum)
+    if all(kinds):
+        if kinds[0] == kinds[1] and golden.dtype == target.dtype and not statistics.other_bytes:
+            return _same_checksums(golden, kinds[0], statistics)
+        if not statistics.names:
+            return _other_bytes(golden, target) if kinds[0] == kinds[1] else _other_kinds(golden, target, kinds)
+    return statistics.verdict(rules, matched)
+
+
+def _same_checksums(golden: TensorFacts, kind: str, statistics: _Statistics) -> StatedVerdict:
+    if statistics.are_of_other_bytes():
+        said = f"checksums agree, both {golden.checksum}, and statistics do not: {statistics.compared()}"
+        return StatedVerdict(ERROR, f"{said}; one of them is not of this tensor [E_CHECKSUM]", said)
+    known = "the same bytes" if kind != XOR else "as the same bytes have it, and these in another order"
+    return StatedVerdict(PASS, "", f"only checksums are known, both {golden.checksum}: {known}")
+
+
+def _other_kinds(golden: TensorFacts, target: TensorFacts, kinds: tuple[str, str]) -> StatedVerdict:
+    said = f"not comparable: golden has {kinds[0]} {golden.checksum} but target has {kinds[1]} {target.checksum}"
+    return StatedVerdict(ERROR, f"{said} [E_CHECKSUM]", f"only checksums are known; {said}")
 
 
 def _other_bytes(golden: TensorFacts, target: TensorFacts) -> StatedVerdict:
@@ -88,13 +120,21 @@ class _Statistics:
     """The statistics of both sides, and the least that the tensors behind them differ by."""
 
     def __init__(self, golden: TensorFacts, target: TensorFacts) -> None:
-        self.golden, self.target = golden.statistics or {}, target.statistics or {}
-        self.names = [name for name in STATISTICS if name in self.golden and name in self.target]
+        self.golden, self.target = (_lengths_are_positive(side.statistics or {}) for side in (golden, target))
+        shared = _shared(golden, target)
+        # The sum was too much for its dtype where no element is: it says nothing.
+        self.beyond = [name for name in shared if _is_beyond(name, self.golden) or _is_beyond(name, self.target)]
+        self.names = [name for name in shared if name not in self.beyond]
         self.dtypes = golden.dtype, target.dtype
+        self.are_integers = all(dtype and DTYPES[dtype].kind == "int" for dtype in self.dtypes)
         self.decimals = min((side.decimals for side in (golden, target) if side.decimals is not None), default=None)
         self.count = math.prod(golden.shape or ())
-        self.other_bytes = bool(golden.checksum and target.checksum and golden.checksum.lower() != target.checksum.lower())
+        kind = checksum_kind(golden.checksum)
+        is_comparable = bool(kind) and kind == checksum_kind(target.checksum)
+        self.other_bytes = is_comparable and golden.checksum.lower() != target.checksum.lower()
         self.gaps = {name: self._gap(name) for name in self.names}
+        # NaN, or the same infinity, on both sides: where in the tensors, and what else is there, is not known.
+        self.silent = [name for name in self.names if not math.isfinite(self.golden[name]) and not self.gaps[name]]
 
     def _gap(self, name: str) -> float:
         """What a statistic of one side differs by from the other's, less what rounding explains; NaN against a number is infinity."""
@@ -104,24 +144,47 @@ class _Statistics:
         gap = abs(one - other)
         if not math.isfinite(gap):
             return math.inf
-        # Two values on both sides of an edge of rounding differ by one in the last decimal, and by what a float makes of that.
-        slack = 1.01 * 10.0**-self.decimals if self.decimals is not None else 0.0
-        known = [dtype for dtype in self.dtypes if dtype]
-        if name in ("mean", "l2norm") and known:
-            bits = DTYPES[narrower(known[0], known[-1])].significand_bits
-            slack += _ROUNDING_STEPS * 2.0**-bits * max(abs(one), abs(other))
-        return max(gap - slack, 0.0)
+        if name not in ("mean", "l2norm"):
+            is_same = self.are_integers and _as_single(one) == _as_single(other)
+            return 0.0 if is_same else max(gap - self._decimal(), 0.0)
+        return max(gap - self._decimal() - self._rounding(name), 0.0)
+
+    def _decimal(self) -> float:
+        """Two values on both sides of an edge of rounding differ by one in the last decimal, and by what a float makes of that."""
+        return 1.01 * 10.0**-self.decimals if self.decimals is not None else 0.0
+
+    def _rounding(self, name: str) -> float:
+        """What the mean or the norm is off by for the dtype that it was added up in; of floats only where it has all its digits."""
+        if self.decimals is not None and not self.are_integers:
+            return 0.0
+        bits = [_bits_of_sums(dtype) for dtype in self.dtypes if dtype]
+        scale = self._magnitude(name) if self.are_integers else max(abs(self.golden[name]), abs(self.target[name]))
+        return _ROUNDING_STEPS * 2.0 ** -min(bits) * scale if bits else 0.0
+
+    def _magnitude(self, name: str) -> float:
+        """Of what was added up: positive and negative numbers may have left a small mean."""
+        stated = [abs(side[one]) for side in (self.golden, self.target) for one in (name, "max", "min") if one in side]
+        return max(value for value in stated if math.isfinite(value))
+
+    def are_of_other_bytes(self) -> bool:
+        """True where the statistics cannot be those of the same bytes, in whatever order these were added up."""
+        return any(
+            gap and (name not in ("mean", "l2norm") or math.isinf(gap) or gap > _SAME_BYTES * self._magnitude(name))
+            for name, gap in self.gaps.items()
+        )
 
     def verdict(self, rules: Rules, matched: Sequence[int]) -> StatedVerdict:
-        detail = f"only statistics are known: {self._compared()}"
+        detail = f"only statistics are known: {self.compared()}"
         if any(math.isinf(gap) for gap in self.gaps.values()):
             name = next(name for name, gap in self.gaps.items() if math.isinf(gap))
             return StatedVerdict(
                 FAIL, f"{name} {self.golden[name]:g} against {self.target[name]:g} (rule: non-finite) [E_STATS_ONLY]", detail
             )
+        if len(self.silent) == len(self.names):
+            return StatedVerdict(ERROR, "no statistic is finite, and so none says anything of the elements [E_STATS_ONLY]", detail)
         if not all(self.dtypes):
             is_equal = not any(self.gaps.values()) and not self.other_bytes
-            reason = "" if is_equal else f"{self._compared()}, and of a dtype that is not known nothing may differ [E_STATS_ONLY]"
+            reason = "" if is_equal else f"{self.compared()}, and of a dtype that is not known nothing may differ [E_STATS_ONLY]"
             return StatedVerdict(PASS if is_equal else FAIL, reason, detail)
         thresholds = rules.for_pairs(*self.dtypes, matched)
         if thresholds is None:
@@ -132,30 +195,38 @@ class _Statistics:
         reason = "; ".join([*broken, "by statistics alone [E_STATS_ONLY]"]) if broken else ""
         return StatedVerdict(FAIL if broken else PASS, reason, detail)
 
-    def _compared(self) -> str:
-        """Which statistics differ, and to how many digits the others are the same."""
+    def compared(self) -> str:
+        """Which statistics differ, to how many digits the others are the same, and which say nothing."""
         differing = [name for name in self.names if self.gaps[name]]
         said = [f"{name} {self.golden[name]:.9g} against {self.target[name]:.9g}" for name in differing]
-        if same := [name for name in self.names if not self.gaps[name]]:
-            said.append(f"{', '.join(same)} {self._how_equal(same)}")
+        same = [name for name in self.names if not self.gaps[name] and name not in self.silent]
+        for words, names in self._by_equality(same).items():
+            said.append(f"{', '.join(names)} {words}")
+        said += [f"{name} is {self.golden[name]:g} on both sides, which says nothing more" for name in self.silent]
+        if self.beyond:
+            said.append(f"{', '.join(self.beyond)} not compared, for it is not finite where max and min are")
         if self.other_bytes:
             said.append("checksums differ")
         return "; ".join(said)
 
-    def _how_equal(self, names: Sequence[str]) -> str:
-        if self.decimals is not None:
+    def _by_equality(self, names: Sequence[str]) -> dict[str, list[str]]:
+        words: dict[str, list[str]] = {}
+        for name in names:
+            words.setdefault(self._how_equal(name), []).append(name)
+        return words
+
+    def _how_equal(self, name: str) -> str:
+        if self.decimals is not None and abs(self.golden[name] - self.target[name]) <= self._decimal():
             return f"agree to {self.decimals} decimals"
-        is_exact = all(self.golden[name] == self.target[name] or self.golden[name] != self.golden[name] for name in names)
-        return "are equal in all digits" if is_exact else "agree but for rounding"
+        return "are equal in all digits" if self.golden[name] == self.target[name] else "agree but for rounding"
 
     def _bounds(self, *, legacy: bool) -> dict[str, float]:
-        """The least that metrics of the pair can be."""
+        """The least that metrics of the pair can be; NaN where that is not known."""
         largest = max((self.gaps.get(name, 0.0) for name in ("max", "min")), default=0.0)
         mean = self.gaps.get("mean", 0.0)
         root = math.sqrt(self.count) if self.count else 1.0
         least = max(largest, self.gaps.get("l2norm", 0.0), root * mean)
-        norm = self._golden_norm(root)
-        distance = 0.0 if not least else least / norm if norm else math.inf
+        distance = least and _ratio(least, self._golden_norm(root))
         return {
             "relative_euclidean_distance": distance * distance if legacy else distance,
             "root_mean_square_error": least / root,
@@ -165,12 +236,37 @@ class _Statistics:
         }
 
     def _golden_norm(self, root: float) -> float:
-        """At most so long is golden as a vector, where its length is not stated."""
-        if "l2norm" in self.golden:
-            return abs(self.golden["l2norm"])
-        if not {"max", "min"} <= self.golden.keys():
-            return math.inf
-        return root * max(abs(self.golden["max"]), abs(self.golden["min"]))
+        """At most so long is golden as a vector; infinity where nothing finite says so."""
+        extremes = [abs(self.golden.get(name, math.inf)) for name in ("max", "min")]
+        limits = self.golden.get("l2norm", math.inf), root * max(extremes) if all(map(math.isfinite, extremes)) else math.inf
+        return min((limit for limit in limits if math.isfinite(limit)), default=math.inf)
+
+
+def _lengths_are_positive(statistics: Mapping[str, float]) -> dict[str, float]:
+    """As they are stated; msprobe has the number itself as the norm of a tensor without axes, which may be negative."""
+    return {name: abs(value) if name == "l2norm" else value for name, value in statistics.items()}
+
+
+def _is_beyond(name: str, side: Mapping[str, float]) -> bool:
+    if name not in ("mean", "l2norm") or math.isfinite(side[name]):
+        return False
+    return all(one in side and math.isfinite(side[one]) for one in ("max", "min"))
+
+
+def _bits_of_sums(dtype: str) -> int:
+    known = DTYPES[dtype]
+    return _SINGLE_BITS if known.kind in ("int", "bool") else min(max(known.significand_bits, _LEAST_BITS), _SINGLE_BITS)
+
+
+def _as_single(value: float) -> float:
+    """Rounded to float32, as some tools do with integers before they look for the largest."""
+    return float(np.float32(value)) if abs(value) < _LARGEST_INTEGER else value
+
+
+def _ratio(least: float, norm: float) -> float:
+    if math.isinf(norm):
+        return math.nan
+    return least / norm if norm else math.inf
 
 
 def _broken(threshold: Threshold, bounds: Mapping[str, float]) -> str:
@@ -178,5 +274,7 @@ def _broken(threshold: Threshold, bounds: Mapping[str, float]) -> str:
     if threshold.metric not in bounds or threshold.metric in LARGER_IS_BETTER or threshold.symbol not in ("<", "<=", "=="):
         return threshold.broken_by(math.nan)
     least = bounds[threshold.metric]
+    if math.isnan(least):
+        return threshold.broken_by(least)
     may_hold = least <= threshold.limit if threshold.symbol == "==" else bool(threshold.holds(least))
     return "" if may_hold else f"{threshold.broken_by(least)} at the least"

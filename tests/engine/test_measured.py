@@ -93,6 +93,26 @@ def test_a_checksum_is_the_crc_of_the_bytes_in_logical_order(tmp_path: Path, at_
     assert of(tmp_path / "x.npy", values).checksum == ""
 
 
+@pytest.mark.parametrize("at_once", [8, 1 << 20])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "bool"])
+def test_beside_an_xor_the_xor_of_words_of_eight_bytes_is_computed(
+    tmp_path: Path, at_once: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measured, "_ELEMENTS_AT_ONCE", at_once)
+    values = RANDOM.standard_normal((3, 7)).astype(dtype)
+    content = values.tobytes() + bytes(-values.nbytes % 8)
+    truth = 0
+    for start in range(0, len(content), 8):
+        truth ^= int.from_bytes(content[start : start + 8], "little")
+    assert of(tmp_path / "x.npy", values, "0x" + "0" * 16).checksum == f"0x{truth:016x}"
+    assert of(tmp_path / "x.npy", values, f"0x{truth:016X}").checksum == f"0x{truth:016X}"
+
+
+def test_a_tensor_without_axes_has_no_xor_that_is_known(tmp_path: Path) -> None:
+    values = np.array(3.5, np.float32)
+    assert of(tmp_path / "x.npy", values, "0x" + "0" * 16).checksum == f"{zlib.crc32(values.tobytes()):08x}"
+
+
 def test_of_bfloat16_the_checksum_of_the_widened_tensor_counts_too(tmp_path: Path) -> None:
     values = RANDOM.standard_normal(10).astype(ml_dtypes.bfloat16)
     np.save(tmp_path / "x.npy", values)

@@ -204,6 +204,20 @@ def stated(path: Path) -> list[NoDataError]:
     return found  # type: ignore[return-value]
 
 
+@pytest.mark.parametrize(
+    ("written", "checksum"),
+    [
+        ("deadbeef", "deadbeef"), ("0x0123456789ABCDEF", "0x0123456789ABCDEF"), ("0" * 32, "0" * 32),
+        ("N/A", ""), ("", ""), ("none", ""), ("deadbee", ""), ("deadbeeg", ""), ("0x012345", ""), ("a" * 64, ""), (12345678, ""), (None, ""),
+    ],
+)  # fmt: skip
+def test_only_what_is_written_as_a_checksum_is_one(tmp_path: Path, written: Any, checksum: str) -> None:
+    described = leaf(None, shape=(2,), Max=1.0, md5=written)
+    write_msprobe(tmp_path / "step0" / "rank0", dump_json({"Torch.a.0.forward": call([described])}, task="statistics"))
+    (found,) = stated(tmp_path)
+    assert (found.checksum, found.code) == (checksum, "E_CHECKSUM" if checksum else "E_STATS_ONLY")
+
+
 def test_statistics_and_checksums_travel_to_the_reader(tmp_path: Path) -> None:
     values = np.array([[1, -3], [2.5, 0.25]], np.float32)
     whole = leaf(None, shape=(4,), dtype="bfloat16", Max=float("nan"), Min=None, Mean="odd", Norm=2)

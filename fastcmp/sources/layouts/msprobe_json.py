@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import UsageError
-from fastcmp.formats.stated import Stated
+from fastcmp.formats.stated import Stated, checksum_kind
 from fastcmp.sources.json_document import is_inside, parse, read_bounded
 from fastcmp.sources.wording import printable
 
@@ -24,7 +24,6 @@ _PARTS: Final = ("input_args", "input_kwargs", "input", "parameters", "output")
 _GRADIENTS: Final = "parameters_grad"
 _DEBUG: Final = "debug"
 _STATISTICS: Final = {"Max": "max", "Min": "min", "Mean": "mean", "Norm": "l2norm"}
-_MOST_CHECKSUM: Final = 128
 _MOST_AXES: Final = 64
 
 
@@ -207,7 +206,7 @@ def _stated(leaf: Mapping[str, Any]) -> Stated:
         dtype,
         _shape(leaf["shape"]),
         {name: value for name, value in numbers.items() if value is not None},
-        checksum=checksum if isinstance(checksum, str) and len(checksum) <= _MOST_CHECKSUM else "",
+        checksum=checksum if isinstance(checksum, str) and checksum_kind(checksum) else "",
     )
 
 
