@@ -18,7 +18,7 @@ from fastcmp.formats import stated
 from fastcmp.formats.composed import combined_identity, compose, composition_of
 from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.open_file import read_heads, unencodable
-from fastcmp.formats.places import is_composed, split_place
+from fastcmp.formats.places import NUL_IN_PATH, REFUSED_MARK, is_composed, split_place
 from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
@@ -104,7 +104,9 @@ def list_members(paths: Sequence[str], options: ScanOptions) -> list[Members | T
     for reader, indices in groups.items():
         assert reader.members is not None
         for index, names in zip(indices, reader.members([paths[index] for index in indices], options), strict=True):
-            found[index] = names
+            # No name may say what a source would, see `fastcmp.formats.places`.
+            is_odd = not isinstance(names, TensorError) and "\0" in "".join(names)
+            found[index] = TensorError("E_MEMBER", paths[index], "the name of a tensor has a NUL byte, expected none") if is_odd else names
     return found
 
 
@@ -143,9 +145,11 @@ def _reader_of(path: str, options: ScanOptions) -> _Reader | TensorError:
 def _reader_of_member(path: str, member: str, options: ScanOptions) -> _Reader | TensorError:
     if stated.is_stated(member):
         return _STATED
+    if member.startswith(REFUSED_MARK):
+        return TensorError("E_PATH", path, NUL_IN_PATH)
     reader = _reader_of(path, options)
     if isinstance(reader, TensorError) or reader.members is None:
-        return TensorError("E_PATH", path, "the path has a NUL byte")  # a metadata.json may say anything
+        return TensorError("E_PATH", path, NUL_IN_PATH)  # a metadata.json may say anything
     return reader
 
 

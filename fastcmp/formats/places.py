@@ -16,6 +16,16 @@ COMPOSED_MARK: Final = "\0\0"
 STATED_MARK: Final = f"stated{_MARK}"
 """How what stands in the place of a member begins where a file only states something of a tensor, see `fastcmp.formats.stated`."""
 
+REFUSED_MARK: Final = f"refused{_MARK}"
+"""How what stands in the place of a member begins where a source has a path with a NUL byte: it names no member and states nothing."""
+NUL_IN_PATH: Final = "the path has a NUL byte"
+
+
+def refused_place(path: str) -> str:
+    """The place of a path with a NUL byte, which no file has; a scan says so."""
+    file, _, rest = path.partition(_MARK)
+    return f"{file}{_MARK}{REFUSED_MARK}{rest}"
+
 
 def member_place(path: str, member: str) -> str:
     """The place of one tensor of a file; "" is the only one of a file that holds just one."""
@@ -34,7 +44,7 @@ def shown_place(place: str) -> str:
         first, *others = _parts(place)
         return f"{shown_place(first)} and {len(others)} more" if others else shown_place(first)
     path, member = split_place(place)
-    return path if not member or member.startswith(STATED_MARK) else f"{path}:{member}"
+    return path if not member or member.startswith((STATED_MARK, REFUSED_MARK)) else f"{path}:{member}"
 
 
 def files_of(place: str) -> tuple[str, ...]:

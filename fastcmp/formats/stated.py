@@ -14,7 +14,7 @@ from typing import Any, Final
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import STATISTICS, NoDataError, TensorError
 from fastcmp.formats.kept_files import KeptFiles
-from fastcmp.formats.places import STATED_MARK, member_place, split_place
+from fastcmp.formats.places import NUL_IN_PATH, STATED_MARK, member_place, split_place
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import ScanOptions
 
@@ -77,7 +77,7 @@ def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | No
 def _scan(path: str, member: str) -> TensorError:
     stated = _parsed(member.removeprefix(STATED_MARK))
     if stated is None:
-        return TensorError("E_PATH", path, "the path has a NUL byte")
+        return TensorError("E_PATH", path, NUL_IN_PATH)
     numbers = ", ".join(f"{name}={value:g}" for name, value in stated.statistics.items())
     said = ", ".join(part for part in (numbers, f"checksum {stated.checksum}" if stated.checksum else "") if part)
     is_empty = 0 in stated.shape

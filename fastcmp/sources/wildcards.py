@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from fastcmp.dump_layout import ANY_TOKEN, split_low_level_path
+from fastcmp.formats.places import refused_place
 from fastcmp.sources.eras import RowKey, Rows
 from fastcmp.sources.json_document import is_inside
 from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
@@ -104,7 +105,7 @@ def tensors_of(
                     where = f"{printable(other)}, not {printable(tensor.path)}"
                     left_out.append(f"{printable(own[0], 80)} of token {printable(own[1], 80)} is {where}")
             continue
-        place, tail_start, notes = place_of(written)
+        place, tail_start, notes = place_of(written) if "\0" not in written else _refused(written, locator)
         data_id, token_id = key
         dtype = known_dtypes.get(key, "") if known_dtypes else ""
         if why := remarks.get(key) if remarks else None:
@@ -113,6 +114,12 @@ def tensors_of(
         own_key = known_keys.get((rank, data_id, token_id)) or TensorKey(rank, data_id, token_id)
         tensors.append(NamedTensor(own_key, written, place, dtype, notes, bool(why), tail_start))
     return tensors, left_out
+
+
+def _refused(written: str, locator: PathLocator) -> tuple[str, int, tuple[str, ...]]:
+    """As `PathLocator.place`, of what no file can be: a place that is not taken for one inside a file, whatever stands behind the NUL."""
+    file, _, rest = written.partition("\0")
+    return refused_place(f"{locator.locate(file)[0]}\0{rest}"), len(written), ()
 
 
 def _expand(key: TensorKey, written: str, locator: PathLocator, names: DirectoryNames) -> tuple[list[NamedTensor], tuple[str, ...]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import pickle
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from fastcmp.errors import NoDataError, TensorError
-from fastcmp.formats import place_sizes, scan_batch
+from fastcmp.formats import list_members, place_sizes, scan_batch
 from fastcmp.formats.places import member_place, split_place
 from fastcmp.formats.stated import Stated, is_stated, stated_place
 from fastcmp.options import ScanOptions
@@ -96,3 +100,21 @@ def test_what_no_source_wrote_is_a_path_with_a_nul_byte(text: str) -> None:
     assert is_stated(split_place(place)[1])
     found = scanned(place)
     assert (found.code, found.path, found.detail) == ("E_PATH", "/d/x.npy", "the path has a NUL byte")
+
+
+NAME = 'stated\0["float32",[2],{"max":1.0},null,""]'
+
+
+def test_no_name_inside_a_file_is_a_statement(tmp_path: Path) -> None:
+    torch.save({NAME: torch.ones(2), "b": torch.ones(3)}, tmp_path / "x.pt")
+    content = io.BytesIO()
+    np.save(content, np.ones(2))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        for name in (NAME, "b"):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = f"{name}.npy"
+            archive.writestr(entry, content.getvalue())
+    for path in (str(tmp_path / "x.pt"), str(tmp_path / "x.npz")):
+        (found,) = list_members([path], OPTIONS)
+        assert isinstance(found, TensorError)
+        assert (found.code, found.path, found.detail) == ("E_MEMBER", path, "the name of a tensor has a NUL byte, expected none")

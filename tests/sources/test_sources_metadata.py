@@ -6,12 +6,16 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fastcmp
+from fastcmp.cli.main import main
 from fastcmp.dump_layout import JournalEntry, JournalHeader, entry_line, header_line
-from fastcmp.errors import UsageError
+from fastcmp.errors import TensorError, UsageError
+from fastcmp.formats import scan_batch
 from fastcmp.options import CompareOptions, ScanOptions
 from fastcmp.sources import load
 from fastcmp.sources.eras import rows_of
@@ -258,3 +262,36 @@ def test_both_sides_share_their_keys_and_the_files_of_a_directory_its_name(tmp_p
     assert keys(target)[-1] == ("more", "0")
     assert len({id(tensor.place) for tensor in golden.tensors}) == 1
     assert golden.tensors[3].path == f"{tmp_path}/g/tensors/1_1.npy"
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        'stated\0["float32",[2],{"max":1.0},null,""]',
+        "b",
+        "",
+        "\0",
+        "refused\0b",
+        '\0["b",[],{},[]]',
+    ],
+)
+@pytest.mark.parametrize("path", ["./gone.npy", "./two.npz", "two.npz", "", "0/1/*_x"])
+def test_a_path_with_a_nul_byte_names_no_member_and_states_nothing(tmp_path, path, behind):
+    np.savez(tmp_path / "two.npz", a=np.ones(2), b=np.ones(3))
+    dump = load(write(tmp_path / "metadata.json", {"x": {"0": f"{path}\0{behind}"}, "good": {"0": "./gone.npy"}}), "golden", OPTIONS)
+    assert [tensor.written_path for tensor in dump.tensors] == [f"{path}\0{behind}", "./gone.npy"]
+    odd, good = scan_batch([tensor.path for tensor in dump.tensors], ScanOptions())
+    assert isinstance(odd, TensorError) and isinstance(good, TensorError) and good.code == "E_MISSING"
+    assert (odd.code, odd.detail) == ("E_PATH", "the path has a NUL byte")
+    assert "\0" not in odd.path and odd.path.startswith(str(tmp_path))
+
+
+def test_two_paths_with_a_nul_byte_make_up_no_verdict(tmp_path):
+    odd = './gone.npy\0stated\0["float32",[2],{"max":1.0},null,""]'
+    sides = [write(tmp_path / role / "metadata.json", {"x": {"0": odd}}) for role in ("golden", "target")]
+    (row,) = fastcmp.compare(*sides, output=str(tmp_path / "r"), executor="serial").to_arrow().to_pylist()
+    assert (row["verdict"], row["cmp_fail_reason"].endswith("the path has a NUL byte; repair the entry in metadata.json [E_PATH]")) == (
+        "error",
+        True,
+    )
+    assert main(["inspect", str(tmp_path / "golden" / "metadata.json")]) == 2
