@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +29,7 @@ from fastcmp.results.found_rows import FoundRows
 from fastcmp.results.journal import JournalWriter, next_journal_path, remove_journals
 from fastcmp.results.output_dir import OutputDirectory
 from fastcmp.results.report_files import report_table, run_facts, write_report
-from fastcmp.results.resume import Recovered, deciding_facts, named_as, recover
+from fastcmp.results.resume import Recovered, deciding_facts, input_words, named_as, recover
 from fastcmp.results.schema import ROW_COLUMN
 from fastcmp.results.stated_rows import stated_remark
 from fastcmp.results.table import compared_positions, record_batch, unpaired_result
@@ -83,7 +84,8 @@ class Comparison:
         self.alone = Alone(self.pairs)
         if self.options.fresh:
             remove_journals(self.output.path)
-        self._go_on_from(recover(self.output.path, facts, self.pairs, self.rules, elsewhere.input_words if elsewhere else None))
+        words_of = (elsewhere.input_words if elsewhere else None) or partial(input_words, options=self.options.scan)
+        self._go_on_from(recover(self.output.path, facts, self.pairs, self.rules, words_of))
         try:
             self._compare_rest(facts, executor, on_plan)
         except BaseException:

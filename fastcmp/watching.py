@@ -191,7 +191,7 @@ class _Watcher:
         files = total = newest = 0
         now = time.monotonic()
         for one in pairs:
-            words = input_words(one)
+            words = input_words(one, self.options.scan)
             if words is None:
                 sizes, times = _alone(one)
             else:

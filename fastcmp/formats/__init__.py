@@ -44,6 +44,8 @@ _READERS: Final = (
     _Reader(pt_reader.SUFFIXES, pt_reader.MAGICS, pt_reader.scan_batch, pt_reader.members),
     _Reader(npz_reader.SUFFIXES, npz_reader.MAGICS, npz_reader.scan_batch, npz_reader.members),
 )
+# Such a file is a header alone.
+_MOST_OF_AN_ALIAS: Final = 4096
 # Not by suffix or content: what it reads stands in the place itself.
 _STATED: Final = _Reader((), (), stated.scan_batch)
 _BY_SUFFIX: Final = {suffix: reader for reader in _READERS for suffix in reader.suffixes}
@@ -119,8 +121,8 @@ def place_sizes(places: Sequence[str], options: ScanOptions) -> list[int]:
     return sizes
 
 
-def identity_now(place: str) -> FileIdentity:
-    """What a scan of the place would say as ``identity``, without one.
+def identity_now(place: str, options: ScanOptions | None = None) -> FileIdentity:
+    """What a scan of the place would say as ``identity``, without one; only what may name another file, see `aliases`, is opened.
 
     Raises
     ------
@@ -128,8 +130,13 @@ def identity_now(place: str) -> FileIdentity:
         If one of its files cannot be looked at.
     """
     if is_composed(place):
-        return combined_identity(identity_now(part.place) for part in composition_of(place).parts)
-    found = os.stat(split_place(place)[0])
+        return combined_identity(identity_now(part.place, options) for part in composition_of(place).parts)
+    path = split_place(place)[0]
+    found = os.stat(path)
+    if found.st_size <= _MOST_OF_AN_ALIAS and splitext(path)[1].lower() in bin_reader.SUFFIXES:
+        info = bin_reader.scan_batch((path,), options or ScanOptions())[0]
+        if isinstance(info, TensorInfo):
+            return info.identity
     return FileIdentity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 

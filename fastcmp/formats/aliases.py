@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Final
 
 _NAMED: Final = re.compile(r"((?:[0-9]{1,9}_){1,32})((in|out)tensor[0-9]{1,9})\.bin", re.ASCII)
@@ -16,7 +17,7 @@ _MOST_LEVELS: Final = 32
 _MOMENTS: Final = {"in": ("before", "after", ""), "out": ("after", "before", "")}
 
 
-def aliased_path(path: str, named: str) -> str | None:
+def aliased_path(path: str, named: str, listings: Listings) -> str | None:
     """The file of the tensor that ``path`` names; None where there is no such file, or more than one."""
     found = _NAMED.fullmatch(named)
     execution = _execution_of(path)
@@ -24,17 +25,34 @@ def aliased_path(path: str, named: str) -> str | None:
         return None
     directory = execution
     for number in found[1].rstrip("_").split("_"):
-        operation = _only([name for name in _entries(directory) if name.startswith(f"{number}_")])
+        operation = _only([name for name in listings.beginning(directory, number) if name != number])
         if operation is None:
             return None
         directory = os.path.join(directory, operation)
     stem = found[2]
     for moment in _MOMENTS[found[3]]:
         place = os.path.join(directory, moment) if moment else directory
-        name = _only([one for one in _entries(place) if one == f"{stem}.bin" or (one.startswith(f"{stem}_") and one.endswith(".bin"))])
+        marked = [name for name in listings.beginning(place, stem) if name.endswith(".bin")]
+        name = _only([*listings.beginning(place, f"{stem}.bin"), *marked])
         if name is not None:
             return os.path.join(place, name)
     return None
+
+
+class Listings:
+    """What directories hold, each listed once: an execution of thousands of operations has thousands of files that name another one."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, list[str]]] = {}
+
+    def beginning(self, directory: str, start: str) -> Sequence[str]:
+        """The names in a directory that are ``start`` up to their first underscore; none where it cannot be listed."""
+        known = self._known.get(directory)
+        if known is None:
+            known = self._known[directory] = {}
+            for name in _entries(directory):
+                known.setdefault(name.partition("_")[0], []).append(name)
+        return known.get(start, ())
 
 
 def _execution_of(path: str) -> str | None:

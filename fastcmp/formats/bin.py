@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from fastcmp.dtypes import BY_ACL_CODE
 from fastcmp.errors import STATISTICS, NoDataError, TensorError
-from fastcmp.formats.aliases import aliased_path
+from fastcmp.formats.aliases import Listings, aliased_path
 from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.layout import ND, Layout, place
 from fastcmp.formats.open_file import scan_bin, tensor_error
@@ -31,24 +31,30 @@ def scan_batch(paths: Sequence[str], options: ScanOptions, kept: KeptFiles | Non
     found = [
         _to_info(path, entry, policy) for path, entry in zip(paths, scan_bin(paths, options.multi_record, options.roots, kept), strict=True)
     ]
+    listings: Listings | None = None
     for position, info in enumerate(found):
         if info.__class__ is NoDataError and info.code == "E_ALIAS":  # not isinstance: a call more for each of many files
             assert isinstance(info, NoDataError)
-            found[position] = _behind(info, options, kept)
+            listings = listings or Listings()
+            found[position] = _behind(info, listings, options, kept)
     return found
 
 
-def _behind(alias: NoDataError, options: ScanOptions, kept: KeptFiles | None) -> TensorInfo | TensorError:
-    """The tensor that a file names instead of holding it, where it lies in the same execution and has data itself; else the alias."""
+def _behind(alias: NoDataError, listings: Listings, options: ScanOptions, kept: KeptFiles | None) -> TensorInfo | TensorError:
+    """The tensor that a file names instead of holding it, where it lies in the same execution, or what is wrong with that; the alias
+    where there is none, or it has no data either."""
     named = alias.names
-    path = aliased_path(alias.path, named)
+    path = aliased_path(alias.path, named, listings)
     if path is None or path == alias.path:
         return alias
     entry = scan_bin((path,), options.multi_record, options.roots, kept)[0]
     info = _to_info(path, entry, options.format_policy)
-    if not isinstance(info, TensorInfo):
+    if isinstance(info, NoDataError):
         return alias
-    return info._replace(warnings=(*info.warnings, f"W_ALIAS: {os.path.basename(alias.path)} names {named}"))
+    said = f"{os.path.basename(alias.path)} names {named}"
+    if isinstance(info, TensorError):
+        return TensorError(info.code, info.path, f"{info.detail}; it was read because {said}")
+    return info._replace(warnings=(*info.warnings, f"W_ALIAS: {said}"))
 
 
 def _to_info(path: str, entry: tuple[Any, ...], policy: Literal["strict", "flat"]) -> TensorInfo | TensorError:

@@ -20,7 +20,7 @@ from fastcmp.formats import identity_now
 from fastcmp.formats.composed import composition_of
 from fastcmp.formats.places import is_composed
 from fastcmp.metric_functions import digests, parse_metrics
-from fastcmp.options import CompareOptions
+from fastcmp.options import CompareOptions, ScanOptions
 from fastcmp.outcome import input_record
 from fastcmp.pairing import Pair
 from fastcmp.pairing.map_files import map_digests
@@ -239,11 +239,11 @@ def _named(tensor: NamedTensor | None) -> list[str]:
     return [tensor.dtype, *tensor.notes, *made] if tensor.dtype or tensor.notes or made else []
 
 
-def input_words(pair: Pair) -> InputWords:
+def input_words(pair: Pair, options: ScanOptions | None = None) -> InputWords:
     """As `fastcmp.outcome.input_record`, of the files as they are now; None where one cannot be looked at."""
     if pair.golden is None or pair.target is None:
         return None
     try:
-        return input_record(identity_now(pair.golden.path), identity_now(pair.target.path))
+        return input_record(identity_now(pair.golden.path, options), identity_now(pair.target.path, options))
     except (OSError, ValueError):
         return None

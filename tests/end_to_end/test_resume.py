@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,9 @@ from fastcmp.results.journal import Journal, JournalWriter, next_journal_path
 from fastcmp.results.saved import load_saved
 from fastcmp.sources import load
 from fastcmp.verdict import Rules
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "sources"))
+from layout_makers import alias_bytes, write_tree
 
 Sides = tuple[Path, Path]
 PAIRS = 40
@@ -446,3 +450,18 @@ def test_a_second_run_is_refused_while_one_goes_on(sides: Sides, tmp_path: Path,
     assert second.refused
     run(sides, tmp_path / "new")
     assert report(tmp_path / "r") == report(tmp_path / "new")
+
+
+def test_rows_of_files_that_name_another_one_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    tree: dict[str, np.ndarray | bytes] = {"data/0_71/3/0_Model/after/outtensor0.bin": values}
+    for number in range(1, 20):
+        tree[f"data/0_71/3/{number}_Op/before/intensor0.bin"] = alias_bytes(values, "0_outtensor0.bin")
+    sides = write_tree(tmp_path / "g", tree), write_tree(tmp_path / "t", tree)
+    interrupted(monkeypatch, sides, tmp_path / "r")
+    notes = Notes()
+    result = run(sides, tmp_path / "r", notes)
+    assert result.totals.resumed > 4
+    assert f"going on where an earlier run stopped: {result.totals.resumed} of 20 rows are done" in notes.said
+    run(sides, tmp_path / "undisturbed")
+    assert report(tmp_path / "r") == report(tmp_path / "undisturbed")
