@@ -14,6 +14,7 @@ from fastcmp.results.output_dir import prepare
 from fastcmp.results.report_files import write_report
 from fastcmp.results.saved import SavedReport, load_saved
 from fastcmp.results.schema import custom_names
+from fastcmp.results.stated_rows import stated_count
 from fastcmp.results.totals import Totals
 from fastcmp.rule_book import IDLE_RULE
 from fastcmp.verdict import Rules
@@ -66,10 +67,18 @@ def judge_saved(directory: str, options: CompareOptions | None = None, *, output
 
 
 def _with_warnings(result: Result, rules: Rules) -> Result:
-    """The warnings of the dumps, as the run had them, and those about the rules of today."""
+    """The warnings of the dumps, as the run had them, and those about the rules of today and the rows that they do not reach."""
     idle = rules.by_name.idle(result.table.column("data_id").to_pylist())
     kept = [warning for warning in result.warnings if not IDLE_RULE.fullmatch(warning)]
-    return dataclasses.replace(result, warnings=(*kept, *idle))
+    return dataclasses.replace(result, warnings=(*kept, *idle, *_not_judged(result)))
+
+
+def _not_judged(result: Result) -> tuple[str, ...]:
+    count = stated_count(result.table)
+    if not count:
+        return ()
+    pairs = f"{count} pairs without data keep their verdicts" if count > 1 else "1 pair without data keeps its verdict"
+    return (f"{pairs}: statistics and checksums are judged where the files are; for other limits on them run fastcmp compare again",)
 
 
 def _judged(saved: SavedReport, rules: Rules) -> tuple[Any, Totals]:

@@ -269,3 +269,29 @@ def test_a_hundred_thousand_rows_are_judged_in_well_under_a_second(report: Path,
     before = time.process_time()
     assert judge_saved(str(tmp_path), CompareOptions(rules=rules)).totals.pairs == 100_000
     assert time.process_time() - before < 3.0  # on a busy machine; 0.7 s on a quiet one
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "1 pair without data keeps its verdict"), (2, "2 pairs without data keep their verdicts")]
+)
+def test_rows_without_data_keep_their_verdicts_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int, words: str
+) -> None:
+    for role, norm in (("g", 3.0), ("t", 3.1)):
+        leaf = {"type": "torch.Tensor", "dtype": "torch.float32", "shape": [4], "Max": 1.0, "Min": 0.0, "Norm": norm}
+        call = {"input_args": [], "input_kwargs": {}, "output": [leaf] * count}
+        (tmp_path / role / "step0" / "rank0").mkdir(parents=True)
+        document = {"task": "statistics", "level": "L1", "dump_data_dir": None, "data": {"Torch.a.0.forward": call}}
+        (tmp_path / role / "step0" / "rank0" / "dump.json").write_text(json.dumps(document))
+    options = CompareOptions(output=str(tmp_path / "r"), executor="serial", thresholds=("relative_euclidean_distance < 0.5",))
+    assert fastcmp.compare(tmp_path / "g", tmp_path / "t", options=options).ok
+    capsys.readouterr()
+    said = f"{words}: statistics and checksums are judged where the files are; for other limits on them run fastcmp compare again"
+    assert judge_saved(str(tmp_path / "r")).warnings[-1] == said
+    assert main(["judge", str(tmp_path / "r"), "--threshold", "relative_euclidean_distance < 1e-9"]) == 0
+    shown = capsys.readouterr()
+    assert said in " ".join((shown.out + shown.err).split())
+
+
+def test_of_rows_with_data_nothing_is_said(report: Path) -> None:
+    assert not any("keep" in warning for warning in judge_saved(str(report)).warnings)
