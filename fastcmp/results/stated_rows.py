@@ -22,7 +22,7 @@ from fastcmp.dtypes import DTYPES
 from fastcmp.errors import STATISTICS
 from fastcmp.formats.stated import XOR, checksum_kind
 from fastcmp.outcome import TensorFacts
-from fastcmp.thresholds import LARGER_IS_BETTER, Threshold
+from fastcmp.thresholds import LARGER_IS_BETTER, Threshold, needs_scale
 from fastcmp.verdict import ERROR, FAIL, PASS, Rules, same_but_for_ones
 
 STATED_CODES: Final = ("E_STATS_ONLY", "E_CHECKSUM")
@@ -32,7 +32,11 @@ _ROUNDING_STEPS: Final = 4
 # Integers and float64 are added up in float32, float8 and narrower in no less than this.
 _SINGLE_BITS: Final = 24
 _LEAST_BITS: Final = 8
+_SINGLE_EXPONENT: Final = 127
 _LARGEST_INTEGER: Final = 2.0**65
+_LARGEST_ROOT: Final = 2.0**500
+# A file may state any shape; a float has room for this many.
+_MOST_ELEMENTS: Final = 1 << 200
 # Of the same bytes the mean and the norm are never this far apart, measured by what was added up.
 _SAME_BYTES: Final = 0.01
 
@@ -123,12 +127,13 @@ class _Statistics:
         self.golden, self.target = (_lengths_are_positive(side.statistics or {}) for side in (golden, target))
         shared = _shared(golden, target)
         # The sum was too much for its dtype where no element is: it says nothing.
-        self.beyond = [name for name in shared if _is_beyond(name, self.golden) or _is_beyond(name, self.target)]
+        self.count = min(math.prod(golden.shape or ()), _MOST_ELEMENTS)
+        sides = (self.golden, golden.dtype), (self.target, target.dtype)
+        self.beyond = [name for name in shared if any(_is_beyond(name, side, dtype, self.count) for side, dtype in sides)]
         self.names = [name for name in shared if name not in self.beyond]
         self.dtypes = golden.dtype, target.dtype
         self.are_integers = all(dtype and DTYPES[dtype].kind == "int" for dtype in self.dtypes)
         self.decimals = min((side.decimals for side in (golden, target) if side.decimals is not None), default=None)
-        self.count = math.prod(golden.shape or ())
         kind = checksum_kind(golden.checksum)
         is_comparable = bool(kind) and kind == checksum_kind(target.checksum)
         self.other_bytes = is_comparable and golden.checksum.lower() != target.checksum.lower()
@@ -190,6 +195,9 @@ class _Statistics:
         if thresholds is None:
             said = f"{self.dtypes[0]} against {self.dtypes[1]} and no scale is known; give --scale or a --threshold"
             return StatedVerdict(FAIL, said, detail)
+        if rules.scale_known and needs_scale(*self.dtypes):
+            said = f"{self.dtypes[0]} against {self.dtypes[1]} with --scale, and statistics say nothing of scaled elements [E_STATS_ONLY]"
+            return StatedVerdict(ERROR, said, detail)
         bounds = self._bounds(legacy=rules.legacy_euclid)
         broken = [said for threshold in thresholds if (said := _broken(threshold, bounds))]
         reason = "; ".join([*broken, "by statistics alone [E_STATS_ONLY]"]) if broken else ""
@@ -204,7 +212,7 @@ class _Statistics:
             said.append(f"{', '.join(names)} {words}")
         said += [f"{name} is {self.golden[name]:g} on both sides, which says nothing more" for name in self.silent]
         if self.beyond:
-            said.append(f"{', '.join(self.beyond)} not compared, for it is not finite where max and min are")
+            said.append(f"{', '.join(self.beyond)} not compared, beyond the range of the dtype where max and min are not")
         if self.other_bytes:
             said.append("checksums differ")
         return "; ".join(said)
@@ -247,10 +255,14 @@ def _lengths_are_positive(statistics: Mapping[str, float]) -> dict[str, float]:
     return {name: abs(value) if name == "l2norm" else value for name, value in statistics.items()}
 
 
-def _is_beyond(name: str, side: Mapping[str, float]) -> bool:
-    if name not in ("mean", "l2norm") or math.isfinite(side[name]):
+def _is_beyond(name: str, side: Mapping[str, float], dtype: str, count: int) -> bool:
+    """True for a sum that is infinite although no element is, and may be: so many and so large ones are beyond the range of a dtype."""
+    extremes = [abs(side.get(one, math.inf)) for one in ("max", "min")]
+    if name not in ("mean", "l2norm") or not dtype or not math.isinf(side[name]) or not all(map(math.isfinite, extremes)):
         return False
-    return all(one in side and math.isfinite(side[one]) for one in ("max", "min"))
+    largest = count * (max(extremes) ** 2 if name == "l2norm" and max(extremes) < _LARGEST_ROOT else max(extremes))
+    exponent = DTYPES[dtype].max_exponent or _SINGLE_EXPONENT
+    return largest >= 2.0 ** (min(exponent, _SINGLE_EXPONENT) + 1)
 
 
 def _bits_of_sums(dtype: str) -> int:

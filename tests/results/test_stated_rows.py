@@ -267,14 +267,14 @@ EMPTY = "relative_euclidean_distance is empty, expected <= {} (rule: default {})
             facts("float16", max=60000.0, min=0.0, l2norm=INF),
             "fail",
             "relative_euclidean_distance 3e+04 > 0.01 (rule: default float16) at the least; by statistics alone [E_STATS_ONLY]",
-            "max 1 against 60000; min are equal in all digits; l2norm not compared, for it is not finite where max and min are",
+            "max 1 against 60000; min are equal in all digits; l2norm not compared, beyond the range of the dtype where max and min are not",
         ),
         (
-            facts("float16", max=1.0, min=0.0, l2norm=INF),
-            facts("float16", max=1.0, min=0.0, l2norm=65504.0),
+            facts("float16", (200,), max=60.0, min=0.0, l2norm=INF),
+            facts("float16", (200,), max=60.0, min=0.0, l2norm=800.0),
             "pass",
             "",
-            "max, min are equal in all digits; l2norm not compared, for it is not finite where max and min are",
+            "max, min are equal in all digits; l2norm not compared, beyond the range of the dtype where max and min are not",
         ),
         (
             facts(max=INF, min=-1.0, l2norm=INF),
@@ -307,11 +307,25 @@ EMPTY = "relative_euclidean_distance is empty, expected <= {} (rule: default {})
             "; ".join(f"{name} is nan on both sides, which says nothing more" for name in ("max", "min", "mean", "l2norm")),
         ),
         (
-            facts(max=1.0, min=0.0, l2norm=NAN),
-            facts(max=1.0, min=0.0, l2norm=1.0),
+            facts("float16", max=1.0, min=0.0, l2norm=INF),
+            facts("float16", max=1.0, min=0.0, l2norm=1.5),
+            "fail",
+            "l2norm inf against 1.5 (rule: non-finite) [E_STATS_ONLY]",
+            "l2norm inf against 1.5; max, min are equal in all digits",
+        ),
+        (  # some tools look for the largest of the numbers alone
+            facts(max=1.0, min=0.0, mean=NAN),
+            facts(max=1.0, min=0.0, mean=0.5),
+            "fail",
+            "mean nan against 0.5 (rule: non-finite) [E_STATS_ONLY]",
+            "mean nan against 0.5; max, min are equal in all digits",
+        ),
+        (
+            facts(max=1.0, min=0.0, mean=NAN),
+            facts(max=1.0, min=0.0, mean=NAN),
             "pass",
             "",
-            "max, min are equal in all digits; l2norm not compared, for it is not finite where max and min are",
+            "max, min are equal in all digits; mean is nan on both sides, which says nothing more",
         ),
         (
             facts("", max=NAN),
@@ -417,3 +431,21 @@ def test_integers_beyond_float32_are_compared_as_it_rounds_them(other: float, ve
 def test_only_what_agrees_to_the_decimals_is_said_to(dtype: str, decimals: int | None, other: float, verdict: str, words: str) -> None:
     found = judged(facts(dtype, decimals=decimals, l2norm=100.0), facts(dtype, decimals=decimals, l2norm=other))
     assert (found.verdict, found.detail) == (verdict, f"only statistics are known: {words}")
+
+
+def test_statistics_of_scaled_integers_are_unknown() -> None:
+    golden, target = facts("int8", max=5.0, min=0.0), facts("float32", max=5.0, min=0.0)
+    said = "int8 against float32 with --scale, and statistics say nothing of scaled elements [E_STATS_ONLY]"
+    detail = "only statistics are known: max, min are equal in all digits"
+    assert judged(golden, target, scale=0.1) == StatedVerdict("error", said, detail)
+
+
+@pytest.mark.parametrize("value", [1.0, 1.7e308, -1.7e308, INF, NAN, 5e-324])
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int64", "bool", "complex64", ""])
+def test_no_shape_and_no_number_is_too_large(dtype: str, value: float) -> None:
+    shape = (2**62,) * 64
+    sides = [facts(dtype, shape, max=value, min=-value, mean=value, l2norm=norm) for norm in (INF, value, 2.0)]
+    for golden in sides:
+        for target in sides:
+            assert judged(golden, target).verdict in ("pass", "fail", "error")
+            assert judged(golden, target, compat_euclid="legacy").verdict in ("pass", "fail", "error")
