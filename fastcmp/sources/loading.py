@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -19,6 +20,7 @@ from fastcmp.sources.metadata import ProcessDump, load_metadata
 from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
 from fastcmp.sources.natural_order import natural_key, token_key
 from fastcmp.sources.plain_files import inside, not_listed, tensors_of_files
+from fastcmp.sources.roles import below
 from fastcmp.sources.tree import SOURCE_DIRECTORIES, Tree, walk
 from fastcmp.sources.wording import MAX_SHOWN, counted, listing, printable
 
@@ -95,15 +97,19 @@ def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownK
         raise UsageError(f"{printable(path)}: --layout metadata: no metadata.json in it; name the directory of a dump")
     if tree.metadata_paths:
         return _load_metadata(tree, role, options, keys, working_directory)
+    tree = below(tree, role)
     recognised = None if wanted == "plain" else layouts.recognise(tree, options, wanted)
     if recognised is not None and recognised.layout is not None:
-        return _load_tree(tree, recognised, options, keys)
+        found = layouts.read(recognised, tree, options, keys)
+        if found.tensors or recognised.paths or wanted != "auto":
+            return _load_tree(path, tree, recognised, found, options, keys)
+        # What has the name of such a file and says nothing of a tensor is no sign of a layout.
+        tree.warnings += [f"{printable(tree.root)}: {warning}" for warning in found.warnings]
     if not tree.tensor_paths:
-        raise UsageError(
-            f"{printable(path)}: no metadata.json and no tensor file ({', '.join(SUFFIXES)}) in it; name the directory of a dump"
-        )
+        said = f"{printable(path)}: no metadata.json and no tensor file ({', '.join(SUFFIXES)}) in it; name the directory of a dump"
+        raise UsageError("; ".join([said, *tree.warnings]))
     unread: list[TensorError] = []
-    tensors, collisions = tensors_of_files(tree, _role_prefix(tree, role), options, keys, unread)
+    tensors, collisions = tensors_of_files(tree, "", options, keys, unread)
     if unread:
         tree.warnings.append(not_listed(unread))
     if collisions:
@@ -130,20 +136,23 @@ def _load_metadata(tree: Tree, role: Role, options: CompareOptions, keys: KnownK
     left_out = dict(tree.left_out)
     if tree.tensor_paths:
         left_out["tensor files beside metadata.json, which names those that count"] = len(tree.tensor_paths)
+    warnings += _without_marks(path, layouts.marks_of(tree, options), left_out)
     tensors = [tensor for process in processes for tensor in process.tensors]
     return Dump(path, "metadata", tensors, warnings, evidence=listing(chosen, 3), left_out=left_out)
 
 
-def _load_tree(tree: Tree, recognised: layouts.Recognised, options: CompareOptions, keys: KnownKeys) -> Dump:
+def _load_tree(
+    path: str, tree: Tree, recognised: layouts.Recognised, found: layouts.Found, options: CompareOptions, keys: KnownKeys
+) -> Dump:
     """A tree of a known layout. Tensor files that are of none have their paths as names, behind all others."""
     assert recognised.layout is not None
-    found = layouts.read(recognised, tree, options, keys)
     warnings = [*tree.warnings, *(f"{printable(tree.root)}: {warning}" for warning in found.warnings)]
     left_out = {**tree.left_out, **found.left_out}
     for name, paths in recognised.foreign.items():
         left_out[f"tensor files of the layout {name}"] = len(paths)
         files = counted(len(paths), "file")
         warnings.append(f"{printable(tree.root)}: {files} of the layout {name} left out: {listing(paths, 3)}")
+    warnings += _without_marks(tree.root, recognised.foreign_marks, left_out)
     if recognised.others:
         name = recognised.layout.name
         warnings.append(
@@ -160,7 +169,19 @@ def _load_tree(tree: Tree, recognised: layouts.Recognised, options: CompareOptio
             taken.add(key)
             found.tensors.append(one._replace(key=key))
     is_ordered = found.is_in_execution_order and not recognised.others
-    return Dump(tree.root, "tree", found.tensors, warnings, is_ordered, recognised.layout.name, found.evidence, left_out)
+    return Dump(path, "tree", found.tensors, warnings, is_ordered, recognised.layout.name, found.evidence, left_out)
+
+
+def _without_marks(path: str, marks: Mapping[str, list[str]], left_out: dict[str, int]) -> list[str]:
+    """Warnings about files that state tensors of a layout that is not read; counted in ``left_out``."""
+    warnings = []
+    for name, paths in marks.items():
+        left_out[f"files that state tensors of the layout {name}"] = len(paths)
+        warnings.append(
+            f"{printable(path)}: what {counted(len(paths), 'file')} of the layout {name} may state of tensors is left out: "
+            f"{listing(paths, 3)}; name its directory to compare it"
+        )
+    return warnings
 
 
 def _apart(key: TensorKey, taken: set[TensorKey]) -> TensorKey:
@@ -200,10 +221,3 @@ def _refuse_processes_without_rank(processes: list[ProcessDump], path: str, role
         raise UsageError(
             f"{printable(path)}: {len(processes)} {role} processes, expected one, or one of each rank; name one of them: {names}"
         )
-
-
-def _role_prefix(tree: Tree, role: Role) -> str:
-    """The one directory that holds this role's tensors, with a slash, where a tree without metadata has both roles in it; else ""."""
-    own = next(directory for directory, its_role in SOURCE_DIRECTORIES.items() if its_role == role)
-    prefixes = {f"{before}/{own}/" for before, found, _ in (f"/{path}".partition(f"/{own}/") for path in tree.tensor_paths) if found}
-    return prefixes.pop().removeprefix("/") if len(prefixes) == 1 else ""

@@ -116,6 +116,74 @@ def test_statistics_alone_are_a_tree(tmp_path: Path) -> None:
     assert dump.layout == "msprobe" and len(dump.tensors) == 1
 
 
+STATED = dump_json({"Torch.a.0.forward": call([leaf(np.ones(3, np.float32))])}, task="statistics")
+CSV_HEAD = "Execution Count,Op Name,Op Id,Input/Output,Index,Dtype,Shape,Max,Min,Mean,Norm\n"
+CSV = f"{CSV_HEAD}0,Model,0,output,0,float,2x3,1,0,0,1\n"
+
+
+def test_statistics_of_another_layout_are_not_passed_by(tmp_path: Path) -> None:
+    empty_tree(tmp_path, ATB)
+    write_msprobe(tmp_path / "py/step0/rank0", STATED)
+    with pytest.raises(UsageError, match=r"a tree of several layouts: atb \(1 file.*\) and msprobe \(1 file, such as py/step0/rank0/dump"):
+        load(tmp_path, "golden", CompareOptions())
+    dump = load(tmp_path, "golden", CompareOptions(layout="atb"))
+    assert dump.left_out["files that state tensors of the layout msprobe"] == 1
+    (warning,) = dump.warnings
+    assert warning == (
+        f"{tmp_path}: what 1 file of the layout msprobe may state of tensors is left out: py/step0/rank0/dump.json; "
+        "name its directory to compare it"
+    )
+
+
+def test_a_table_of_another_layout_is_not_passed_by(tmp_path: Path) -> None:
+    write_tree(tmp_path, {EXAMPLES["msprobe"]: np.ones(3), "statistic.csv": CSV.encode()})
+    with pytest.raises(UsageError, match=r"a tree of several layouts: msprobe .* and atb \(1 file, such as statistic\.csv\)"):
+        load(tmp_path, "golden", CompareOptions())
+
+
+def test_statistics_beside_a_metadata_json_are_said_to_be_left_out(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"a/metadata.json": json.dumps({"7": {"0": "a.npy"}}).encode()})
+    write_msprobe(tmp_path / "b", STATED)
+    dump = load(tmp_path, "golden", CompareOptions())
+    assert dump.left_out["files that state tensors of the layout msprobe"] == 1
+    assert [warning for warning in dump.warnings if "b/dump.json" in warning]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("dump.json", '{"task":"mnli","data":[1,2]}'), ("statistic.csv", "a,b\n1,2\n"), ("statistic.csv", f"{CSV_HEAD}0,,,,,,,,,,\n")],
+)
+def test_a_file_that_only_has_the_name_makes_no_layout(tmp_path: Path, name: str, content: str) -> None:
+    write_tree(tmp_path, {"b/x.npy": np.ones(2), name: content.encode()})
+    dump = load(tmp_path, "golden", CompareOptions())
+    assert (dump.layout, [tensor.key.data_id for tensor in dump.tensors]) == ("plain", ["b/x"])
+    assert len(dump.warnings) == 1 and f"{name}: " in dump.warnings[0]
+    write_tree(tmp_path, {ATB: b""})
+    assert load(tmp_path, "golden", CompareOptions()).layout == "atb"
+
+
+@pytest.mark.parametrize("example", [*EXAMPLES.values(), "statistic.csv"])
+def test_a_tree_of_both_roles_is_read_by_role_whatever_its_layout(tmp_path: Path, example: str) -> None:
+    own = {"golden": "golden_tensor", "target": "acl_tensor"}
+    for directory in own.values():
+        write_tree(tmp_path, {f"run/{directory}/{example}": CSV.encode() if example.endswith(".csv") else b""})
+    write_tree(tmp_path, {"dump.json": b'{"task":"mnli","data":[1,2]}'})
+    for role, directory in own.items():
+        dump = load(tmp_path, role, CompareOptions())  # type: ignore[arg-type]
+        assert [tensor.files for tensor in dump.tensors] == [(str(tmp_path / "run" / directory / example),)]
+        assert dump.left_out == {f"files outside of the directory run/{directory}": 2}
+        assert dump.path == str(tmp_path)
+
+
+def test_a_role_in_several_places_is_not_compared_with_itself(tmp_path: Path) -> None:
+    empty_tree(tmp_path, *(f"{rank}/{role}_tensor/x.npy" for rank in ("r0", "r1") for role in ("golden", "acl")))
+    with pytest.raises(UsageError) as refused:
+        load(tmp_path, "target", CompareOptions())
+    assert str(refused.value) == (
+        f"{tmp_path}: acl_tensor in 2 places beside golden_tensor, expected one of each; name one of them: r0/acl_tensor, r1/acl_tensor"
+    )
+
+
 def test_keys_that_the_other_dump_has_are_its_objects(tmp_path: Path) -> None:
     empty_tree(tmp_path, ATB)
     golden = load(tmp_path, "golden", CompareOptions())

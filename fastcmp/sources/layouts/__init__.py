@@ -16,7 +16,7 @@ from fastcmp.sources.named_tensor import KnownKeys
 from fastcmp.sources.tree import Tree
 from fastcmp.sources.wording import counted, listing, printable
 
-__all__ = ["LAYOUTS", "Recognised", "read", "recognise"]
+__all__ = ["LAYOUTS", "Found", "Recognised", "marks_of", "read", "recognise"]
 
 LAYOUTS: Final = (MSPROBE, SGLANG, MSIT, ATB, HOOK)
 _BY_NAME: Final = {layout.name: layout for layout in LAYOUTS}
@@ -37,6 +37,8 @@ class Recognised(NamedTuple):
         Tensor files that are of no layout.
     foreign : dict of str to list of str
         Tensor files of layouts that were not asked for, by the name of the layout.
+    foreign_marks : dict of str to list of str
+        Files of such layouts that say something about tensors by themselves.
     """
 
     layout: Layout | None
@@ -44,6 +46,7 @@ class Recognised(NamedTuple):
     marks: tuple[str, ...]
     others: list[str]
     foreign: dict[str, list[str]]
+    foreign_marks: dict[str, list[str]]
 
 
 def recognise(tree: Tree, options: CompareOptions, wanted: str = "auto") -> Recognised:
@@ -56,7 +59,10 @@ def recognise(tree: Tree, options: CompareOptions, wanted: str = "auto") -> Reco
     """
     claims = {layout.name: layout.claim(tree, options) for layout in LAYOUTS}
     claimed, others = _claimed(tree, claims)
-    found = list(claimed) or [name for name, claim in claims.items() if claim.marks and claim.marks_suffice]
+    marked = _marked(claims)
+    found = [*claimed, *(name for name in marked if name not in claimed)]
+    if len(found) > 1 and claimed and wanted == "auto":
+        found = [name for name in found if name in claimed or _states_tensors(_BY_NAME[name], tree, claims[name], options)]
     if wanted != "auto":
         layout = _BY_NAME[wanted]
         if wanted not in claimed and not claims[wanted].marks:
@@ -64,11 +70,26 @@ def recognise(tree: Tree, options: CompareOptions, wanted: str = "auto") -> Reco
     elif len(found) > 1:
         raise UsageError(_two_layouts(tree, {name: claimed.get(name) or claims[name].marks for name in found}))
     elif not found:
-        return Recognised(None, [], (), others, {})
+        return Recognised(None, [], (), others, {}, {})
     else:
         layout = _BY_NAME[found[0]]
     foreign = {name: paths for name, paths in claimed.items() if name != layout.name}
-    return Recognised(layout, claimed.get(layout.name, []), claims[layout.name].marks, others, foreign)
+    foreign_marks = {name: marks for name, marks in marked.items() if name != layout.name}
+    return Recognised(layout, claimed.get(layout.name, []), claims[layout.name].marks, others, foreign, foreign_marks)
+
+
+def marks_of(tree: Tree, options: CompareOptions) -> dict[str, list[str]]:
+    """The files that say something about tensors by themselves, by the name of their layout."""
+    return _marked({layout.name: layout.claim(tree, options) for layout in LAYOUTS}) if tree.marker_paths else {}
+
+
+def _marked(claims: dict[str, Claim]) -> dict[str, list[str]]:
+    return {name: list(claim.marks) for name, claim in claims.items() if claim.marks and claim.marks_suffice}
+
+
+def _states_tensors(layout: Layout, tree: Tree, claim: Claim, options: CompareOptions) -> bool:
+    """True where the files that show a layout speak of a tensor: a name alone, which other programs may use, makes no tree."""
+    return bool(layout.read(Reading(tree, [], claim.marks, options, {})).tensors)
 
 
 def _claimed(tree: Tree, claims: dict[str, Claim]) -> tuple[dict[str, list[str]], list[str]]:
