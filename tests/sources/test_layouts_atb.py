@@ -82,6 +82,17 @@ def test_processes_that_nothing_tells_apart_keep_their_directories_and_are_warne
     )
 
 
+def test_the_era_without_devices_is_known_from_the_root_too(tmp_path: Path) -> None:
+    empty_tree(tmp_path, *(f"atb_temp/tensors/{run}/0/0_X/after/outtensor0.bin" for run in ("12_13", "14_15")))
+    for place in (".", "atb_temp", "atb_temp/tensors"):
+        assert [key[0] for key in keys(tmp_path / place)] == ["12_13", "14_15"]
+
+
+def test_a_directory_of_that_name_further_up_says_nothing(tmp_path: Path) -> None:
+    empty_tree(tmp_path, *(f"atb_temp/x/ait_dump/tensors/{device}_7/0/0_X/after/outtensor0.bin" for device in (0, 1)))
+    assert [key[0] for key in keys(tmp_path)] == ["0", "1"]
+
+
 def test_an_operation_comes_as_it_ran_inputs_parts_outputs(tmp_path: Path) -> None:
     operations = ["0_M/before/intensor0", "0_M/2_A/before/intensor0", "0_M/2_A/before/intensor10", "0_M/2_A/0_Kernel/outtensor0"]
     operations += [
@@ -166,6 +177,23 @@ def test_a_tensor_that_is_there_counts_more_than_its_statistics(tmp_path: Path) 
     statistics(tmp_path, STATISTIC_HEAD + STATISTIC_LINE)
     empty_tree(tmp_path, "data/0_71/3/0_Model/1_Layer/after/outtensor0.bin")
     assert [tensor.written_path for tensor in loaded(tmp_path).tensors] == ["data/0_71/3/0_Model/1_Layer/after/outtensor0.bin"]
+
+
+@pytest.mark.parametrize("place", [".", "data", "data/0_71", "data/0_71/3"])
+def test_a_tensor_and_its_statistics_are_one_whichever_directory_is_named(tmp_path: Path, place: str) -> None:
+    statistics(tmp_path, STATISTIC_HEAD + STATISTIC_LINE)
+    empty_tree(tmp_path, "data/0_71/3/0_Model/1_Layer/after/outtensor0.bin")
+    token = "" if place.endswith("/3") else "3"
+    assert keys(tmp_path / place) == [("", "0_Model/1_Layer/after/outtensor0", token)]
+
+
+@pytest.mark.parametrize("levels", [64, 65, 5000])
+def test_an_operation_of_many_levels_is_no_line_of_statistics(tmp_path: Path, levels: int) -> None:
+    name, number = "/".join(["M"] * levels), "_".join(["0"] * levels)
+    statistics(tmp_path, STATISTIC_HEAD + STATISTIC_LINE + STATISTIC_LINE.replace("Model/Layer", name).replace("0_1", number))
+    dump = loaded(tmp_path)
+    assert len(dump.tensors) == (2 if levels == 64 else 1)
+    assert len(dump.warnings) == (0 if levels == 64 else 1)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,14 @@ def test_a_tree_of_the_first_hooks_has_the_pid_in_no_key(tmp_path: Path) -> None
         ]
         dump = loaded(tmp_path / run)
         assert (dump.layout, dump.is_in_execution_order) == ("hook", False)
-        assert keys(tmp_path / run / "tag" / pid) == keys(tmp_path / run)
+        asked = load(tmp_path / run / "tag" / pid, "golden", CompareOptions(layout="hook"))
+        assert [tensor.key for tensor in asked.tensors] == keys(tmp_path / run)
+
+
+def test_nothing_above_the_directory_that_is_named_makes_a_tree_of_hooks(tmp_path: Path) -> None:
+    runs = [empty_tree(tmp_path / name, "0/q_output.npy", "1/q_output.npy") for name in ("2024", "mine")]
+    assert [loaded(run).layout for run in runs] == ["plain", "plain"]
+    assert keys(runs[0]) == keys(runs[1]) == [("", "0/q_output", ""), ("", "1/q_output", "")]
 
 
 def test_outputs_in_other_directories_are_no_tree_of_hooks(tmp_path: Path) -> None:

@@ -63,6 +63,16 @@ def test_ranks_are_those_of_the_directories(tmp_path: Path, places: list[str], r
     assert len(loaded(tmp_path).warnings) == (1 if "proc1" in ranks else 0)
 
 
+def test_a_fifo_of_that_name_is_no_dump_json(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "dump.json")
+    write_tree(tmp_path, {"a.npy": ONES})
+    writer = os.open(tmp_path / "dump.json", os.O_RDWR)
+    try:
+        assert loaded(tmp_path).layout == "plain"
+    finally:
+        os.close(writer)
+
+
 def test_the_directory_of_a_rank_or_of_a_step_can_be_named(tmp_path: Path) -> None:
     write_msprobe(tmp_path / "step3" / "rank0", dump_json({"Torch.a.0.forward": call([leaf(ONES)])}))
     assert keys(tmp_path) == [("", "Torch.a.0.forward.input.0", "3")]

@@ -58,6 +58,9 @@ def recognise(tree: Tree, options: CompareOptions, wanted: str = "auto") -> Reco
         If there are two, or nothing of the layout that is wanted.
     """
     claims = {layout.name: layout.claim(tree, options) for layout in LAYOUTS}
+    if wanted != "auto":
+        asked = claims[wanted]
+        claims[wanted] = asked._replace(holds=asked.holds_if_asked or asked.holds)
     claimed, others = _claimed(tree, claims)
     marked = _marked(claims)
     found = [*claimed, *(name for name in marked if name not in claimed)]

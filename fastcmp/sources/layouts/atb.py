@@ -8,6 +8,7 @@ data_id is the path of the operation and the tensor, without what differs betwee
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from fastcmp.options import CompareOptions
@@ -28,7 +29,8 @@ def _claim(tree: Tree, options: CompareOptions) -> Claim:
 def _read(reading: Reading) -> Found:
     stated, remarks = stated_entries(reading)
     entries = [*map(_entry, reading.paths), *stated]
-    tensors, warnings = tensors_of_entries(entries, reading, device_of)
+    root = os.path.abspath(reading.tree.root)
+    tensors, warnings = tensors_of_entries(entries, reading, lambda process: device_of(process, root))
     is_ordered = all(is_numbered(data_id) for data_id in {entry.data_id for entry in entries})
     return Found(tensors, _evidence(entries, len(tensors)), [*remarks, *warnings], is_in_execution_order=is_ordered)
 

@@ -94,9 +94,9 @@ def _step(name: str) -> Order:
     return (2, natural_key(name))
 
 
-def device_of(process: str) -> str:
-    """The device in the name of a run directory, "" where there is none."""
+def device_of(process: str, root: str = "") -> str:
+    """The device in the name of a run directory below ``root``, "" where there is none; of which era it is, the root may say."""
     found = _DEVICE_AND_PID.fullmatch(process.rpartition("/")[2])
-    if found is None or _PID_FIRST in process.split("/") or found[1] == found[2]:
+    if found is None or found[1] == found[2] or _PID_FIRST in f"{root}/{process}".split("/")[-3:-1]:
         return ""
     return found[1]

@@ -27,6 +27,8 @@ _MOST_BYTES: Final = 1 << 30
 _DECIMALS: Final = 6
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _MOST_AXES: Final = 64
+# Those of models known have fewer than ten.
+_MOST_LEVELS: Final = 64
 _COLUMNS: Final = (
     "Execution Count", "Op Name", "Op Id", "Input/Output", "Index", "Dtype", "Shape", "Max", "Min", "Mean", "Norm",
 )  # fmt: skip
@@ -45,7 +47,7 @@ def stated_entries(reading: Reading) -> tuple[list[Entry], list[str]]:
         except (UsageError, csv.Error) as error:
             warnings.append(f"{printable(path)}: not used: {error}")
             continue
-        rows += [row for row in found if not isinstance(row, int)]
+        rows += _below_root([row for row in found if not isinstance(row, int)], path)
         if odd := [f"line {line}" for line in found if isinstance(line, int)]:
             warnings.append(f"{printable(path)}: lines that are no statistics of a tensor were ignored: {listing(odd)}")
     return rows, warnings
@@ -69,9 +71,15 @@ def _rows(content: bytes, path: str) -> Iterator[Entry | int]:
         yield Entry(process, f"{place}/{moment[1]}tensor{int(index)}", execution, path, order, _stated(line))
 
 
+def _below_root(rows: list[Entry], path: str) -> list[Entry]:
+    """Without the execution where its directory is the root: the tensors there have no token then."""
+    is_one = "/" not in path and len({row.token_id for row in rows}) == 1
+    return [row._replace(token_id="") for row in rows] if is_one else rows
+
+
 def _operation(line: dict[str, Any]) -> str | None:
     numbers, types = (line["Op Id"] or "").split("_"), (line["Op Name"] or "").split("/")
-    if len(numbers) != len(types) or not all(map(_DIGITS.fullmatch, numbers)) or not all(types):
+    if len(numbers) != len(types) or len(numbers) > _MOST_LEVELS or not all(map(_DIGITS.fullmatch, numbers)) or not all(types):
         return None
     return "/".join(f"{number}_{kind}" for number, kind in zip(numbers, types, strict=True))
 

@@ -106,15 +106,18 @@ def _modules(node: Any) -> Iterator[str]:
 
 
 def _claim_hook(tree: Tree, options: CompareOptions) -> Claim:
-    """Files named as inputs and outputs of modules, in the directory of a token in that of a pid, which may be the root or above it."""
-    above = os.path.abspath(tree.root).lstrip("/")
+    """Files named as inputs and outputs of modules, in the directory of a token in that of a pid; who asks for them may name the latter.
+
+    Nothing above the root counts otherwise: a date or a number there would make one of two equal trees another one.
+    """
 
     def holds(directory: str, name: str) -> bool:
-        if _HOOK_TENSOR.fullmatch(os.path.splitext(name)[0]) is None or not directory.rpartition("/")[2].isdigit():
-            return False
-        return _PID_AND_TOKEN.fullmatch(f"{above}/{directory}") is not None
+        return _PID_AND_TOKEN.fullmatch(directory) is not None and _HOOK_TENSOR.fullmatch(os.path.splitext(name)[0]) is not None
 
-    return Claim(holds)
+    def holds_if_asked(directory: str, name: str) -> bool:
+        return directory.rpartition("/")[2].isdigit() and _HOOK_TENSOR.fullmatch(os.path.splitext(name)[0]) is not None
+
+    return Claim(holds, holds_if_asked=holds_if_asked)
 
 
 def _read_hook(reading: Reading) -> Found:

@@ -23,11 +23,14 @@ class Claim(NamedTuple):
         Other files that only this layout has.
     marks_suffice : bool
         They say something about tensors by themselves.
+    holds_if_asked : callable, optional
+        In the place of ``holds`` where the layout is asked for: what is too weak to be found out by.
     """
 
     holds: Callable[[str, str], bool]
     marks: tuple[str, ...] = ()
     marks_suffice: bool = True
+    holds_if_asked: Callable[[str, str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -76,7 +77,8 @@ def looks_like_dump(path: str, roots: tuple[str, ...]) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
         with open(descriptor, "rb") as file:
-            head = file.read(_HEAD_BYTES)
+            # What a FIFO gives is nothing to wait for.
+            head = file.read(_HEAD_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     except (OSError, ValueError):
         return False
     return all(said.search(head) for said in _SPEAKS_OF)
