@@ -11,6 +11,7 @@ import numpy as np
 from fastcmp.errors import UsageError
 from fastcmp.globs import any_glob_mask
 from fastcmp.options import CompareOptions
+from fastcmp.pairing.common_rank import common_ranks
 from fastcmp.pairing.nearest import Nearest, nearest_text
 from fastcmp.pairing.token_shift import Shift, better_shift
 from fastcmp.pairing.weights import RULE_WEIGHT, is_weight_name
@@ -23,6 +24,7 @@ RULE_KEY: Final = "key"
 RULE_PATH: Final = "path"
 RULE_FILE: Final = "file"
 _MAX_PATTERNS: Final = 3
+_MAX_REMARKS: Final = 6
 
 
 class Pair(NamedTuple):
@@ -68,8 +70,7 @@ def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
     """Every key of either dump exactly once, in the row order of the report.
 
     Rank, then the data_id in golden's order, then the token; the keys that only target has follow in the same way, in target's order,
-    at the end of their rank. Two files of one tensor are a pair whatever their names are. Where only one side knows a rank, and just one,
-    the ranks are not compared.
+    at the end of their rank. Two files of one tensor are a pair whatever their names are. For ranks of one side only see `common_ranks`.
 
     Parameters
     ----------
@@ -92,17 +93,18 @@ def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
         right = dict(zip(left, right.values(), strict=True))
     else:
         rule = RULE_PATH if kinds == {"directory"} else RULE_KEY
-        left, right = _with_common_rank(left, right)
+        (left, right), warnings = common_ranks((golden, left), (target, right))
         if options.maps or options.token_offset or options.pair_by != (RULE_KEY,):
             from fastcmp.pairing.renamed import rename
 
-            right, rules, warnings = rename((golden, left), (target, right), options, rule)
+            right, rules, remarks = rename((golden, left), (target, right), options, rule)
+            warnings += remarks
     keys = list(left)
     keys += [key for key in right if key not in left]
     shared_count = len(left) + len(right) - len(keys)
     shift = better_shift(left, right) if shared_count < min(len(left), len(right)) else None
     if not shared_count:
-        raise UsageError(_no_pair(golden, target, left, right, _shift_text(shift, options)))
+        raise UsageError("; ".join([_no_pair(golden, target, left, right, _shift_text(shift, options)), *_remarks(golden, target)]))
     if shift is not None:
         warnings.append(_shift_text(shift, options))
     if options.include or options.exclude:
@@ -187,24 +189,6 @@ def _within_rank(appearance: dict[tuple[str, ...], int]) -> np.ndarray:
     return np.array(numbered, np.int64)
 
 
-def _with_common_rank(
-    left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor]
-) -> tuple[dict[TensorKey, NamedTensor], dict[TensorKey, NamedTensor]]:
-    """Give the side without ranks the other's, where that has just one."""
-    left_ranks, right_ranks = {key.rank for key in left}, {key.rank for key in right}
-    if left_ranks == {""} and len(right_ranks) == 1:
-        return _with_rank(left, *right_ranks), right
-    if right_ranks == {""} and len(left_ranks) == 1:
-        return left, _with_rank(right, *left_ranks)
-    return left, right
-
-
-def _with_rank(tensors: dict[TensorKey, NamedTensor], rank: str) -> dict[TensorKey, NamedTensor]:
-    if not rank:
-        return tensors
-    return {key._replace(rank=rank): tensor for key, tensor in tensors.items()}
-
-
 def _wanted(data_ids: Iterable[str], options: CompareOptions) -> set[str]:
     """Those that an include matches (all, where none is given) and no exclude."""
     names = list(dict.fromkeys(data_ids))
@@ -235,6 +219,13 @@ def _no_pair(golden: Dump, target: Dump, left: dict[TensorKey, NamedTensor], rig
     near = [] if shift_text else _near(left, right)
     keys = "the keys of both must agree" + ("" if shift_text or not near else ", or --map or --pair-by say which name is which")
     return "; ".join([f"no pair at all: {', '.join(sides)}", *patterns, *advice, *near, *([shift_text] if shift_text else []), keys])
+
+
+def _remarks(golden: Dump, target: Dump) -> list[str]:
+    """What was said when the dumps were loaded: it may be why nothing pairs."""
+    said = [f"{role}: {warning}" for role, dump in (("golden", golden), ("target", target)) for warning in dump.warnings]
+    more = [f"and {len(said) - _MAX_REMARKS} more warnings"] if len(said) > _MAX_REMARKS else []
+    return [*said[:_MAX_REMARKS], *more]
 
 
 def _near(left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor]) -> list[str]:

@@ -35,6 +35,9 @@ class Dump:
         What it was recognised by.
     left_out : mapping of str to int
         What is no tensor of this dump and was passed by: a reason, and how many files.
+    lone_rank : str
+        Which rank the only process of a tree is, where its directory says it. The keys do not have it: where both sides have one process,
+        it does not matter.
     """
 
     path: str
@@ -45,3 +48,4 @@ class Dump:
     layout: str = "metadata"
     evidence: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
+    lone_rank: str = ""

@@ -169,7 +169,7 @@ def _load_tree(
             taken.add(key)
             found.tensors.append(one._replace(key=key))
     is_ordered = found.is_in_execution_order and not recognised.others
-    return Dump(path, "tree", found.tensors, warnings, is_ordered, recognised.layout.name, found.evidence, left_out)
+    return Dump(path, "tree", found.tensors, warnings, is_ordered, recognised.layout.name, found.evidence, left_out, found.lone_rank)
 
 
 def _without_marks(path: str, marks: Mapping[str, list[str]], left_out: dict[str, int]) -> list[str]:

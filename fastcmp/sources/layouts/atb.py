@@ -30,9 +30,9 @@ def _read(reading: Reading) -> Found:
     stated, remarks = stated_entries(reading)
     entries = [*map(_entry, reading.paths), *stated]
     root = os.path.abspath(reading.tree.root)
-    tensors, warnings = tensors_of_entries(entries, reading, lambda process: device_of(process, root))
+    tensors, lone_rank, warnings = tensors_of_entries(entries, reading, lambda process: device_of(process, root))
     is_ordered = all(is_numbered(data_id) for data_id in {entry.data_id for entry in entries})
-    return Found(tensors, _evidence(entries, len(tensors)), [*remarks, *warnings], is_in_execution_order=is_ordered)
+    return Found(tensors, _evidence(entries, len(tensors)), [*remarks, *warnings], is_ordered, lone_rank=lone_rank)
 
 
 def _entry(path: str) -> Entry:

@@ -57,11 +57,11 @@ def _read_msit(reading: Reading) -> Found:
         is_ordered = is_ordered and (order is not None or module == _WEIGHTS)
         data_id = f"{module}/{stem}"
         entries.append(Entry(process, data_id, token, path, (-1 if order is None else order, natural_key(data_id))))
-    tensors, remarks = tensors_of_entries(entries, reading, _device_of)
+    tensors, lone_rank, remarks = tensors_of_entries(entries, reading, _device_of)
     evidence = f"{counted(len(entries), 'file')} of modules below root, such as {listing([entry.path for entry in entries[:1]], 1, 120)}"
     if orders:
         evidence += f", and {MODEL_TREE_NAME}"
-    return Found(tensors, evidence, [*warnings, *remarks], is_in_execution_order=is_ordered)
+    return Found(tensors, evidence, [*warnings, *remarks], is_ordered, lone_rank=lone_rank)
 
 
 def _parts_of_msit(directory: str) -> tuple[str, str, str]:
@@ -127,7 +127,7 @@ def _read_hook(reading: Reading) -> Found:
         process, _, token = directory.rpartition("/")
         stem = os.path.splitext(name)[0]
         entries.append(Entry(process, stem, token, path, natural_key(stem)))
-    tensors, warnings = tensors_of_entries(entries, reading, lambda process: "")
+    tensors, _, warnings = tensors_of_entries(entries, reading, lambda process: "")
     example = listing([entry.path for entry in entries[:1]], 1, 120)
     return Found(tensors, f"{counted(len(entries), 'file')} of modules in {{pid}}/{{token}}/, such as {example}", warnings)
 

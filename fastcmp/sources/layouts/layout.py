@@ -71,6 +71,8 @@ class Found:
     is_in_execution_order : bool
     left_out : dict of str to int
         What the files list and is no tensor: a reason, and how many.
+    lone_rank : str
+        See `fastcmp.sources.dump.Dump`.
     """
 
     tensors: list[NamedTensor]
@@ -78,6 +80,7 @@ class Found:
     warnings: list[str] = field(default_factory=list)
     is_in_execution_order: bool = False
     left_out: dict[str, int] = field(default_factory=dict)
+    lone_rank: str = ""
 
 
 class Layout(NamedTuple):

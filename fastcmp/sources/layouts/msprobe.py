@@ -66,7 +66,7 @@ def _read(reading: Reading) -> Found:
         found.is_in_execution_order = False
         found.warnings.append(f"files that no dump.json lists have the name of the file: {listing(unlisted)}")
     entries += map(_unlisted, unlisted)
-    found.tensors, remarks = tensors_of_entries(entries, reading, _rank_of)
+    found.tensors, found.lone_rank, remarks = tensors_of_entries(entries, reading, _rank_of)
     found.warnings += remarks
     found.evidence = f"{listing(reading.marks or [DATA_DIRECTORY], 3)} ({', '.join(tasks) or 'no dump.json that can be read'})"
     missing = len({entry.path for entry in entries if entry.stated is None} - there)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import list_members
@@ -21,14 +22,22 @@ from fastcmp.sources.wording import listing
 MemberName = Callable[[str], str]
 
 
+class Named(NamedTuple):
+    """The tensors of a tree, every key once; which rank they are of where there is one process and that is known; and warnings."""
+
+    tensors: list[NamedTensor]
+    lone_rank: str
+    warnings: list[str]
+
+
 def tensors_of_entries(
     entries: Sequence[Entry], reading: Reading, rank_of: Callable[[str], str], member_name: MemberName = lambda member: f"/{member}"
-) -> tuple[list[NamedTensor], list[str]]:
-    """Named tensors by rank, then as the layout orders the data_ids, then by token; and warnings.
+) -> Named:
+    """Named tensors by rank, then as the layout orders the data_ids, then by token.
 
     The second of two files of one key has its path behind the data_id.
     """
-    ranks, warnings = ranks_of((entry.process for entry in entries), rank_of)
+    ranks, lone_rank, warnings = ranks_of((entry.process for entry in entries), rank_of)
     root = os.path.join(os.path.abspath(reading.tree.root), "")
     tensors: list[NamedTensor] = []
     taken: set[TensorKey] = set()
@@ -54,7 +63,7 @@ def tensors_of_entries(
         warnings.append(not_listed(unread))
     if repeated:
         warnings.append(f"names that stand twice, the second has its path behind it: {listing(list(dict.fromkeys(repeated)))}")
-    return tensors, warnings
+    return Named(tensors, lone_rank, warnings)
 
 
 def _named(key: TensorKey, entry: Entry, member: str, root: str) -> NamedTensor:

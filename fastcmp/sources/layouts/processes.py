@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from fastcmp.sources.natural_order import natural_key
 from fastcmp.sources.wording import listing
 
 
-def ranks_of(processes: Iterable[str], rank_of: Callable[[str], str]) -> tuple[Mapping[str, str], list[str]]:
+class Ranks(NamedTuple):
+    """Of the processes of a tree.
+
+    Attributes
+    ----------
+    by_process : mapping of str to str
+    lone : str
+        Which rank the only process is, where that is known: it counts where the other side has several.
+    warnings : list of str
+    """
+
+    by_process: Mapping[str, str]
+    lone: str
+    warnings: list[str]
+
+
+def ranks_of(processes: Iterable[str], rank_of: Callable[[str], str]) -> Ranks:
     """The rank of each process; and a warning where nothing tells them apart.
 
     One process alone has the rank "": on which device it ran says nothing about its tensors. Of several, each has the one that
-    ``rank_of`` finds in its directory ("" for none); if two have the same, or one has none, the directory stands in for it.
+    ``rank_of`` finds in its directory ("" for none); where two have the same, or one has none, its directory stands in for it.
 
     Parameters
     ----------
@@ -22,14 +40,19 @@ def ranks_of(processes: Iterable[str], rank_of: Callable[[str], str]) -> tuple[M
     """
     names = sorted(set(processes), key=natural_key)
     if len(names) < 2:
-        return dict.fromkeys(names, ""), []
+        return Ranks(dict.fromkeys(names, ""), *(rank_of(name) for name in names), []) if names else Ranks({}, "", [])
     ranks = {name: rank_of(name) for name in names}
-    if all(ranks.values()) and len(set(ranks.values())) == len(names):
-        return ranks, []
-    ends = {name: name.rpartition("/")[2] for name in names}
-    labels = ends if len(set(ends.values())) == len(names) else {name: name for name in names}
+    counts = Counter(ranks.values())
+    doubtful = [name for name in names if not ranks[name] or counts[ranks[name]] > 1]
+    if not doubtful:
+        return Ranks(ranks, "", [])
+    known = {rank for rank, count in counts.items() if rank and count == 1}
+    ends = {name: name.rpartition("/")[2] for name in doubtful}
+    are_distinct = len(set(ends.values())) == len(doubtful) and known.isdisjoint(ends.values())
+    labels = ends if are_distinct else {name: f"{name}/" if name in known else name for name in doubtful}
+    count = f"{len(doubtful)} process{'es' if len(doubtful) > 1 else ''}"
     warning = (
-        f"{len(names)} processes and nothing that tells their ranks: each pairs only with a directory of the same name; "
-        f"name one of them, to compare it alone: {listing(names)}"
+        f"{count} and nothing that tells their ranks: each pairs only with a directory of the same name; "
+        f"name one of them, to compare it alone: {listing([name or '.' for name in doubtful])}"
     )
-    return labels, [warning]
+    return Ranks({**ranks, **labels}, "", [warning])

@@ -65,10 +65,10 @@ def _read(reading: Reading) -> Found:
         (tagged if tags else passes).append((directory, path, tags))
     entries = _numbered([_tagged_entry(*one) for one in tagged])
     entries += [_pass_entry(directory, path) for directory, path, _ in passes]
-    tensors, warnings = tensors_of_entries(entries, reading, _rank_of, _member_name)
+    tensors, lone_rank, warnings = tensors_of_entries(entries, reading, _rank_of, _member_name)
     what = "tagged with step, rank and name" if tagged else "of forward passes in directories of ranks"
     evidence = f"{counted(len(entries), 'file')} {what}, such as {listing(reading.paths[:1], 1, 120)}"
-    return Found(tensors, evidence, warnings, is_in_execution_order=not passes)
+    return Found(tensors, evidence, warnings, not passes, lone_rank=lone_rank)
 
 
 def _tagged_entry(directory: str, path: str, tags: dict[str, str]) -> Entry:
