@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -126,9 +127,24 @@ def test_two_files_of_one_tensor_are_both_there(tmp_path: Path) -> None:
     dump = loaded(tmp_path)
     assert [tensor.key.data_id for tensor in dump.tensors] == [
         "0_A/after/outtensor0",
-        "0_A/after/outtensor0 (0_7/0/0_A/after/outtensor0_y.bin)",
+        "0_A/after/outtensor0_y",
     ]
-    assert dump.warnings == [f"{tmp_path}: names that stand twice, the second has its path behind it: 0_7/0/0_A/after/outtensor0_y.bin"]
+    assert dump.warnings == [
+        f"{tmp_path}: of several tensors of one number in a directory, each keeps its name: 0_7/0/0_A/after/outtensor0"
+    ]
+
+
+def test_of_two_tensors_of_one_number_none_takes_the_place_of_the_only_one_of_the_other_side(tmp_path: Path) -> None:
+    empty_tree(tmp_path / "g", "5_6/0/0_foo/intensor0_k.bin", "5_6/0/0_foo/intensor0_q.bin", "5_6/1/0_foo/intensor0_q.bin")
+    empty_tree(tmp_path / "t", "7_8/0/0_foo/intensor0_q.bin", "7_8/1/0_foo/intensor0_q.bin")
+    assert set(keys(tmp_path / "g")) & set(keys(tmp_path / "t")) == {("", "0_foo/intensor0", "1")}
+
+
+def test_two_files_of_one_name_have_the_same_names_in_two_runs(tmp_path: Path) -> None:
+    for run in ("5_6", "7_8"):
+        empty_tree(tmp_path / run, f"{run}/0/0_A/outtensor0.bin", f"{run}/0/0_A/outtensor0.npy")
+    assert keys(tmp_path / "5_6") == keys(tmp_path / "7_8")
+    assert [key[1] for key in keys(tmp_path / "5_6")] == ["0_A/outtensor0", "0_A/outtensor0 (outtensor0.npy)"]
 
 
 def test_what_lies_beside_the_tensors_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -247,5 +263,13 @@ def test_what_a_line_states(tmp_path: Path, fields: str, shape: tuple[int, ...],
 def test_lines_that_stand_twice_have_a_row_each(tmp_path: Path) -> None:
     dump = loaded(statistics(tmp_path, STATISTIC_HEAD + STATISTIC_LINE * 3))
     name = "0_Model/1_Layer/after/outtensor0"
-    place = "data/0_71/3/statistic.csv"
-    assert [tensor.key.data_id for tensor in dump.tensors] == [name, f"{name} ({place})", f"{name} ({place})#"]
+    assert [tensor.key.data_id for tensor in dump.tensors] == [name, f"{name} (statistic.csv)", f"{name} (statistic.csv)#2"]
+
+
+def test_lines_that_stand_ten_thousand_times_take_no_longer_than_others(tmp_path: Path) -> None:
+    statistics(tmp_path, STATISTIC_HEAD + STATISTIC_LINE * 10_000)
+    began = time.process_time()
+    dump = loaded(tmp_path)
+    assert time.process_time() - began < 3
+    assert dump.tensors[-1].key.data_id == "0_Model/1_Layer/after/outtensor0 (statistic.csv)#9999"
+    assert sum(len(tensor.key.data_id) for tensor in dump.tensors) < 1_000_000

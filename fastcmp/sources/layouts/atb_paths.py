@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from fastcmp.sources.natural_order import natural_key
 
 # Newer builds append the name that the operation gives the tensor: it says no more than the number, and older builds do not have it.
-_TENSOR: Final = re.compile(r"(in|out)tensor([0-9]+)(?:_.*)?", re.IGNORECASE | re.DOTALL)
+_TENSOR: Final = re.compile(r"(in|out)tensor([0-9]+)(_.*)?", re.IGNORECASE | re.DOTALL)
 _OPERATION: Final = re.compile(r"[0-9]+_[A-Za-z].*", re.DOTALL)
 _DEVICE_AND_PID: Final = re.compile(r"([0-9]{1,3})_([0-9]+)")
 _TENSORS: Final = "tensors"
@@ -31,10 +31,11 @@ class OperationPlace(NamedTuple):
 
 
 class TensorName(NamedTuple):
-    """Which tensor of an operation: ``in`` or ``out``, and its number."""
+    """Which tensor of an operation: ``in`` or ``out``, its number, and the name behind that, ``_attn_out``, which most have not."""
 
     direction: str
     number: int
+    name: str
 
 
 class _Split(NamedTuple):
@@ -67,7 +68,7 @@ def place_of(directory: str) -> OperationPlace | None:
 def tensor_of(name: str) -> TensorName | None:
     """None for a file that is not named as a tensor of an operation."""
     found = _TENSOR.fullmatch(os.path.splitext(name)[0])
-    return TensorName(found[1].lower(), int(found[2])) if found is not None and len(found[2]) < 10 else None
+    return TensorName(found[1].lower(), int(found[2]), found[3] or "") if found is not None and len(found[2]) < 10 else None
 
 
 def is_numbered(operation: str) -> bool:

@@ -67,7 +67,7 @@ def _rows(content: bytes, path: str) -> Iterator[Entry | int]:
             continue
         place = f"{operation}/{moment[0]}"
         process = "/".join(above[:-1]) if above[-1] == execution else "/".join(above)
-        order = (order_of(place), moment[1], int(index))
+        order = (order_of(place), moment[1], int(index), "")
         yield Entry(process, f"{place}/{moment[1]}tensor{int(index)}", execution, path, order, _stated(line))
 
 

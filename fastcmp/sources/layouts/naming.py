@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple
 
 from fastcmp.errors import TensorError
@@ -35,7 +35,7 @@ def tensors_of_entries(
 ) -> Named:
     """Named tensors by rank, then as the layout orders the data_ids, then by token.
 
-    The second of two files of one key has its path behind the data_id.
+    The second of two files of one key has its name behind the data_id, and a number where that is not enough.
     """
     ranks, lone_rank, warnings = ranks_of((entry.process for entry in entries), rank_of)
     root = os.path.join(os.path.abspath(reading.tree.root), "")
@@ -43,6 +43,7 @@ def tensors_of_entries(
     taken: set[TensorKey] = set()
     held: set[TensorKey] = set()  # by a file, which counts more than what is stated
     repeated: list[str] = []
+    numbers: dict[TensorKey, int] = {}
     unread: list[TensorError] = []
     for entry, member in _with_members(_ordered(entries, ranks.__getitem__), reading, unread):
         data_id = (f"{entry.data_id}{member_name(member)}" if entry.data_id else member) if member else entry.data_id or entry.path
@@ -51,9 +52,7 @@ def tensors_of_entries(
             continue
         if key in taken:
             repeated.append(entry.path)
-            key = key._replace(data_id=f"{data_id} ({entry.path})")
-            while key in taken:
-                key = key._replace(data_id=f"{key.data_id}#")
+            key = _numbered(key._replace(data_id=f"{data_id} ({entry.path.rpartition('/')[2]})"), taken, numbers)
         key = reading.keys.get(key, key)
         taken.add(key)
         if entry.stated is None:
@@ -62,8 +61,17 @@ def tensors_of_entries(
     if unread:
         warnings.append(not_listed(unread))
     if repeated:
-        warnings.append(f"names that stand twice, the second has its path behind it: {listing(list(dict.fromkeys(repeated)))}")
+        warnings.append(f"names that stand twice, the second has its file behind it: {listing(list(dict.fromkeys(repeated)))}")
     return Named(tensors, lone_rank, warnings)
+
+
+def _numbered(key: TensorKey, taken: Container[TensorKey], numbers: dict[TensorKey, int]) -> TensorKey:
+    """A key that is not taken; ``numbers`` knows the last one of each, as a line may stand a hundred thousand times."""
+    free = key
+    while free in taken:
+        number = numbers[key] = numbers.get(key, 1) + 1
+        free = key._replace(data_id=f"{key.data_id}#{number}")
+    return free
 
 
 def _named(key: TensorKey, entry: Entry, member: str, root: str) -> NamedTensor:

@@ -40,7 +40,7 @@ def ranks_of(processes: Iterable[str], rank_of: Callable[[str], str]) -> Ranks:
     """
     names = sorted(set(processes), key=natural_key)
     if len(names) < 2:
-        return Ranks(dict.fromkeys(names, ""), *(rank_of(name) for name in names), []) if names else Ranks({}, "", [])
+        return Ranks(dict.fromkeys(names, ""), rank_of(names[0]) if names else "", [])
     ranks = {name: rank_of(name) for name in names}
     counts = Counter(ranks.values())
     doubtful = [name for name in names if not ranks[name] or counts[ranks[name]] > 1]
