@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,53 @@ def test_ranks_are_those_of_the_directories(tmp_path: Path, places: list[str], r
         write_msprobe(tmp_path / place, dump_json({"Torch.a.0.forward": call([leaf(ONES)])}))
     assert [key[0] for key in keys(tmp_path)] == ranks
     assert len(loaded(tmp_path).warnings) == (1 if "proc1" in ranks else 0)
+
+
+def test_parts_of_a_call_that_no_version_known_has_are_tensors_all_the_same(tmp_path: Path) -> None:
+    one = leaf(ONES)
+    data = {
+        "Module.a.A.backward.0": {"grad_output": [one], "input_grad": {"x": one}, "output": [one], "input": [one], "stack": "text"},
+        "Torch.list.0.forward": [one, [one]],
+        "Torch.alone.0.forward": one,
+    }
+    write_msprobe(tmp_path, dump_json(data))
+    assert data_ids(tmp_path) == [
+        "Module.a.A.backward.0.input.0",
+        "Module.a.A.backward.0.output.0",
+        "Module.a.A.backward.0.grad_output.0",
+        "Module.a.A.backward.0.input_grad.x",
+        "Torch.list.0.forward.0",
+        "Torch.list.0.forward.1.0",
+        "Torch.alone.0.forward",
+    ]
+
+
+def test_names_have_an_end(tmp_path: Path) -> None:
+    data = {"Torch." + "a" * 100_000: call([leaf(ONES)] * 2000), "Torch.b.0.forward": call([leaf(ONES)], **{"k" * 2000: leaf(ONES)})}
+    write_msprobe(tmp_path, dump_json(data))
+    dump = loaded(tmp_path)
+    assert [tensor.key.data_id for tensor in dump.tensors] == ["Torch.b.0.forward.input.0"]
+    assert dump.left_out == {"calls and arguments whose names are too long": 4}
+    assert len(dump.warnings) == 1 and dump.warnings[0].startswith(
+        f"{tmp_path}: dump.json: calls and arguments whose names are too long were left out, such as Torch.aaa"
+    )
+    assert len(dump.warnings[0]) < 1000
+
+
+def test_gradients_of_one_parameter_are_numbered(tmp_path: Path) -> None:
+    write_msprobe(tmp_path, dump_json({"Module.m.M.parameters_grad": {"weight": [leaf(ONES)] * 4000}}))
+    began = time.process_time()
+    assert data_ids(tmp_path)[:3:2] == ["Module.m.M.parameters_grad.weight", "Module.m.M.parameters_grad.weight (dump.json)#2"]
+    assert time.process_time() - began < 3
+
+
+def test_of_a_file_that_is_gone_its_row_says_that_statistics_are_known(tmp_path: Path) -> None:
+    data = {"Torch.a.0.forward": call([leaf(ONES, data_name="x.npy"), leaf(None, data_name="y.npy"), leaf(ONES, data_name="z.npy")])}
+    write_msprobe(tmp_path, dump_json(data), {"z.npy": ONES})
+    dump = loaded(tmp_path)
+    note = "the file is not there; dump.json states statistics or a checksum of it, which were not compared"
+    assert [tensor.notes for tensor in dump.tensors] == [(note,), (), ()]
+    assert dump.left_out == {"files that are listed and not there": 2}
 
 
 def test_a_fifo_of_that_name_is_no_dump_json(tmp_path: Path) -> None:

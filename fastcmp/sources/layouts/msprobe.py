@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, Final
 
 from fastcmp.errors import UsageError
@@ -29,6 +29,7 @@ _RANK: Final = re.compile(r"rank([0-9]+)")
 # What dump.json lists under the inputs of a call, the name of a file calls kwargs.
 _KEYWORD: Final = re.compile(r"(.*\.(?:forward|backward)(?:\.[0-9]+)?)\.kwargs\.", re.DOTALL)
 _LAST: Final = 1 << 62
+_STATISTICS_KNOWN: Final = "the file is not there; dump.json states statistics or a checksum of it, which were not compared"
 
 
 def _claim(tree: Tree, options: CompareOptions) -> Claim:
@@ -59,7 +60,11 @@ def _read(reading: Reading) -> Found:
         if dump.others:
             others = "arguments that are no tensors"
             found.left_out[others] = found.left_out.get(others, 0) + dump.others
-        entries += _listed(mark, dump)
+        if dump.too_long:
+            too_long = "calls and arguments whose names are too long"
+            found.left_out[too_long] = found.left_out.get(too_long, 0) + dump.too_long
+            found.warnings.append(f"{printable(mark)}: {too_long} were left out, such as {printable(dump.first_too_long, 120)}")
+        entries += _listed(mark, dump, there)
     known = {entry.path for entry in entries}
     unlisted = [path for path in reading.paths if path not in known]
     if unlisted:
@@ -75,7 +80,7 @@ def _read(reading: Reading) -> Found:
     return found
 
 
-def _listed(mark: str, dump: DumpJson) -> Iterator[Entry]:
+def _listed(mark: str, dump: DumpJson, there: Container[str]) -> Iterator[Entry]:
     directory = mark.rpartition("/")[0]
     process, token = _process_and_step(directory)
     for position, item in enumerate(dump.items):
@@ -83,7 +88,9 @@ def _listed(mark: str, dump: DumpJson) -> Iterator[Entry]:
         if not item.data_name:
             yield Entry(process, item.name, token, mark, order, item.stated)
         elif _is_file_name(item.data_name):
-            yield Entry(process, item.name, token, "/".join(filter(None, (directory, DATA_DIRECTORY, item.data_name))), order)
+            path = "/".join(filter(None, (directory, DATA_DIRECTORY, item.data_name)))
+            is_known = path not in there and (item.stated.statistics or item.stated.checksum)
+            yield Entry(process, item.name, token, path, order, notes=(_STATISTICS_KNOWN,) if is_known else ())
         else:
             note = f"data_name {printable(item.data_name, 80)!r} is not the name of a file in {DATA_DIRECTORY} and was not followed"
             yield Entry(process, item.name, token, mark, order, item.stated, (note,))

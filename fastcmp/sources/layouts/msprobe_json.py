@@ -25,6 +25,8 @@ _PARTS: Final = ("input_args", "input_kwargs", "input", "parameters", "output")
 _GRADIENTS: Final = "parameters_grad"
 _DEBUG: Final = "debug"
 _STATISTICS: Final = {"Max": "max", "Min": "min", "Mean": "mean", "Norm": "l2norm"}
+# A name goes into each tensor below it. Those of files have at most 255 characters.
+_MOST_NAME: Final = 1024
 _MOST_AXES: Final = 64
 
 
@@ -60,6 +62,10 @@ class DumpJson:
         False where calls may lie inside each other and nothing says which.
     others : int
         Arguments that are no tensors.
+    too_long : int
+        Calls and arguments that were left out for the length of their names.
+    first_too_long : str
+        How the first of those begins.
     warnings : list of str
     """
 
@@ -67,6 +73,8 @@ class DumpJson:
     items: list[Item] = field(default_factory=list)
     order_is_known: bool = True
     others: int = 0
+    too_long: int = 0
+    first_too_long: str = ""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -164,9 +172,14 @@ def _parts_of(name: str, data: Mapping[str, Any], *, is_end: bool) -> Iterator[t
         if is_end:
             yield name, "", call
         return
-    if isinstance(call, dict):
-        for part in _PARTS:
-            if (part == "output") is is_end and part in call:
+    if isinstance(call, list) or (isinstance(call, dict) and isinstance(call.get("type"), str)):
+        if is_end:
+            yield name, "", call
+    elif isinstance(call, dict):
+        # What no version known writes has its own name, behind the rest.
+        parts = ("output", *(part for part in call if part not in _PARTS)) if is_end else _PARTS[:-1]
+        for part in parts:
+            if part in call:
                 yield name, part, call[part]
 
 
@@ -178,12 +191,15 @@ def _is_whole(name: str) -> bool:
 
 def _items(name: str, part: str, value: Any, found: DumpJson) -> Iterator[Item]:
     called = f"{name}.{'input' if part in _CALLED_INPUT else part}" if part else name
-    is_gradient = not part and _DEBUG not in name.rpartition(".")[2]
+    is_gradient = not part and _GRADIENTS in name.split(".")[-2:]
     yield from _leaves(called, value, found, has_indices=not is_gradient)
 
 
 def _leaves(name: str, value: Any, found: DumpJson, *, has_indices: bool = True) -> Iterator[Item]:
-    if isinstance(value, list):
+    if len(name) > _MOST_NAME:
+        found.first_too_long = found.first_too_long or name[:_MOST_NAME]
+        found.too_long += 1
+    elif isinstance(value, list):
         for index, one in enumerate(value):
             yield from _leaves(f"{name}.{index}" if has_indices else name, one, found, has_indices=has_indices)
     elif isinstance(value, dict):
