@@ -203,6 +203,7 @@ def _joined(listings: Sequence[_Listing], path: str, role: Role) -> Dump:
     if len(kinds) > 1:
         said = ", ".join(f"a {kind} on {name}" for kind, name in kinds.items())
         raise UsageError(f"{printable(path)}: expected one kind of dump everywhere, found {said}")
+    _give_ranks(listings)
     known: dict[TensorKey, tuple[NamedTensor, FileWords, str]] = {}
     for listing in listings:
         for tensor, words in zip(listing.dump.tensors, listing.words, strict=True):
@@ -216,6 +217,15 @@ def _joined(listings: Sequence[_Listing], path: str, role: Role) -> Dump:
         tensors.sort(key=lambda tensor: token_key(tensor.key.rank))
     warnings = [warning for listing in listings for warning in listing.dump.warnings]
     return replace(listings[0].dump, path=path, tensors=tensors, warnings=list(dict.fromkeys(warnings)))
+
+
+def _give_ranks(listings: Sequence[_Listing]) -> None:
+    """Let what is one process alone on its disk have the rank of its directory, where other disks have other processes."""
+    if len({listing.dump.lone_rank for listing in listings}) > 1:
+        for listing in listings:
+            rank = listing.dump.lone_rank
+            tensors = [tensor._replace(key=tensor.key._replace(rank=tensor.key.rank or rank)) for tensor in listing.dump.tensors]
+            listing.dump = replace(listing.dump, tensors=tensors, lone_rank="")
 
 
 def _two_tensors(role: Role, *both: tuple[NamedTensor, FileWords, str]) -> str:

@@ -18,12 +18,13 @@ from fastcmp import api
 from fastcmp.comparison import Comparison
 from fastcmp.engine.cluster import ClusterExecutor
 from fastcmp.engine.disks import HERE
-from fastcmp.engine.node_dumps import NodeDisks
+from fastcmp.engine.node_dumps import NodeDisks, _joined, _Listing
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
 from fastcmp.progress import Silent
 from fastcmp.result import Result
 from fastcmp.results.output_dir import prepare
+from fastcmp.sources import load
 from fastcmp.verdict import Rules
 
 needs_mounts = pytest.mark.skipif(not can_mount(), reason="needs mounts of its own (root)")
@@ -219,3 +220,16 @@ def test_a_lost_disk_costs_the_rows_that_lay_on_it_alone(clusters: MakeCluster, 
 
 def interrupt(*arguments: object, **more: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_processes_alone_on_their_disks_have_the_ranks_of_their_directories(tmp_path: Path) -> None:
+    listings = []
+    for node, rank in (("a", 1), ("b", 0)):
+        file = tmp_path / node / f"step0/rank{rank}/dump_tensor_data/x.npy"
+        file.parent.mkdir(parents=True)
+        np.save(file, np.full(3, rank))
+        dump = load(tmp_path / node, "golden", CompareOptions())
+        listings.append(_Listing(node, dump, [(1, rank + 2, 3)], [rank]))
+    joined = _joined(listings, str(tmp_path), "golden")
+    assert [(tensor.key.rank, tensor.key.data_id) for tensor in joined.tensors] == [("0", "x"), ("1", "x")]
+    assert joined.lone_rank == ""
