@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from fastcmp.errors import TensorError
-from fastcmp.formats.kept_files import KeptFiles
+from fastcmp.formats.kept_files import SMALL_BYTES, KeptFiles
 from fastcmp.formats.malformed import Malformed
 from fastcmp.formats.open_file import read_heads, read_unchanged
 from fastcmp.formats.places import split_place
@@ -89,7 +89,7 @@ def scan_places(
     options: ScanOptions,
     kept: KeptFiles | None,
     open_file: Callable[[FileParts], _Opened],
-    describe: Callable[[_Opened, str], TensorInfo],
+    describe: Callable[[FileParts, _Opened, str], TensorInfo],
 ) -> list[TensorInfo | TensorError]:
     """`formats.scan_batch` for a format of several tensors a file, each opened once.
 
@@ -106,9 +106,9 @@ def scan_places(
         asked.setdefault(path, []).append((index, member))
     found: list[TensorInfo | TensorError | None] = [None] * len(places)
     for (path, wanted), parts in zip(asked.items(), open_parts(list(asked), options, kept), strict=True):
-        opened = _answer(path, open_file, parts)
+        opened = _answer(parts, path, _opened, open_file)
         for index, member in wanted:
-            found[index] = opened if isinstance(opened, TensorError) else _answer(path, describe, opened, member)
+            found[index] = opened if isinstance(opened, TensorError) else _answer(parts, path, describe, opened, member)
     return [entry for entry in found if entry is not None]
 
 
@@ -118,16 +118,35 @@ def list_files(
     """`formats.list_members` for such a format."""
     listed: list[tuple[str, ...] | TensorError] = []
     for path, parts in zip(paths, open_parts(paths, options, None), strict=True):
-        opened = _answer(path, open_file, parts)
+        opened = _answer(parts, path, _opened, open_file)
         listed.append(opened if isinstance(opened, TensorError) else tuple(names(opened)))
     return listed
 
 
-def _answer(path: str, ask: Callable[..., _Answer], first: Any, *rest: str) -> _Answer | TensorError:
-    if isinstance(first, TensorError):
-        return first
+# What the last files said that are too large to be kept: one of many tensors is asked for them in many batches, and a pair has two.
+_last: dict[str, tuple[FileIdentity, object, object]] = {}
+_MOST_LAST: Final = 2
+
+
+def _opened(parts: FileParts, open_file: Callable[[FileParts], _Opened]) -> _Opened:
+    if parts.size <= SMALL_BYTES:
+        return open_file(parts)
+    known = _last.pop(parts.path, None)
+    if known is not None and known[0] == parts.identity and known[1] is open_file:
+        _last[parts.path] = known
+        return known[2]  # type: ignore[return-value]
+    for path in list(_last)[: 1 - _MOST_LAST]:
+        _last.pop(path, None)
+    opened = open_file(parts)
+    _last[parts.path] = parts.identity, open_file, opened
+    return opened
+
+
+def _answer(parts: FileParts | TensorError, path: str, ask: Callable[..., _Answer], *arguments: Any) -> _Answer | TensorError:
+    if isinstance(parts, TensorError):
+        return parts
     try:
-        return ask(first, *rest)
+        return ask(parts, *arguments)
     except Malformed as error:
         return error.of(path)
     except TensorError as error:

@@ -38,10 +38,12 @@ class KeptFiles:
         self._places = {}
 
     def note(self, path: str, place: int, size: int) -> None:
-        """A file of ``size`` bytes was read into the memory at ``place``; -1: it was not."""
+        """A file of ``size`` bytes was read into the memory at ``place``; -1: it was not, and what is there of it is an earlier one."""
         if place >= 0:
             self._places[path] = place
             self.used = place + size
+        else:
+            self._places.pop(path, None)
 
     def content(self, path: str, size: int) -> memoryview | None:
         """The bytes of a file of ``size`` bytes, as they lie in the memory; None if it is not kept."""

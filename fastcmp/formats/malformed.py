@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from itertools import islice
+from typing import Final
 
 from fastcmp.errors import TensorError
+
+
+_PLAIN: Final = (int, float, bool, type(None))
 
 
 class Malformed(Exception):
@@ -24,8 +28,18 @@ class Malformed(Exception):
 
 
 def shortened(value: object, limit: int = 60) -> str:
-    """Its repr on one line, cut where it is longer than ``limit`` characters."""
-    text = repr(value[: limit + 1] if isinstance(value, str | bytes) else value)
+    """Its repr on one line, cut where it is longer than ``limit`` characters.
+
+    Of text, bytes, a number or a flat row of such; of whatever else may hold itself, or more than anybody can write down, only what it is.
+    """
+    if isinstance(value, tuple | list):
+        is_flat = all(type(part) in _PLAIN for part in value[: limit + 1])
+        value = f"a {type(value).__name__}" if not is_flat else value[: limit + 1]
+        text = repr(value) if is_flat else str(value)
+    elif isinstance(value, str | bytes):
+        text = repr(value[: limit + 1])
+    else:
+        text = repr(value) if type(value) in _PLAIN else f"a {type(value).__name__}"
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 

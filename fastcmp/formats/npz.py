@@ -25,7 +25,7 @@ _OLD_NAMES: Final = codecs.lookup("cp437")
 # np.save pads the header of any plain array to 128 bytes.
 _FIRST_READ: Final = 128
 
-_Archive = tuple[FileParts, dict[str, Member]]
+_Archive = dict[str, Member]
 
 
 def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
@@ -35,11 +35,11 @@ def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | No
 
 def members(paths: Sequence[str], options: ScanOptions) -> list[tuple[str, ...] | TensorError]:
     """The names of the arrays of each file, without ``.npy``, in the order in which they lie."""
-    return list_files(paths, options, _open, lambda opened: opened[1])
+    return list_files(paths, options, _open, lambda arrays: arrays)
 
 
 def _open(parts: FileParts) -> _Archive:
-    arrays: dict[str, Member] = {}
+    arrays: _Archive = {}
     for member in read_directory(parts).values():
         if not member.name.endswith(_SUFFIX):
             raise Malformed("E_ZIP", f"member {shortened(member.name)}: expected the name of a .npy file, as np.savez writes it")
@@ -47,19 +47,21 @@ def _open(parts: FileParts) -> _Archive:
         if name in arrays:
             raise Malformed("E_ZIP", f"two arrays have the name {shortened(name)}")
         arrays[name] = member
-    return parts, arrays
+    return arrays
 
 
 def _text(member: Member) -> str:
     name = member.name[: -len(_SUFFIX)]
     try:
-        return name.decode("utf-8") if member.flags & IS_UTF8 else _OLD_NAMES.decode(name)[0]
+        text = name.decode("utf-8") if member.flags & IS_UTF8 else _OLD_NAMES.decode(name)[0]
     except UnicodeDecodeError:
         raise Malformed("E_ZIP", f"member {shortened(member.name)}: expected a name in UTF-8") from None
+    if "\0" in text:
+        raise Malformed("E_ZIP", f"member {shortened(member.name)}: expected a name without a NUL")
+    return text
 
 
-def _describe(opened: _Archive, name: str) -> TensorInfo:
-    parts, arrays = opened
+def _describe(parts: FileParts, arrays: _Archive, name: str) -> TensorInfo:
     member = arrays.get(name)
     if member is None and not name and len(arrays) == 1:
         (member,) = arrays.values()

@@ -10,16 +10,15 @@ The pickle goes through `pt_machine`, which makes descriptions and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import TensorError
-from fastcmp.formats.file_parts import FileParts, list_files, open_parts, scan_places
+from fastcmp.formats.file_parts import FileParts, list_files, scan_places
 from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.malformed import Malformed, no_such_member, shortened
 from fastcmp.formats.pt_machine import load
-from fastcmp.formats.pt_names import PlainValue, named_tensors
-from fastcmp.formats.pt_names import plain_values as plain_values_of
+from fastcmp.formats.pt_names import named_tensors
 from fastcmp.formats.pt_stream import STREAM_MAGICS, is_tar, read_stream
 from fastcmp.formats.pt_values import Refused, Tensor
 from fastcmp.formats.tensor_info import TensorInfo
@@ -35,17 +34,16 @@ _LONGEST_MAGIC: Final = max(map(len, (MAGIC, *STREAM_MAGICS)))
 MOST_PICKLE_BYTES: Final = 64 * 2**20
 
 Tensors = dict[str, Tensor | Refused]
-_Locate = Callable[[Tensor], int]
-"""From a tensor to where its storage begins in the file; Malformed if it is not there."""
+_Locate = Callable[[FileParts, Tensor], int]
+"""From a file and a tensor of it to where its storage begins in the file; Malformed if it is not there."""
 
 
-class _Opened:
-    """One file: its tensors, and where their storages lie."""
+class _Opened(NamedTuple):
+    """What one file says: its tensors, and where their storages lie."""
 
-    __slots__ = ("is_big_endian", "locate", "parts", "tensors")
-
-    def __init__(self, parts: FileParts, tensors: Tensors, locate: _Locate, is_big_endian: bool) -> None:
-        self.parts, self.tensors, self.locate, self.is_big_endian = parts, tensors, locate, is_big_endian
+    tensors: Tensors
+    locate: _Locate
+    is_big_endian: bool
 
 
 def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
@@ -56,25 +54,6 @@ def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | No
 def members(paths: Sequence[str], options: ScanOptions) -> list[tuple[str, ...] | TensorError]:
     """The names of the tensors of each file in the order of its containers; ("",) where one tensor was saved as it is."""
     return list_files(paths, options, _open, lambda opened: opened.tensors)
-
-
-def plain_values(path: str, options: ScanOptions) -> dict[str, PlainValue]:
-    """Texts, numbers and bools that were saved beside the tensors, by their path in the containers: see `pt_names.plain_values`.
-
-    Raises
-    ------
-    TensorError
-        If the file cannot be read.
-    """
-    parts = next(open_parts((path,), options, None))
-    if isinstance(parts, TensorError):
-        raise parts
-    try:
-        if _is_archive(parts):
-            return plain_values_of(_load(content(parts, _pickle_of(read_directory(parts)), MOST_PICKLE_BYTES)))
-        return plain_values_of(read_stream(parts, MOST_PICKLE_BYTES).root)
-    except Malformed as error:
-        raise error.of(path) from None
 
 
 def _open(parts: FileParts) -> _Opened:
@@ -104,7 +83,7 @@ def _open_archive(parts: FileParts) -> _Opened:
     tensors = _tensors_of(content(parts, pickle, MOST_PICKLE_BYTES))
     prefix = pickle.name[: -len(b"data.pkl")]
 
-    def locate(tensor: Tensor) -> int:
+    def locate(parts: FileParts, tensor: Tensor) -> int:
         storage = tensor.storage
         name = prefix + b"data/" + storage.key.encode("utf-8", "surrogatepass")
         member = archive.get(name)
@@ -113,7 +92,7 @@ def _open_archive(parts: FileParts) -> _Opened:
         _check_bytes(f"member {shortened(name)}", member.size, storage.numel * (DTYPES[storage.dtype].bits // 8))
         return content_offset(parts, member)
 
-    return _Opened(parts, tensors, locate, _is_big_endian(parts, archive.get(prefix + b"byteorder")))
+    return _Opened(tensors, locate, _is_big_endian(parts, archive.get(prefix + b"byteorder")))
 
 
 def _pickle_of(archive: dict[bytes, Member]) -> Member:
@@ -138,9 +117,10 @@ def _is_big_endian(parts: FileParts, marker: Member | None) -> bool:
     return order == b"big"
 
 
-# A dump repeats a handful of pickles ten thousand times: 60 us to run one, 0.3 us to look it up. What is kept of one takes about five times
-# its bytes.
-_KNOWN_BYTES: Final = 8 * 2**20
+# A dump repeats a handful of pickles ten thousand times: 60 us to run one, 0.3 us to look it up.
+_KNOWN_BYTES: Final = 32 * 2**20
+# What a tensor takes beside its name.
+_TENSOR_BYTES: Final = 400
 _known: dict[bytes, Tensors | Malformed] = {}
 _known_bytes = [0]
 
@@ -152,15 +132,20 @@ def _tensors_of(pickle: bytes) -> Tensors:
             found = named_tensors(_load(pickle))
         except Malformed as error:
             found = error
-        if len(pickle) <= _KNOWN_BYTES:
-            if _known_bytes[0] + len(pickle) > _KNOWN_BYTES:
+        size = _kept_bytes(pickle, found)
+        if size <= _KNOWN_BYTES:
+            if _known_bytes[0] + size > _KNOWN_BYTES:
                 _known.clear()
                 _known_bytes[0] = 0
             _known[pickle] = found
-            _known_bytes[0] += len(pickle)
+            _known_bytes[0] += size
     if isinstance(found, Malformed):
         raise Malformed(found.code, found.detail)
     return found
+
+
+def _kept_bytes(pickle: bytes, found: Tensors | Malformed) -> int:
+    return len(pickle) + (0 if isinstance(found, Malformed) else sum(map(len, found)) + _TENSOR_BYTES * len(found))
 
 
 def _load(pickle: bytes) -> object:
@@ -179,7 +164,7 @@ def _load(pickle: bytes) -> object:
 def _open_stream(parts: FileParts) -> _Opened:
     stream = read_stream(parts, MOST_PICKLE_BYTES)
     # Whatever machine wrote it: streams are little endian.
-    return _Opened(parts, named_tensors(stream.root), lambda tensor: stream.offset_of(parts, tensor.storage), False)
+    return _Opened(named_tensors(stream.root), lambda parts, tensor: stream.offset_of(parts, tensor.storage), False)
 
 
 # --- one tensor --------------------------------------------------------------------------------------------------------------------------
@@ -190,8 +175,8 @@ def _check_bytes(what: str, found: int, expected: int) -> None:
         raise Malformed("E_SIZE_SHORT" if found < expected else "E_SIZE_LONG", f"{what} has {found} bytes, its storage needs {expected}")
 
 
-def _describe(opened: _Opened, member: str) -> TensorInfo:
-    tensors, parts = opened.tensors, opened.parts
+def _describe(parts: FileParts, opened: _Opened, member: str) -> TensorInfo:
+    tensors = opened.tensors
     tensor = tensors.get(member)
     if tensor is None and not member and len(tensors) == 1:
         (tensor,) = tensors.values()
@@ -201,6 +186,6 @@ def _describe(opened: _Opened, member: str) -> TensorInfo:
         raise Malformed(tensor.code, f"tensor {shortened(member)}: {tensor.detail}" if member else tensor.detail)
     if opened.is_big_endian and tensor.dtype == "complex32":
         raise Malformed("E_DTYPE", "complex32 of a big-endian machine, whose halves are not told apart here")
-    offset = opened.locate(tensor) + tensor.first_byte
+    offset = opened.locate(parts, tensor) + tensor.first_byte
     is_swapped = opened.is_big_endian and DTYPES[tensor.dtype].bits > 8
     return TensorInfo(parts.path, offset, tensor.nbytes, tensor.dtype, tensor.shape, parts.identity, tensor.strides, is_swapped)

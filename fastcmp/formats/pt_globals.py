@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from fastcmp.formats.pt_tensors import FUNCTIONS, TENSOR_TYPES, Arguments, Made, Named, StorageType, expect, wrong
-from fastcmp.formats.pt_values import OPAQUE, DTypeName, Mapping, Opaque, Refused, integers
+from fastcmp.formats.pt_values import OPAQUE, DTypeName, Mapping, Opaque, Refused, Unordered, integers
 
 
 def _mapping(arguments: Arguments) -> Mapping:
@@ -29,6 +29,10 @@ def _mapping(arguments: Arguments) -> Mapping:
 
 def _sequence(arguments: Arguments) -> list[object]:
     return list(arguments[0]) if arguments and type(arguments[0]) in (list, tuple) else []
+
+
+def _set(arguments: Arguments) -> Unordered:
+    return Unordered(_sequence(arguments))
 
 
 def _size(arguments: Arguments) -> tuple[int, ...]:
@@ -93,8 +97,9 @@ def _plain_globals() -> dict[str, object]:
     }
     for module in ("builtins", "__builtin__"):
         found |= {
-            f"{module}.{name}": Made(name, _nothing) for name in ("set", "frozenset", "bytearray", "complex", "slice", "range", "xrange")
+            f"{module}.{name}": Made(name, _nothing) for name in ("bytearray", "complex", "slice", "range", "xrange")
         }
+        found |= {f"{module}.{name}": Made(name, _set) for name in ("set", "frozenset")}
         found |= {f"{module}.{name}": Named(name) for name in ("int", "float", "bool", "str", "bytes", "list", "tuple", "dict")}
     array = Refused("E_TENSOR_KIND", "an array of numpy's in a pickle, expected a tensor of torch's")
     for module in _NUMPY:

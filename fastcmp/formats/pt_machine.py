@@ -13,12 +13,15 @@ from typing import Any, Final
 from fastcmp.formats.malformed import Malformed, shortened
 from fastcmp.formats.pt_globals import ALLOWED
 from fastcmp.formats.pt_tensors import Made, Named, storage_of
-from fastcmp.formats.pt_values import OPAQUE, Mapping, Opaque, Refused, Storage, kind_of
+from fastcmp.formats.pt_values import OPAQUE, Mapping, Opaque, Refused, Storage, Unordered, kind_of
 
 # A state_dict of 100 000 tensors takes four million, and three seconds.
 MOST_OPERATIONS: Final = 6_000_000
 _LONGEST_NAME: Final = 256
 _LONGEST_INTEGER: Final = 255
+
+# Arguments of a function that is given another one: a tensor with attributes.
+_WRAPPED: Final = 4
 
 _STOP: Final = ord(".")
 _NO_VALUE: Final = "the pickle takes a value where there is none"
@@ -173,6 +176,8 @@ class _Machine:
         target = self.top()
         if type(target) is list:
             target.extend(values)
+        elif type(target) is Unordered:
+            target.values.extend(values)
         elif type(target) is not Opaque:
             raise Malformed("E_PICKLE", f"the pickle appends to a value of kind {kind_of(target)}")
 
@@ -223,21 +228,24 @@ class _Machine:
         if type(function) is not Made or type(arguments) is not tuple:
             name = function.name if type(function) is Named else kind_of(function)
             raise Malformed("E_PICKLE", f"the pickle calls {shortened(name)}, which torch does not; nothing was executed")
-        # What is made of a list may be as long as that.
-        first = arguments[0] if arguments else None
-        self._cost += len(first) if isinstance(first, list | tuple) else len(first.keys) if type(first) is Mapping else 0
+        # What is made of a list may be as long as that; metadata of a tensor, its last argument, is looked at whole.
+        if arguments:
+            first = arguments[0]
+            inner = arguments[2] if type(first) is Made and len(arguments) == _WRAPPED else arguments
+            last = inner[-1] if type(inner) is tuple and inner else None
+            self._cost += len(first) if isinstance(first, list | tuple) else len(first.keys) if type(first) is Mapping else 0
+            self._cost += len(last.keys) if type(last) is Mapping else 0
         self.push(function.make(arguments))
 
     def build(self) -> None:
         """Attributes: those of an OrderedDict of modules, of an array, of a dtype. No tensor of ours has any."""
         self.pop()
         target = self.top()
-        if type(target) not in (Mapping, Opaque, Refused, list):
+        if type(target) not in (Mapping, Opaque, Refused, Unordered, list):
             raise Malformed("E_PICKLE", f"the pickle sets attributes of a value of kind {kind_of(target)}")
 
     def frozen_set(self) -> None:
-        self.pop_to_mark()
-        self.push(OPAQUE)
+        self.push(Unordered(self.pop_to_mark()))
 
     def persistent(self) -> None:
         storage = storage_of(self.pop())
@@ -281,7 +289,7 @@ _OPERATIONS: Final[dict[int, Callable[[_Machine], object]]] = {
         "\x87": lambda machine: machine.tuple_of(3),
         "]": lambda machine: machine.push([]),
         "a": lambda machine: machine.append([machine.pop()]), "e": lambda machine: machine.append(machine.pop_to_mark()),
-        "\x8f": _constant(OPAQUE), "\x90": lambda machine: machine.append(machine.pop_to_mark()), "\x91": _Machine.frozen_set,
+        "\x8f": lambda machine: machine.push(Unordered()), "\x90": lambda machine: machine.append(machine.pop_to_mark()), "\x91": _Machine.frozen_set,
         "}": lambda machine: machine.push(Mapping()), "s": _Machine.set_item, "u": lambda machine: machine.set_items(machine.pop_to_mark()),
         "q": lambda machine: machine.put(machine.number(1)), "r": lambda machine: machine.put(machine.number(4)), "\x94": _Machine.memoize,
         "h": lambda machine: machine.get(machine.number(1)), "j": lambda machine: machine.get(machine.number(4)),

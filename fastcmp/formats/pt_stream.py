@@ -14,7 +14,7 @@ from fastcmp.dtypes import DTYPES
 from fastcmp.formats.file_parts import FileParts
 from fastcmp.formats.malformed import Malformed, shortened
 from fastcmp.formats.pt_machine import load
-from fastcmp.formats.pt_values import Storage
+from fastcmp.formats.pt_values import Storage, kind_of
 
 _NUMBER: Final = 0x1950A86A20F9469CFC6C
 _VERSION: Final = 1001
@@ -89,8 +89,9 @@ def read_stream(parts: FileParts, most: int) -> Stream:
                 raise Malformed("E_PICKLE", f"the pickles take more than {most} bytes") from None
         size *= 4
     number, version, _, root, keys = values
-    if number != _NUMBER or version != _VERSION:
-        raise Malformed("E_PICKLE", f"expected version {_VERSION} of the format of torch.save, got {shortened(version)}")
+    if type(version) is not int or version != _VERSION or number != _NUMBER:
+        found = shortened(version) if type(version) is int else kind_of(version)
+        raise Malformed("E_PICKLE", f"expected version {_VERSION} of the format of torch.save, got {found}")
     if type(keys) is not list or not all(type(key) is str for key in keys) or len(set(keys)) < len(keys):
         raise Malformed("E_PICKLE", f"byte {end}: expected the list of the storages before, each once")
     offsets: dict[str, int] = {}

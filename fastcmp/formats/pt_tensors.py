@@ -10,6 +10,7 @@ from fastcmp.formats.malformed import Malformed, shortened
 from fastcmp.formats.pt_values import DTypeName, Mapping, Refused, Storage, Tensor, integers, kind_of, view
 
 _LONGEST_KEY: Final = 200
+_MOST_METADATA: Final = 64
 
 Arguments = tuple[Any, ...]
 
@@ -131,9 +132,11 @@ def _refused_by(metadata: list[object]) -> Refused | None:
     table = metadata[0]
     if type(table) is not Mapping:
         raise Malformed("E_PICKLE", f"expected a dict as metadata of a tensor, got {kind_of(table)}")
+    if len(table.keys) > _MOST_METADATA:
+        return Refused("E_TENSOR_KIND", f"{len(table.keys)} values as metadata of a tensor, expected at most {_MOST_METADATA}")
     formats: dict[str, str] = {}
     for key, value in zip(table.keys, table.values, strict=True):
-        kind, _, rest = key.partition("/") if type(key) is str else (shortened(kind_of(key)), "", "")
+        kind, _, rest = key[:_LONGEST_KEY].partition("/") if type(key) is str else (shortened(kind_of(key)), "", "")
         if kind in ("conj", "neg"):
             if value is not False:
                 how = "conjugated" if kind == "conj" else "negated"

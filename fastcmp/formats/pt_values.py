@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from fastcmp.dtypes import DTYPES
@@ -78,8 +79,17 @@ class Mapping:
         self.values: list[object] = []
 
 
+class Unordered:
+    """A set: what is in it has no name. ``values`` in the order of the pickle."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Iterable[object] = ()) -> None:
+        self.values = list(values)
+
+
 class Opaque:
-    """A value that is no tensor and holds none that could be named: a device, a set, bytes."""
+    """A value that is no tensor and holds none: a device, a range, bytes."""
 
 
 OPAQUE: Final = Opaque()
@@ -112,8 +122,9 @@ def kind_of(value: object) -> str:
 def view(storage: Storage, first: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: str) -> Tensor | Refused:
     """A tensor over a storage, or why there is none: E_DTYPE, E_BAD_DIMS or E_OBJ_RANGE."""
     row = DTYPES.get(dtype)
-    if row is None or storage.dtype not in DTYPES:
-        return Refused("E_DTYPE", f"elements of torch.{dtype if row is None else storage.dtype}, which no kernel compares")
+    # Of elements below a byte nothing here says how they are packed: torch has one to a byte.
+    if row is None or row.is_sub_byte or storage.dtype not in DTYPES:
+        return Refused("E_DTYPE", f"elements of torch.{storage.dtype if storage.dtype not in DTYPES else dtype}, which no kernel compares")
     itemsize = row.bits // 8
     count, last = 1, 0
     for extent, stride in zip(shape, strides, strict=True):

@@ -13,7 +13,7 @@ import pytest
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import list_members, scan, scan_batch
-from fastcmp.formats.kept_files import KeptFiles
+from fastcmp.formats.kept_files import SMALL_BYTES, KeptFiles
 from fastcmp.formats.places import member_place
 from fastcmp.formats.whole import read_tensor
 from fastcmp.options import ScanOptions
@@ -52,6 +52,23 @@ def test_one_array_needs_no_name_and_no_suffix(tmp_path: Path) -> None:
         np.savez(file, np.arange(3))
     assert list_members([str(tmp_path / "dumped")], OPTIONS) == [("arr_0",)]
     assert read_tensor(tmp_path / "dumped").tolist() == [0, 1, 2]
+
+
+def test_a_name_with_a_nul_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{"statedX[1]": np.arange(3)})
+    content = (tmp_path / "a.npz").read_bytes().replace(b"statedX", b"stated\0")
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(TensorError, match=r"member b'stated.x00\[1\]\.npy': expected a name without a NUL.*E_ZIP"):
+        scan(str(tmp_path / "a.npz"), OPTIONS)
+
+
+def test_a_file_that_is_no_longer_kept_is_not_found_as_it_was(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.npz")
+    np.savez(path, a=np.zeros(3))
+    kept = KeptFiles()
+    assert kept.payload_place(scan_batch([path], OPTIONS, kept)[0]) >= 0  # type: ignore[arg-type]
+    np.savez(path, a=np.ones(3), b=np.ones(SMALL_BYTES))
+    assert kept.payload_place(scan_batch([member_place(path, "a")], OPTIONS, kept)[0]) == -1  # type: ignore[arg-type]
 
 
 def test_small_archives_are_kept_as_a_whole(tmp_path: Path) -> None:
