@@ -76,5 +76,7 @@ def _named(tree: Tree, prefix: str, options: CompareOptions, unread: list[Tensor
             unread.append(names)
             yield os.path.splitext(relative)[0], relative, ""
             continue
+        if not names:
+            unread.append(TensorError("E_MEMBER", os.path.join(tree.root, relative), "holds no tensor"))
         for member in sorted(names, key=natural_key):
             yield f"{stem}/{member}" if member else stem, relative, member

@@ -61,6 +61,14 @@ def test_a_file_that_cannot_be_read_still_gets_its_row(tmp_path: Path) -> None:
     assert rows["bad"]["cmp_fail_reason"].endswith("[E_SAFETENSORS]")
 
 
+def test_a_file_without_a_tensor_in_a_directory_is_told(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors")
+    torch.save({"epoch": 7}, tmp_path / "y.pt")
+    dump = load(tmp_path, "golden", CompareOptions())
+    assert [tensor.key.data_id for tensor in dump.tensors] == ["x/a"]
+    assert any("the tensors in a file are not known: " in warning and "y.pt: holds no tensor" in warning for warning in dump.warnings)
+
+
 def test_a_file_without_a_tensor_is_refused(tmp_path: Path) -> None:
     save_file({}, tmp_path / "none.safetensors")
     with pytest.raises(UsageError, match="holds no tensor"):
