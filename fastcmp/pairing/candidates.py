@@ -34,14 +34,21 @@ class Candidate(NamedTuple):
         return self.info.element_count, next((extent for extent in reversed(self.info.shape) if extent != 1), 1)
 
 
-def find_candidates(matching: Matching, golden: Parsed, target: Parsed, way: str) -> tuple[list[Candidate], list[Candidate]]:
-    """The free names of both sides whose tensor of the first common token can be read, in the order of their dumps.
+class Candidates(NamedTuple):
+    """Of one side: the free names whose tensor can be read, in the order of the dump, and those that have none, or one that cannot."""
+
+    readable: list[Candidate]
+    others: list[Name]
+
+
+def find_candidates(matching: Matching, golden: Parsed, target: Parsed, way: str) -> tuple[Candidates, Candidates]:
+    """The free names of both sides by whether their tensor of the first common token can be read.
 
     Of each rank, one token decides: the first, in the order of tokens, that a free name of golden and a free name of target have.
     """
     if max(len(matching.golden.free), len(matching.target.free)) > MOST_TENSORS:
         matching.warn([f"--pair-by {way}: more than {MOST_TENSORS} names of one side are left; none of them is looked at"])
-        return [], []
+        return Candidates([], []), Candidates([], [])
     offset = matching.options.token_offset
     tokens = _common_tokens(matching, offset)
     theirs = {rank: shifted(token, offset) for rank, token in tokens.items()}
@@ -65,15 +72,17 @@ def _tokens(side: Side) -> dict[str, set[str]]:
     return found
 
 
-def _readable(side: Side, tokens: dict[str, str], parsed: Parsed, matching: Matching) -> list[Candidate]:
+def _readable(side: Side, tokens: dict[str, str], parsed: Parsed, matching: Matching) -> Candidates:
     chosen = [(name, side.by_name[name][tokens[name[0]]]) for name in side.free if tokens.get(name[0]) in side.by_name[name]]
     found: list[Candidate] = []
+    has_token = {name for name, _ in chosen}
+    others = [name for name in side.free if name not in has_token]
     for start in range(0, len(chosen), _AT_ONCE):
         part = chosen[start : start + _AT_ONCE]
         infos = scan_batch([tensor.path for _, tensor in part], matching.options.scan)
-        found += [
-            Candidate(name, parsed[name], tensor, info)
-            for (name, tensor), info in zip(part, infos, strict=True)
-            if isinstance(info, TensorInfo)
-        ]
-    return found
+        for (name, tensor), info in zip(part, infos, strict=True):
+            if isinstance(info, TensorInfo):
+                found.append(Candidate(name, parsed[name], tensor, info))
+            else:
+                others.append(name)
+    return Candidates(found, others)

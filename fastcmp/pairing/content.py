@@ -48,7 +48,7 @@ def content_links(matching: Matching) -> list[Link]:
     """
     golden, target = (read_names(side.by_name) for side in (matching.golden, matching.target))
     ones, others = find_candidates(matching, golden, target, RULE)
-    of_golden, of_target = _groups(ones), _groups(others)
+    of_golden, of_target = _groups(ones.readable), _groups(others.readable)
     links: list[Link] = []
     too_many: list[str] = []
     for group, mine in of_golden.items():

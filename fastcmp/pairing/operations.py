@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -28,6 +28,11 @@ _TABLE: Final = "operations.toml"
 _MOST_EXAMPLES: Final = 3
 _MOST_KNOWN: Final = 65536
 # How msprobe goes on behind the name of a module: ``mlp.down_proj.Linear.forward.0``.
+_DIGITS: Final = re.compile(r"[0-9]+")
+# What a torch model computes together: where a dump has some of them only, the n-th operation is not known to be the n-th module.
+_TOGETHER: Final = {
+    "q_proj": ("k_proj", "v_proj"), "k_proj": ("q_proj", "v_proj"), "v_proj": ("q_proj", "k_proj"), "gate_proj": ("up_proj",),
+}  # fmt: skip
 _CALL: Final = re.compile(r"(?:^|\.)[^./]+\.forward\.[0-9]+$")
 
 
@@ -89,7 +94,7 @@ def table() -> Mapping[str, tuple[Row, ...]]:
 def operation_links(matching: Matching) -> list[Link]:
     """A link for each output of an operation that the table finds a module for, whichever side has which.
 
-    In one layer, a row links only as many outputs as modules: where they are not as many, what belongs together is not known.
+    In one layer, a row links only as many outputs as modules, each kind of module once: else what belongs together is not known.
     """
     golden, target = (read_names(side.by_name) for side in (matching.golden, matching.target))
     layers = target_layers(matching, golden, target)
@@ -104,7 +109,7 @@ def operation_links(matching: Matching) -> list[Link]:
                 links.append(Link(golden_name, target_name, RULE, offset))
     if uneven:
         more = f" and {len(uneven) - _MOST_EXAMPLES} more" if len(uneven) > _MOST_EXAMPLES else ""
-        matching.warn([f"--pair-by ops: left alone, because they are not equally many: {'; '.join(uneven[:_MOST_EXAMPLES])}{more}"])
+        matching.warn([f"--pair-by ops: left alone, because which is which is not known: {'; '.join(uneven[:_MOST_EXAMPLES])}{more}"])
     return links
 
 
@@ -135,9 +140,11 @@ def _linked(
             numbered = sorted((number, place) for place, name in enumerate(left) if (number := row.module_number(of_module[name])) >= 0)
             named = [left[place] for _, place in numbered if left[place] not in taken]
             fitting = [name for name in trees if name not in taken and row.is_operation(of_operation[name])]
-            if len(named) == len(fitting):
+            kinds = {left[place]: number for number, place in numbered}
+            pairs = _told_apart(row, named, fitting, kinds, of_module, of_operation)
+            if pairs is not None:
                 taken.update(named, fitting)
-                found += zip(fitting, named, strict=True) if swapped else zip(named, fitting, strict=True)
+                found += [(other, one) for one, other in pairs] if swapped else pairs
             elif named and fitting:
                 where = f"layer {layer}" if layer >= 0 else "outside of layers"
                 odd.append(
@@ -146,6 +153,41 @@ def _linked(
     # A later row may have found what belongs together.
     uneven.extend(text for names, text in odd if not taken.issuperset(names))
     return found
+
+
+def _told_apart(
+    row: Row, named: Sequence[Name], fitting: Sequence[Name], kinds: Mapping[Name, int], of_module: Parsed, of_operation: Parsed
+) -> list[tuple[Name, Name]] | None:
+    """Modules and operations of one row in their order; None where nobody knows which is which.
+
+    Where a layer has a kind of module several times, as in experts, they pair inside what is around them alone, and only if that differs by
+    its numbers alone on both sides.
+    """
+    present = {row.modules[kinds[name]] for name in named}
+    if len(named) != len(fitting) or any(one in present and not present.issuperset(others) for one, others in _TOGETHER.items()):
+        return None
+    if len(present) == len(named):
+        return list(zip(named, fitting, strict=True))
+    ones = _by_parent(named, lambda name: _CALL.sub("", of_module[name].path).rpartition(".")[0])
+    others = _by_parent(fitting, lambda name: of_operation[name].path.rpartition("/")[0])
+    if ones is None or others is None or len(ones) != len(others):
+        return None
+    found: list[tuple[Name, Name]] = []
+    for modules, operations in zip(ones, others, strict=True):
+        if len(modules) != len(operations) or len({kinds[name] for name in modules}) < len(modules):
+            return None
+        found += zip(modules, operations, strict=True)
+    return found
+
+
+def _by_parent(names: Sequence[Name], parent_of: Callable[[Name], str]) -> list[list[Name]] | None:
+    """The names by what is around them, in the order of its numbers; None where it differs by more than those."""
+    found: dict[str, list[Name]] = {}
+    for name in names:
+        found.setdefault(parent_of(name), []).append(name)
+    if len({_DIGITS.sub("0", parent) for parent in found}) > 1:
+        return None
+    return [found[parent] for parent in sorted(found, key=natural_key)]
 
 
 def _any(word: str, globs: Sequence[str]) -> bool:

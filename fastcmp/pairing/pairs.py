@@ -104,7 +104,8 @@ def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
     shared_count = len(left) + len(right) - len(keys)
     shift = better_shift(left, right) if shared_count < min(len(left), len(right)) else None
     if not shared_count:
-        raise UsageError("; ".join([_no_pair(golden, target, left, right, _shift_text(shift, options)), *_remarks(golden, target)]))
+        no_pair = _no_pair(golden, target, left, right, _shift_text(shift, options))
+        raise UsageError("; ".join([no_pair, *warnings[:_MAX_REMARKS], *_remarks(golden, target)]))
     if shift is not None:
         warnings.append(_shift_text(shift, options))
     if options.include or options.exclude:

@@ -70,12 +70,15 @@ def rename(golden: tuple[Dump, Tensors], target: tuple[Dump, Tensors], options: 
     for key, tensor in target[1].items():
         link = by_target.get((key.rank, key.data_id))
         if link is None:
-            rank, data_id = own.get((key.rank, key.data_id), (key.rank, key.data_id))
-            found.target[TensorKey(rank, data_id, shifted(key.token_id, -options.token_offset))] = tensor
-            continue
-        new = TensorKey(*link.golden, shifted(key.token_id, -options.token_offset - link.offset))
+            name = own.get((key.rank, key.data_id), (key.rank, key.data_id))
+            new = TensorKey(*name, shifted(key.token_id, -options.token_offset))
+        else:
+            new = TensorKey(*link.golden, shifted(key.token_id, -options.token_offset - link.offset))
         if new in found.target:
-            raise UsageError(_two_targets(new, found.target[new], tensor))
+            raise UsageError(_two_targets(new, found.target[new], tensor, "" if link is None else link.rule))
+        if link is None:
+            found.target[new] = tensor
+            continue
         found.target[new] = tensor._replace(notes=(*tensor.notes, link.note)) if link.note else tensor
         found.rules[new] = link.rule
     return found
@@ -105,9 +108,11 @@ def _own_names(matching: Matching, by_target: Mapping[Name, Link]) -> dict[Name,
     return own
 
 
-def _two_targets(key: TensorKey, one: NamedTensor, other: NamedTensor) -> str:
+def _two_targets(key: TensorKey, one: NamedTensor, other: NamedTensor, rule: str) -> str:
     targets = " and ".join(f"{shown(tensor.key[:2])!r} token_id {printable(tensor.key.token_id, 40)}" for tensor in (one, other))
-    return (
-        f"--map: golden {shown(key[:2])!r} token_id {printable(key.token_id, 40)} is {targets} of target, expected one of them; "
-        "give the rules patterns or token offsets that do not overlap"
-    )
+    way, advice = "--token-offset", "leave it out, or give the tokens numbers of at most 18 digits"
+    if rule.startswith("map:"):
+        way, advice = "--map", "give the rules patterns or token offsets that do not overlap"
+    elif rule and one.key[:2] != other.key[:2]:
+        way, advice = f"--pair-by {rule}", "say with --map which of them it is"
+    return f"{way}: golden {shown(key[:2])!r} token_id {printable(key.token_id, 40)} is {targets} of target, expected one of them; {advice}"

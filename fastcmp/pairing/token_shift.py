@@ -19,8 +19,11 @@ def number_of(token_id: str) -> int | None:
 
 
 def shifted(token_id: str, offset: int) -> str:
-    """A token that is a number, and ``offset`` more; any other text as it is."""
-    return str(int(token_id) + offset) if offset and _INTEGER.fullmatch(token_id) else token_id
+    """A token that is a number, and ``offset`` more; any other text as it is, and a number that would have more than 18 digits."""
+    if not offset or not _INTEGER.fullmatch(token_id):
+        return token_id
+    moved = str(int(token_id) + offset)
+    return moved if _INTEGER.fullmatch(moved) else token_id
 
 
 class Shift(NamedTuple):
@@ -45,7 +48,7 @@ def better_shift(left: Mapping[TensorKey, NamedTensor], right: Mapping[TensorKey
     if not pairs:
         return None
     now = sum(len(one & other) for one, other in pairs)
-    if now != sum(key in right for key in left):
+    if now != sum(key in right for key in left if _INTEGER.fullmatch(key.token_id)):
         return None
     most = sum(min(len(one), len(other)) for one, other in pairs)
     one, other = min(pairs, key=lambda both: (sorted(both[0]), sorted(both[1])))

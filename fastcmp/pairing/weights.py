@@ -55,21 +55,27 @@ def _by_sum(names: list[Name]) -> dict[tuple[str, str], list[Name]]:
 
 
 def _marked(sums: Mapping[tuple[str, str], list[Name]], marked: Side, matching: Matching) -> list[tuple[Name, Name]]:
-    """Names that are sums, each with the output of the operation that has a file of that name."""
+    """Names that are sums, each with the output of the operation that has a file of that name, and of no other such name."""
     operations = _operations(marked)
     if len(operations) > MOST_DIRECTORIES:
         matching.warn([f"--pair-by md5: more than {MOST_DIRECTORIES} directories; none of them is searched for files named by an MD5"])
         return []
     holders: dict[tuple[str, str], list[Name]] = {}
+    of_several: set[Name] = set()
     for directory, name in operations.items():
-        for one in _sums_in(directory):
-            if (name[0], one) in sums:
-                holders.setdefault((name[0], one), []).append(name)
+        held = [one for one in sorted(_sums_in(directory)) if (name[0], one) in sums]
+        if len(held) > 1:
+            of_several.add(name)
+        for one in held:
+            holders.setdefault((name[0], one), []).append(name)
     found: list[tuple[Name, Name]] = []
     uneven = []
     for key, names in sums.items():
         outputs = sorted(holders.get(key, ()), key=lambda name: natural_key(name[1]))
-        if len(outputs) == len(names):
+        if not of_several.isdisjoint(outputs):
+            fused = next(name for name in outputs if name in of_several)
+            uneven.append(f"{shown(names[0])} is read by {shown(fused)} together with another of these weights")
+        elif len(outputs) == len(names):
             found += zip(names, outputs, strict=True)
         elif outputs:
             uneven.append(f"{shown(names[0])} is read by {len(outputs)} operations ({listing(map(shown, outputs))}), expected {len(names)}")

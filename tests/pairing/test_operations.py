@@ -91,7 +91,7 @@ def test_counts_that_differ_pair_nothing_and_are_said() -> None:
     assert found(paired.pairs) == {torch_name(0, "input_layernorm"): (library_name(0, "0_RmsNormOperation"), "ops")}
     assert len(paired.warnings) == 1
     assert paired.warnings[0].startswith(
-        "--pair-by ops: left alone, because they are not equally many: "
+        "--pair-by ops: left alone, because which is which is not known: "
         "layer 0: 1 outputs of linear* against 2 modules, root.model.layers.0.mlp.gate_proj/output first"
     )
 
@@ -171,3 +171,63 @@ def test_a_hostile_name_is_read_quickly(name: str) -> None:
     started = time.perf_counter()
     parts_of(name)
     assert time.perf_counter() - started < 1
+
+
+def nothing(golden: object, target: object) -> str:
+    """The message where no two names are a pair."""
+    with pytest.raises(UsageError) as error:
+        pair(golden, target, OPS)  # type: ignore[arg-type]
+    return str(error.value)
+
+
+EXPERTS = [f"root.model.layers.0.mlp.experts.{expert}.{module}/output" for expert in (0, 1) for module in ("gate_proj", "up_proj", "down_proj")]
+
+
+def test_a_kind_of_module_that_a_layer_has_twice_pairs_in_no_row() -> None:
+    target = names(*(f"0_DecoderLayer/2_Mlp/{number}_LinearOperation/after/outtensor0" for number in range(6)))
+    said = nothing(names(*EXPERTS), target)
+    assert "left alone, because which is which is not known: layer 0: 6 outputs of linear* against 6 modules" in said
+    both = names(*(f"{model}.layers.0.{module}/output" for model in ("encoder", "decoder") for module in ("fc1", "fc2")))
+    target = names(*(f"0_DecoderLayer/2_Mlp/{number}_LinearOperation/after/outtensor0" for number in range(4)))
+    assert "4 outputs of linear* against 4 modules" in nothing(both, target)
+    attention = names(
+        *(f"root.model.layers.0.{around}.{module}/output" for around in ("self_attn", "encoder_attn") for module in ("q_proj", "k_proj", "v_proj"))
+    )
+    target = names(
+        *(
+            f"0_DecoderLayer/{around}_Attention/0_QKVLinearSplit/{number}_LinearOperation/after/outtensor0"
+            for around in (1, 2)
+            for number in range(3)
+        )
+    )
+    assert "6 outputs of linear* against 6 modules" in nothing(attention, target)
+
+
+def test_experts_pair_inside_the_numbers_around_them() -> None:
+    operations = [f"0_DecoderLayer/2_Mlp/{expert}_Expert/{number}_LinearOperation/after/outtensor0" for expert in (0, 1) for number in range(3)]
+    assert found(pair(names(*EXPERTS), names(*reversed(operations)), OPS)) == {
+        one: (other, "ops") for one, other in zip(EXPERTS, operations, strict=True)
+    }
+
+
+def test_a_module_without_those_that_go_with_it_pairs_nothing() -> None:
+    golden = names("root.model.layers.0.self_attn.q_proj/output", "root.model.layers.0.self_attn.o_proj/output")
+    target = names(*(f"0_DecoderLayer/{number}_LinearOperation/after/outtensor0" for number in (0, 1)))
+    assert "2 outputs of linear* against 2 modules" in nothing(golden, target)
+
+
+def test_a_model_of_pictures_is_no_prefill() -> None:
+    golden = dump(*((f"root.model.layers.0.{module}/output", str(token)) for token in range(3) for module in ("self_attn.o_proj", "mlp.down_proj")))
+    target = dump(
+        ("0_VisionModel/0_Layer/0_Attention/0_LinearOperation/after/outtensor0", "0"),
+        *(
+            (f"1_LanguageModel/0_Layer/{operation}/after/outtensor0", str(token))
+            for token in range(3)
+            for operation in ("0_Attention/0_LinearOperation", "1_Mlp/0_LinearOperation")
+        ),
+    )
+    try:
+        warnings = pair_dumps(golden, target, OPS).warnings
+    except UsageError as error:
+        warnings = [str(error)]
+    assert not any("taken for the prefill" in warning for warning in warnings)

@@ -18,6 +18,7 @@ from fastcmp.options import CompareOptions, ScanOptions
 from fastcmp.pairing import content as content_module
 from fastcmp.pairing import pair, pair_dumps
 from fastcmp.pairing.content import FLOOR, SAMPLED_ELEMENTS, sample_edges
+from fastcmp.sources import NamedTensor, TensorKey
 
 POSITION = CompareOptions(pair_by=("position",))
 CONTENT = CompareOptions(pair_by=("content",))
@@ -80,12 +81,26 @@ def test_an_op_tree_has_its_order_in_its_numbers(tmp_path: Path) -> None:
     }
 
 
-def test_a_file_that_cannot_be_read_takes_no_part(tmp_path: Path) -> None:
-    golden = on_disk(tmp_path / "g", {"layers.0.a": values(4, 8), "layers.0.b": values(4, 8)})
-    target = on_disk(tmp_path / "t", {"layers.0.x": values(4, 8), "layers.0.y": values(4, 8)})
+def test_where_a_file_cannot_be_read_nobody_knows_the_nth(tmp_path: Path) -> None:
+    golden = on_disk(tmp_path / "g", {"layers.0.a": values(4, 8), "layers.0.b": values(4, 8), "layers.1.a": values(4, 8)})
+    target = on_disk(tmp_path / "t", {"layers.0.x": values(4, 8), "layers.0.y": values(4, 8), "layers.1.x": values(4, 8)})
     (tmp_path / "t" / "0.npy").write_bytes(b"\x93NUMPY nonsense")
     (tmp_path / "g" / "1.npy").unlink()
-    assert found(pair(golden, target, POSITION)) == {"layers.0.a": ("layers.0.y", "position")}
+    paired = pair_dumps(golden, target, POSITION)
+    assert found(paired.pairs) == {"layers.1.a": ("layers.1.x", "position")}
+    assert paired.warnings == [
+        "--pair-by position: outputs of layer 0 are left alone, because layers.0.x of target cannot be read at the token that decides, "
+        "or is not there"
+    ]
+
+
+def test_a_name_without_the_token_that_decides_leaves_its_place_undecided(tmp_path: Path) -> None:
+    golden = on_disk(tmp_path / "g", {"layers.0.a": values(4, 8), "layers.0.c": values(4, 8), "layers.1.a": values(4, 8)})
+    golden.tensors.insert(1, NamedTensor(TensorKey("", "layers.0.b", "1"), "0.npy", str(tmp_path / "g" / "0.npy")))
+    target = on_disk(tmp_path / "t", {"layers.0.y": values(4, 8), "layers.0.z": values(4, 8), "layers.1.x": values(4, 8)})
+    paired = pair_dumps(golden, target, POSITION)
+    assert found(paired.pairs) == {"layers.1.a": ("layers.1.x", "position")}
+    assert "because layers.0.b of golden cannot be read" in paired.warnings[0]
 
 
 def test_content_pairs_what_is_alike_and_says_how_much(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def tokens(*numbers: object, names: str = "ab") -> object:
 @pytest.mark.parametrize(
     ("token", "offset", "expected"),
     [("0", 1, "1"), ("9", -10, "-1"), ("-1", 1, "0"), ("07", 1, "07"), ("-0", 1, "-0"), ("x", 1, "x"), ("", 1, ""), ("5", 0, "5"),
-     ("٣", 1, "٣"), ("9" * 18, 1, "1" + "0" * 18), ("9" * 19, 1, "9" * 19)],
+     ("٣", 1, "٣"), ("9" * 18, 1, "9" * 18), ("9" * 19, 1, "9" * 19)],
 )  # fmt: skip
 def test_only_numbers_as_they_are_written_shift(token: str, offset: int, expected: str) -> None:
     assert shifted(token, offset) == expected
@@ -119,3 +119,16 @@ def test_every_tensor_is_one_row_under_any_offset_and_pairs_are_those_of_a_slow_
 
     slow = {(one.key, other.key) for one in golden.tensors for other in target.tensors if belongs(one.key, other.key)}
     assert {(one.golden.key, one.target.key) for one in pairs if one.golden and one.target} == slow
+
+
+def test_a_number_that_would_not_fit_is_not_shifted_onto_another() -> None:
+    golden = dump(("a", "5"), ("a", "7"))
+    target = dump(("a", "6"), ("a", "999999999999999999"), ("a", "999999999999999998"))
+    with pytest.raises(UsageError, match="--token-offset: golden 'a' token_id -?[0-9]+ is 'a' token_id [0-9]+ and 'a' token_id [0-9]+ of target"):
+        pair(golden, target, CompareOptions(token_offset=-1))
+
+
+def test_a_text_that_pairs_hides_no_offset() -> None:
+    golden = dump(*(("a", str(token)) for token in range(3)), ("b", "mean"))
+    target = dump(*(("a", str(token + 10)) for token in range(3)), ("b", "mean"))
+    assert "--token-offset 10" in pair_dumps(golden, target, CompareOptions()).warnings[0]

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from pairing_dumps import found, names
 
+from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
 from fastcmp.pairing import pair, pair_dumps
 from fastcmp.sources import Dump, NamedTensor, TensorKey
 
 MD5 = CompareOptions(pair_by=("md5",))
-A, B = md5(b"a").hexdigest(), md5(b"b").hexdigest()
+A, B, C = (md5(text).hexdigest() for text in (b"a", b"b", b"c"))
 
 
 def tree(root: Path, operations: dict[str, tuple[str, ...]], outputs: int = 1) -> Dump:
@@ -73,3 +74,19 @@ def test_more_readers_than_names_pair_nothing_and_are_said(tmp_path: Path) -> No
     assert paired.warnings == [
         f"--pair-by md5: {A} is read by 2 operations (0_Linear/after/outTensor0, 1_Linear/after/outTensor0), expected 1; left alone"
     ]
+
+
+def test_an_operation_that_read_two_of_the_weights_pairs_with_neither(tmp_path: Path) -> None:
+    target = tree(tmp_path, {"0_QkvLinear": (A, B), "1_Linear": (C,)})
+    for one, other in ((names(A, B, C), target), (target, names(A, B, C))):
+        paired = pair_dumps(one, other, MD5)
+        assert set(found(paired.pairs).items()) in ({(C, ("1_Linear/after/outTensor0", "md5"))}, {("1_Linear/after/outTensor0", (C, "md5"))})
+        assert paired.warnings == [
+            f"--pair-by md5: {name} is read by 0_QkvLinear/after/outTensor0 together with another of these weights; left alone" for name in (A, B)
+        ]
+
+
+def test_where_nothing_pairs_the_reasons_are_said(tmp_path: Path) -> None:
+    target = tree(tmp_path, {"0_QkvLinear": (A, B)})
+    with pytest.raises(UsageError, match=f"no pair at all: .*; --pair-by md5: {A} is read by 0_QkvLinear/after/outTensor0 together with"):
+        pair(names(A, B), target, MD5)
