@@ -42,6 +42,12 @@ _LAST_WAIT_S: Final = 5.0
 # Before there is a pair, nothing has to be written for so long: a large model takes its time until the first tensor.
 _FIRST_PAIR_S: Final = 3600.0
 
+_NOT_WATCHED: Final = {
+    "content": "reads tensors, which --watch sees half written",
+    "position": "counts tensors, of which --watch sees some before others",
+    "ops": "counts tensors, of which --watch sees some before others",
+}
+
 _SIDES: Final[tuple[Role, Role]] = "golden", "target"
 _Words = tuple[int, ...]
 
@@ -98,8 +104,9 @@ def watch(
     options = options or CompareOptions()
     if options.golden_parallel is not None or options.target_parallel is not None:
         raise UsageError("--watch: ranks that share tensors cannot be put together while they are written; compare when all have ended")
-    if "content" in options.pair_by:
-        raise UsageError("--pair-by content: reads tensors, which --watch sees half written; compare when the dumps are complete")
+    for way, why in _NOT_WATCHED.items():
+        if way in options.pair_by:
+            raise UsageError(f"--pair-by {way}: {why}; compare when the dumps are complete")
     if parse_executor(options.executor).is_cluster:
         raise UsageError(f"watching cannot look at the disks of other machines; expected local, threads or serial, got {options.executor}")
     progress = progress or Silent()

@@ -367,3 +367,9 @@ def test_ctrl_c_ends_the_waiting_and_gives_the_report(tmp_path: Path) -> None:
 def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--watch-quiet nan: expected seconds, more than 0"):
         watch(tmp_path, tmp_path, quiet_s=float("nan"))
+
+
+@pytest.mark.parametrize("way", ["content", "position", "ops"])
+def test_what_reads_or_counts_tensors_is_not_watched(tmp_path: Path, way: str) -> None:
+    with pytest.raises(UsageError, match=rf"--pair-by {way}: (reads|counts) tensors, .*; compare when the dumps are complete"):
+        watch(tmp_path / "g", tmp_path / "t", options=CompareOptions(pair_by=("key", way), output=str(tmp_path / "report")))  # type: ignore[arg-type]
