@@ -26,12 +26,18 @@ class Alone:
         for pair in pairs if golden or target else ():
             name = pair.key.rank, pair.key.data_id
             if name in golden and pair.target is not None:
-                self._tokens.setdefault((name, True), []).append(pair.key.token_id)
+                self._tokens.setdefault((name, True), []).append(pair.target.key.token_id)
             if name in target and pair.golden is not None:
-                self._tokens.setdefault((name, False), []).append(pair.key.token_id)
+                self._tokens.setdefault((name, False), []).append(pair.golden.key.token_id)
         # A name that pairs at other tokens looks like nobody else.
         self._golden = Nearest(data_id for (rank, data_id) in golden if ((rank, data_id), True) not in self._tokens)
-        self._target = Nearest(data_id for (rank, data_id) in target if ((rank, data_id), False) not in self._tokens)
+        self._target = Nearest(
+            dict.fromkeys(
+                pair.target.key.data_id
+                for pair in pairs
+                if pair.golden is None and pair.target is not None and (pair.key[:2], False) not in self._tokens
+            )
+        )
 
     def text(self, pair: Pair) -> str:
         """How the reason of a row ends; "" where nothing is near."""
@@ -44,6 +50,8 @@ class Alone:
         tensor = pair.golden or pair.target
         if tensor is None or tensor.is_unmatched:  # there is no file, whatever its name is
             return ""
+        if not is_golden and tensor.key.data_id != pair.key.data_id:
+            return "; golden has this very name: --pair-by that begins with key pairs equal names"
         own, other_side = (self._golden, self._target) if is_golden else (self._target, self._golden)
         return nearest_text(other_side, tensor.key.data_id, own.numbers(tensor.key.data_id))
 

@@ -31,7 +31,12 @@ class Candidate(NamedTuple):
     @property
     def shape_class(self) -> ShapeClass:
         """See `ShapeClass`."""
-        return self.info.element_count, next((extent for extent in reversed(self.info.shape) if extent != 1), 1)
+        return self.info.element_count, row_length(self.info)
+
+
+def row_length(info: TensorInfo) -> int:
+    """The last extent that is not 1."""
+    return next((extent for extent in reversed(info.shape) if extent != 1), 1)
 
 
 class Candidates(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fastcmp.errors import UsageError
@@ -29,7 +29,7 @@ def map_links(matching: Matching, rules: Sequence[MapRule]) -> list[Link]:
     UsageError
         If two rules give a golden name two names that target has, or two golden names get the same one.
     """
-    names = sorted({data_id for _, data_id in matching.golden.free})
+    names = _Names({data_id for _, data_id in matching.golden.free})
     ranks: dict[str, list[str]] = {}
     for rank, data_id in matching.golden.free:
         ranks.setdefault(data_id, []).append(rank)
@@ -70,21 +70,34 @@ def _add(found: _Candidate, of_golden: dict[tuple[Name, int], _Candidate], of_ta
         )
 
 
-def _named(rule: MapRule, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+class _Names:
+    """Golden names, to be found by how they begin or end: two thousand rules may well begin alike."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._forward = sorted(names)
+        self._backward = sorted(name[::-1] for name in self._forward)
+
+    def like(self, pattern: Pattern) -> Sequence[str]:
+        """Those that begin or end as the pattern does, whichever are fewer, in order."""
+        first, last = _range(self._forward, pattern.prefix)
+        first_back, last_back = _range(self._backward, pattern.suffix[::-1])
+        if last - first <= last_back - first_back:
+            return self._forward[first:last]
+        return sorted(name[::-1] for name in self._backward[first_back:last_back])
+
+
+def _range(names: Sequence[str], prefix: str) -> tuple[int, int]:
+    """Where those of the sorted names lie that begin so."""
+    return (bisect_left(names, prefix), bisect_right(names, prefix, key=lambda name: name[: len(prefix)])) if prefix else (0, len(names))
+
+
+def _named(rule: MapRule, names: _Names) -> Iterator[tuple[str, str]]:
     """The golden names that fit, each with the name that it has in target."""
-    for data_id in _beginning(rule.golden, names):
+    for data_id in names.like(rule.golden):
         captures = rule.golden.captures(data_id)
         target_id = None if captures is None else rule.target.filled(captures)
         if target_id is not None:
             yield data_id, target_id
-
-
-def _beginning(pattern: Pattern, names: Sequence[str]) -> Sequence[str]:
-    """Those of the sorted names that begin as the pattern does."""
-    prefix = pattern.prefix
-    if not prefix:
-        return names
-    return names[bisect_left(names, prefix) : bisect_right(names, prefix, key=lambda name: name[: len(prefix)])]
 
 
 def _without_effect(rule: MapRule, fitting: int, wanted: str) -> str:

@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
+from itertools import islice
 from typing import Any, Final, Literal
 
+from fastcmp.formats import TensorInfo, scan_batch
 from fastcmp.name_expressions import OUTPUT
+from fastcmp.pairing.candidates import MOST_TENSORS, row_length
 from fastcmp.pairing.layer_numbers import Parsed, read_names, target_layers
 from fastcmp.pairing.links import Link, Matching, Name, shown
 from fastcmp.pairing.name_parts import NameParts
+from fastcmp.pairing.token_shift import shifted
 from fastcmp.pairing.two_models import prefill_and_decode
 from fastcmp.sources.natural_order import natural_key
 
@@ -26,6 +30,7 @@ else:
 RULE: Final = "ops"
 _TABLE: Final = "operations.toml"
 _MOST_EXAMPLES: Final = 3
+_AT_ONCE: Final = 2048
 _MOST_KNOWN: Final = 65536
 # How msprobe goes on behind the name of a module: ``mlp.down_proj.Linear.forward.0``.
 _DIGITS: Final = re.compile(r"[0-9]+")
@@ -99,18 +104,47 @@ def operation_links(matching: Matching) -> list[Link]:
     golden, target = (read_names(side.by_name) for side in (matching.golden, matching.target))
     layers = target_layers(matching, golden, target)
     of_golden = _outputs(golden, matching.golden.free)
-    links: list[Link] = []
+    rows: dict[tuple[str, str, int, int], list[Link]] = {}
     uneven: list[str] = []
     for model, offset in prefill_and_decode(matching, golden, target) or [("", 0)]:
         of_target = _outputs(target, [name for name in matching.target.free if name[1].startswith(model)])
         for (rank, layer), ones in of_golden.items():
             others = of_target.get((rank, layers.get(layer, layer)), [])
-            for golden_name, target_name in _linked(ones, others, golden, target, layer, uneven):
-                links.append(Link(golden_name, target_name, RULE, offset))
+            for golden_name, target_name, row in _linked(ones, others, golden, target, layer, uneven):
+                rows.setdefault((model, rank, layer, row), []).append(Link(golden_name, target_name, RULE, offset))
+    links = _of_one_size(matching, list(rows.values()), uneven)
     if uneven:
         more = f" and {len(uneven) - _MOST_EXAMPLES} more" if len(uneven) > _MOST_EXAMPLES else ""
         matching.warn([f"--pair-by ops: left alone, because which is which is not known: {'; '.join(uneven[:_MOST_EXAMPLES])}{more}"])
     return links
+
+
+def _of_one_size(matching: Matching, rows: list[list[Link]], unlike: list[str]) -> list[Link]:
+    """The links of all rows but those with a pair that differs in its number of elements and in the length of its rows.
+
+    Where equally many outputs stand for other modules, as a fused projection for a plain one, their headers say so. The headers of one
+    token are read; a tensor that cannot be read says nothing.
+    """
+    tensors = []
+    for place, link in islice(((place, link) for place, links in enumerate(rows) for link in links), MOST_TENSORS):
+        ones, others = matching.golden.by_name[link.golden], matching.target.by_name[link.target]
+        shift = matching.options.token_offset + link.offset
+        token = next((token for token in ones if shifted(token, shift) in others), None)
+        if token is not None:
+            tensors.append((place, link, ones[token].path, others[shifted(token, shift)].path))
+    doubtful: set[int] = set()
+    for start in range(0, len(tensors), _AT_ONCE):
+        part = tensors[start : start + _AT_ONCE]
+        infos = scan_batch([path for _, _, *both in part for path in both], matching.options.scan)
+        for (place, link, _, _), one, other in zip(part, infos[::2], infos[1::2], strict=True):
+            if isinstance(one, TensorInfo) and isinstance(other, TensorInfo) and _is_unlike(one, other):
+                doubtful.add(place)
+                unlike.append(f"{shown(link.golden)} has shape {one.shape} and {shown(link.target)} {other.shape}")
+    return [link for place, links in enumerate(rows) if place not in doubtful for link in links]
+
+
+def _is_unlike(one: TensorInfo, other: TensorInfo) -> bool:
+    return one.element_count != other.element_count and row_length(one) != row_length(other)
 
 
 def _outputs(parsed: Parsed, free: Iterable[Name]) -> dict[tuple[str, int], list[Name]]:
@@ -125,9 +159,12 @@ def _outputs(parsed: Parsed, free: Iterable[Name]) -> dict[tuple[str, int], list
 
 def _linked(
     ones: Sequence[Name], others: Sequence[Name], golden: Parsed, target: Parsed, layer: int, uneven: list[str]
-) -> list[tuple[Name, Name]]:
-    """Pairs of names of one layer; golden has the modules, or, with no module against an operation there, the operations."""
-    found: list[tuple[Name, Name]] = []
+) -> list[tuple[Name, Name, int]]:
+    """Pairs of names of one layer, each with the number of the row that made it.
+
+    Golden has the modules, or, with no module against an operation there, the operations.
+    """
+    found: list[tuple[Name, Name, int]] = []
     taken: set[Name] = set()
     odd: list[tuple[list[Name], str]] = []
     for modules, operations, swapped in ((ones, others, False), (others, ones, True)):
@@ -136,7 +173,7 @@ def _linked(
         trees = sorted((name for name in operations if of_operation[name].words), key=lambda name: natural_key(name[1]))
         if not left or not trees:
             continue
-        for row in table()["model" if layer < 0 else "layer"]:
+        for place_of_row, row in enumerate(table()["model" if layer < 0 else "layer"]):
             numbered = sorted((number, place) for place, name in enumerate(left) if (number := row.module_number(of_module[name])) >= 0)
             named = [left[place] for _, place in numbered if left[place] not in taken]
             fitting = [name for name in trees if name not in taken and row.is_operation(of_operation[name])]
@@ -144,7 +181,7 @@ def _linked(
             pairs = _told_apart(row, named, fitting, kinds, of_module, of_operation)
             if pairs is not None:
                 taken.update(named, fitting)
-                found += [(other, one) for one, other in pairs] if swapped else pairs
+                found += [(other, one, place_of_row) if swapped else (one, other, place_of_row) for one, other in pairs]
             elif named and fitting:
                 where = f"layer {layer}" if layer >= 0 else "outside of layers"
                 odd.append(

@@ -109,8 +109,10 @@ def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
     if shift is not None:
         warnings.append(_shift_text(shift, options))
     if options.include or options.exclude:
-        wanted = _wanted([key.data_id for key in keys], options)
-        keys = [key for key in keys if key.data_id in wanted]
+        # Of target alone by its own name, not by the one that tells it apart.
+        names = [key.data_id if key in left else right[key].key.data_id for key in keys]
+        wanted = _wanted(names, options)
+        keys = [key for key, name in zip(keys, names, strict=True) if name in wanted]
     if not any(key in left and key in right for key in keys):
         raise UsageError(f"no pair is left of {shared_count}: {_given_globs(options)}; check the globs")
     return Paired(_rows(keys, left, right, rule, rules), warnings)

@@ -57,7 +57,9 @@ def rename(golden: tuple[Dump, Tensors], target: tuple[Dump, Tensors], options: 
     UsageError
         If a file of rules cannot be used, or they are ambiguous.
     """
-    target = target[0], _with_common_token(golden[1], target[1], options.token_offset)
+    common = _with_common_token(golden[1], target[1], options.token_offset)
+    are_tokens_compared = common is target[1]
+    target = target[0], common
     matching = Matching(Side(*golden), Side(*target), options, equal_rule)
     if options.maps:
         matching.take(map_links(matching, load_maps(options.maps)))
@@ -73,7 +75,7 @@ def rename(golden: tuple[Dump, Tensors], target: tuple[Dump, Tensors], options: 
             name = own.get((key.rank, key.data_id), (key.rank, key.data_id))
             new = TensorKey(*name, shifted(key.token_id, -options.token_offset))
         else:
-            new = TensorKey(*link.golden, shifted(key.token_id, -options.token_offset - link.offset))
+            new = TensorKey(*link.golden, shifted(key.token_id, -options.token_offset - link.offset * are_tokens_compared))
         if new in found.target:
             raise UsageError(_two_targets(new, found.target[new], tensor, "" if link is None else link.rule))
         if link is None:

@@ -347,3 +347,17 @@ def slowly(golden: object, target: object, said: list) -> set:
         for other in sides[1]
         if links.get((rank_of(one.rank), one.data_id)) == (rank_of(other.rank), other.data_id) and one.token_id == other.token_id
     }
+
+
+def test_rules_that_begin_alike_are_found_by_their_ends(tmp_path: Path) -> None:
+    names_of_golden = [f"root.model.{number % 7}.{number}/output" for number in range(4000)]
+    lines = "".join(f"root.model.*.{number}/output -> t{number}\n" for number in range(0, 4000, 4))
+    started = time.process_time()
+    pairs = mapped(tmp_path, lines, names(*names_of_golden), names(*(f"t{number}" for number in range(4000))))
+    assert time.process_time() - started < 3
+    assert pairs == {names_of_golden[n]: (f"t{n}", f"map:{n // 4 + 1}") for n in range(0, 4000, 4)}
+
+
+def test_the_offset_of_a_rule_means_nothing_where_one_side_has_no_tokens(tmp_path: Path) -> None:
+    golden, target = dump(("a", "3")), dump(("x", ""))
+    assert mapped(tmp_path, "a -> x @ 1\n", golden, target) == {"a": ("x", "map:1")}

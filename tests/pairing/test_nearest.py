@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pairing_dumps import dump, names
@@ -77,3 +79,28 @@ def test_no_pair_at_all_names_the_nearest() -> None:
     )
     with pytest.raises(UsageError, match=message):
         pair(names("model.layers.0.mlp"), names("root.layers.0.mlp", "x"), CompareOptions())
+
+
+def test_hints_are_in_the_names_and_tokens_of_the_other_side() -> None:
+    golden, target = dump(("a", "0"), ("b", "0"), ("b", "1")), dump(("a", "0"), ("x", "5"))
+    options = CompareOptions(pair_by=("ops",), token_offset=5)
+    with pytest.raises(UsageError, match="no pair at all"):
+        pair(golden, target, options)
+    pairs = pair(golden, dump(("a", "5"), ("b", "5"), ("b", "7")), CompareOptions(token_offset=5))
+    alone = Alone(pairs)
+    said = {one.key: alone.text(one) for one in pairs if one.golden is None or one.target is None}
+    assert said == {("", "b", "1"): "; target has this name at token_id 5, 7", ("", "b", "2"): "; golden has this name at token_id 0, 1"}
+
+
+def test_a_name_that_both_have_and_that_does_not_pair_says_so(tmp_path: Path) -> None:
+    (tmp_path / "names.map").write_text("x -> y\n")
+    options = CompareOptions(maps=(str(tmp_path / "names.map"),), pair_by=("ops",))
+    pairs = pair(names("x", "alike.a"), names("y", "alike.a"), options)
+    alone = Alone(pairs)
+    said = {one.key.data_id: alone.text(one) for one in pairs if one.golden is None or one.target is None}
+    assert said == {
+        "alike.a": "; nearest on the other side: alike.a",
+        "alike.a#": "; golden has this very name: --pair-by that begins with key pairs equal names",
+    }
+    kept = pair(names("x", "alike.a"), names("y", "alike.a"), replace(options, exclude=("alike.a",)))
+    assert [one.key.data_id for one in kept] == ["x"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
-from pairing_dumps import dump, found, names
+from pairing_dumps import dump, found, names, on_disk
 
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
@@ -180,7 +183,9 @@ def nothing(golden: object, target: object) -> str:
     return str(error.value)
 
 
-EXPERTS = [f"root.model.layers.0.mlp.experts.{expert}.{module}/output" for expert in (0, 1) for module in ("gate_proj", "up_proj", "down_proj")]
+EXPERTS = [
+    f"root.model.layers.0.mlp.experts.{expert}.{module}/output" for expert in (0, 1) for module in ("gate_proj", "up_proj", "down_proj")
+]
 
 
 def test_a_kind_of_module_that_a_layer_has_twice_pairs_in_no_row() -> None:
@@ -191,7 +196,11 @@ def test_a_kind_of_module_that_a_layer_has_twice_pairs_in_no_row() -> None:
     target = names(*(f"0_DecoderLayer/2_Mlp/{number}_LinearOperation/after/outtensor0" for number in range(4)))
     assert "4 outputs of linear* against 4 modules" in nothing(both, target)
     attention = names(
-        *(f"root.model.layers.0.{around}.{module}/output" for around in ("self_attn", "encoder_attn") for module in ("q_proj", "k_proj", "v_proj"))
+        *(
+            f"root.model.layers.0.{around}.{module}/output"
+            for around in ("self_attn", "encoder_attn")
+            for module in ("q_proj", "k_proj", "v_proj")
+        )
     )
     target = names(
         *(
@@ -204,7 +213,9 @@ def test_a_kind_of_module_that_a_layer_has_twice_pairs_in_no_row() -> None:
 
 
 def test_experts_pair_inside_the_numbers_around_them() -> None:
-    operations = [f"0_DecoderLayer/2_Mlp/{expert}_Expert/{number}_LinearOperation/after/outtensor0" for expert in (0, 1) for number in range(3)]
+    operations = [
+        f"0_DecoderLayer/2_Mlp/{expert}_Expert/{number}_LinearOperation/after/outtensor0" for expert in (0, 1) for number in range(3)
+    ]
     assert found(pair(names(*EXPERTS), names(*reversed(operations)), OPS)) == {
         one: (other, "ops") for one, other in zip(EXPERTS, operations, strict=True)
     }
@@ -217,7 +228,9 @@ def test_a_module_without_those_that_go_with_it_pairs_nothing() -> None:
 
 
 def test_a_model_of_pictures_is_no_prefill() -> None:
-    golden = dump(*((f"root.model.layers.0.{module}/output", str(token)) for token in range(3) for module in ("self_attn.o_proj", "mlp.down_proj")))
+    golden = dump(
+        *((f"root.model.layers.0.{module}/output", str(token)) for token in range(3) for module in ("self_attn.o_proj", "mlp.down_proj"))
+    )
     target = dump(
         ("0_VisionModel/0_Layer/0_Attention/0_LinearOperation/after/outtensor0", "0"),
         *(
@@ -231,3 +244,27 @@ def test_a_model_of_pictures_is_no_prefill() -> None:
     except UsageError as error:
         warnings = [str(error)]
     assert not any("taken for the prefill" in warning for warning in warnings)
+
+
+def test_a_fused_projection_is_no_plain_one_of_another_size(tmp_path: Path) -> None:
+    attention, mlp = np.ones((7, 8), np.float32), np.ones((1, 7, 8), np.float32)
+    golden = on_disk(
+        tmp_path / "g", {"root.model.layers.0.self_attn.o_proj/output": attention, "root.model.layers.0.mlp.down_proj/output": mlp}
+    )
+    target = on_disk(
+        tmp_path / "t",
+        {
+            "0_DecoderLayer/1_Attention/0_LinearOperation/after/outtensor0": np.ones((7, 24), np.float32),
+            "0_DecoderLayer/2_Mlp/0_LinearOperation/after/outtensor0": attention,
+        },
+    )
+    paired = pair_dumps(golden, target, OPS)
+    assert found(paired.pairs) == {
+        "root.model.layers.0.mlp.down_proj/output": ("0_DecoderLayer/2_Mlp/0_LinearOperation/after/outtensor0", "ops")
+    }
+    assert paired.warnings == [
+        (
+            "--pair-by ops: left alone, because which is which is not known: root.model.layers.0.self_attn.o_proj/output has shape (7, 8) and "
+            "0_DecoderLayer/1_Attention/0_LinearOperation/after/outtensor0 (7, 24)"
+        )
+    ]

@@ -89,8 +89,10 @@ def test_where_a_file_cannot_be_read_nobody_knows_the_nth(tmp_path: Path) -> Non
     paired = pair_dumps(golden, target, POSITION)
     assert found(paired.pairs) == {"layers.1.a": ("layers.1.x", "position")}
     assert paired.warnings == [
-        "--pair-by position: outputs of layer 0 are left alone, because layers.0.x of target cannot be read at the token that decides, "
-        "or is not there"
+        (
+            "--pair-by position: outputs of layer 0 are left alone, because layers.0.x of target cannot be read at the token that decides, "
+            "or is not there"
+        )
     ]
 
 

@@ -124,7 +124,9 @@ def test_every_tensor_is_one_row_under_any_offset_and_pairs_are_those_of_a_slow_
 def test_a_number_that_would_not_fit_is_not_shifted_onto_another() -> None:
     golden = dump(("a", "5"), ("a", "7"))
     target = dump(("a", "6"), ("a", "999999999999999999"), ("a", "999999999999999998"))
-    with pytest.raises(UsageError, match="--token-offset: golden 'a' token_id -?[0-9]+ is 'a' token_id [0-9]+ and 'a' token_id [0-9]+ of target"):
+    with pytest.raises(
+        UsageError, match=r"--token-offset: golden 'a' token_id -?[0-9]+ is 'a' token_id [0-9]+ and 'a' token_id [0-9]+ of target"
+    ):
         pair(golden, target, CompareOptions(token_offset=-1))
 
 

@@ -80,9 +80,13 @@ def test_an_operation_that_read_two_of_the_weights_pairs_with_neither(tmp_path: 
     target = tree(tmp_path, {"0_QkvLinear": (A, B), "1_Linear": (C,)})
     for one, other in ((names(A, B, C), target), (target, names(A, B, C))):
         paired = pair_dumps(one, other, MD5)
-        assert set(found(paired.pairs).items()) in ({(C, ("1_Linear/after/outTensor0", "md5"))}, {("1_Linear/after/outTensor0", (C, "md5"))})
+        assert set(found(paired.pairs).items()) in (
+            {(C, ("1_Linear/after/outTensor0", "md5"))},
+            {("1_Linear/after/outTensor0", (C, "md5"))},
+        )
         assert paired.warnings == [
-            f"--pair-by md5: {name} is read by 0_QkvLinear/after/outTensor0 together with another of these weights; left alone" for name in (A, B)
+            f"--pair-by md5: {name} is read by 0_QkvLinear/after/outTensor0 together with another of these weights; left alone"
+            for name in (A, B)
         ]
 
 
