@@ -66,8 +66,8 @@ CODES: Final[dict[str, CodeInfo]] = {
     "E_COMPRESSED": CodeInfo("the tensor lies compressed in its archive", "save it by np.savez or torch.save, without compression"),
     "E_PICKLE": CodeInfo("the pickle is malformed, or names what is no tensor", "save tensors in dicts, lists and tuples"),
     "E_TENSOR_KIND": CodeInfo(
-        "the tensor has no plain elements (sparse, quantized, conjugated, a private NPU format)",
-        "save it by .to_dense(), .dequantize(), .resolve_conj() or .cpu()",
+        "the tensor has no plain elements (sparse, quantized, conjugated, a private NPU format), or is none (an array, a set, a storage)",
+        "save it by .to_dense(), .dequantize(), .resolve_conj() or .cpu(), an array by torch.from_numpy()",
     ),
     # tensors of several ranks
     "E_SHARDS": CodeInfo("the parts of the ranks do not make up one tensor", "say how they do: --parallel, docs/parallel.md"),

@@ -8,7 +8,6 @@ from typing import Final
 
 from fastcmp.errors import TensorError
 
-
 _PLAIN: Final = (int, float, bool, type(None))
 
 

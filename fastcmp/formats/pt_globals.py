@@ -96,9 +96,7 @@ def _plain_globals() -> dict[str, object]:
         "numpy.ndarray": Named("numpy.ndarray"),
     }
     for module in ("builtins", "__builtin__"):
-        found |= {
-            f"{module}.{name}": Made(name, _nothing) for name in ("bytearray", "complex", "slice", "range", "xrange")
-        }
+        found |= {f"{module}.{name}": Made(name, _nothing) for name in ("bytearray", "complex", "slice", "range", "xrange")}
         found |= {f"{module}.{name}": Made(name, _set) for name in ("set", "frozenset")}
         found |= {f"{module}.{name}": Named(name) for name in ("int", "float", "bool", "str", "bytes", "list", "tuple", "dict")}
     array = Refused("E_TENSOR_KIND", "an array of numpy's in a pickle, expected a tensor of torch's")

@@ -152,7 +152,9 @@ def _name(path: _Path, *, is_exact: bool = False) -> str:
         if isinstance(key, _NoName):
             raise Malformed("E_PICKLE", f"a tensor stands under a key of kind {shortened(key.kind)}, expected text or a number")
         # A tuple may hold one long text many times.
-        length += 1 + (len(key) if isinstance(key, str) else sum(len(part) for part in key if type(part) is str) if type(key) is tuple else 0)
+        length += 1 + (
+            len(key) if isinstance(key, str) else sum(len(part) for part in key if type(part) is str) if type(key) is tuple else 0
+        )
         if length > LONGEST_NAME + 1:
             raise _too_long(length - 1)
         part = key if isinstance(key, str) else repr(key)

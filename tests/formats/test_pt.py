@@ -298,14 +298,14 @@ def test_tensors_of_a_set_do_not_vanish(tmp_path: Path, make: Any, protocol: int
     torch.save(value, tmp_path / "a.pt", pickle_protocol=protocol, _use_new_zipfile_serialization=is_zip)
     path = str(tmp_path / "a.pt")
     assert names(path) == ("ok", "odd")
-    with pytest.raises(TensorError, match="tensor 'odd': a set that holds tensors, which have no names in it.*E_TENSOR_KIND"):
+    with pytest.raises(TensorError, match=r"tensor 'odd': a set that holds tensors, which have no names in it.*E_TENSOR_KIND"):
         scan(member_place(path, "odd"), OPTIONS)
 
 
 def test_a_storage_does_not_vanish(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pt", {"ok": torch.arange(3), "odd": torch.ones(2).untyped_storage()})
     assert names(path) == ("ok", "odd")
-    with pytest.raises(TensorError, match="tensor 'odd': a storage, which has no shape.*E_TENSOR_KIND"):
+    with pytest.raises(TensorError, match=r"tensor 'odd': a storage, which has no shape.*E_TENSOR_KIND"):
         scan(member_place(path, "odd"), OPTIONS)
     path = save(tmp_path / "b.pt", torch.ones(2).untyped_storage())
     with pytest.raises(TensorError, match=r"b\.pt: a storage, which has no shape, expected a tensor of it"):
@@ -321,7 +321,7 @@ def test_a_name_never_holds_a_nul(tmp_path: Path) -> None:
 
 def test_the_names_of_a_file_are_bounded_together(tmp_path: Path) -> None:
     many = [torch.ones(1)] * 40_000
-    with pytest.raises(TensorError, match="the names of all tensors together have more than 33554432 characters.*E_PICKLE"):
+    with pytest.raises(TensorError, match=r"the names of all tensors together have more than 33554432 characters.*E_PICKLE"):
         scan(member_place(save(tmp_path / "a.pt", {"x" * 990: many}), "x"), OPTIONS)
 
 
