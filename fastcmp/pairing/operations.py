@@ -32,12 +32,13 @@ _TABLE: Final = "operations.toml"
 _MOST_EXAMPLES: Final = 3
 _AT_ONCE: Final = 2048
 _MOST_KNOWN: Final = 65536
-# How msprobe goes on behind the name of a module: ``mlp.down_proj.Linear.forward.0``.
 _DIGITS: Final = re.compile(r"[0-9]+")
 # What a torch model computes together: where a dump has some of them only, the n-th operation is not known to be the n-th module.
 _TOGETHER: Final = {
     "q_proj": ("k_proj", "v_proj"), "k_proj": ("q_proj", "v_proj"), "v_proj": ("q_proj", "k_proj"), "gate_proj": ("up_proj",),
 }  # fmt: skip
+_PARTS: Final[frozenset[str]] = frozenset(_TOGETHER).union(*_TOGETHER.values())
+# How msprobe goes on behind the name of a module: ``mlp.down_proj.Linear.forward.0``.
 _CALL: Final = re.compile(r"(?:^|\.)[^./]+\.forward\.[0-9]+$")
 
 
@@ -104,13 +105,15 @@ def operation_links(matching: Matching) -> list[Link]:
     golden, target = (read_names(side.by_name) for side in (matching.golden, matching.target))
     layers = target_layers(matching, golden, target)
     of_golden = _outputs(golden, matching.golden.free)
+    in_golden, in_target = _module_words(golden), _module_words(target)
     rows: dict[tuple[str, str, int, int], list[Link]] = {}
     uneven: list[str] = []
     for model, offset in prefill_and_decode(matching, golden, target) or [("", 0)]:
         of_target = _outputs(target, [name for name in matching.target.free if name[1].startswith(model)])
         for (rank, layer), ones in of_golden.items():
             others = of_target.get((rank, layers.get(layer, layer)), [])
-            for golden_name, target_name, row in _linked(ones, others, golden, target, layer, uneven):
+            there = in_golden.get((rank, layer), frozenset()) | in_target.get((rank, layers.get(layer, layer)), frozenset())
+            for golden_name, target_name, row in _linked(ones, others, golden, target, layer, there, uneven):
                 rows.setdefault((model, rank, layer, row), []).append(Link(golden_name, target_name, RULE, offset))
     links = _of_one_size(matching, list(rows.values()), uneven)
     if uneven:
@@ -158,11 +161,18 @@ def _outputs(parsed: Parsed, free: Iterable[Name]) -> dict[tuple[str, int], list
 
 
 def _linked(
-    ones: Sequence[Name], others: Sequence[Name], golden: Parsed, target: Parsed, layer: int, uneven: list[str]
+    ones: Sequence[Name],
+    others: Sequence[Name],
+    golden: Parsed,
+    target: Parsed,
+    layer: int,
+    there: frozenset[str],
+    uneven: list[str],
 ) -> list[tuple[Name, Name, int]]:
     """Pairs of names of one layer, each with the number of the row that made it.
 
-    Golden has the modules, or, with no module against an operation there, the operations.
+    Golden has the modules, or, with no module against an operation there, the operations. ``there`` are the modules of `_TOGETHER` that the
+    layer has, whatever has been paired before.
     """
     found: list[tuple[Name, Name, int]] = []
     taken: set[Name] = set()
@@ -178,7 +188,9 @@ def _linked(
             named = [left[place] for _, place in numbered if left[place] not in taken]
             fitting = [name for name in trees if name not in taken and row.is_operation(of_operation[name])]
             kinds = {left[place]: number for number, place in numbered}
-            pairs = _told_apart(row, named, fitting, kinds, of_module, of_operation)
+            pairs = None
+            if len(named) == len(fitting) and all(there.issuperset(_TOGETHER.get(row.modules[kinds[name]], ())) for name in named):
+                pairs = _told_apart(named, fitting, kinds, of_module, of_operation)
             if pairs is not None:
                 taken.update(named, fitting)
                 found += [(other, one, place_of_row) if swapped else (one, other, place_of_row) for one, other in pairs]
@@ -193,17 +205,14 @@ def _linked(
 
 
 def _told_apart(
-    row: Row, named: Sequence[Name], fitting: Sequence[Name], kinds: Mapping[Name, int], of_module: Parsed, of_operation: Parsed
+    named: Sequence[Name], fitting: Sequence[Name], kinds: Mapping[Name, int], of_module: Parsed, of_operation: Parsed
 ) -> list[tuple[Name, Name]] | None:
-    """Modules and operations of one row in their order; None where nobody knows which is which.
+    """Modules and as many operations of one row in their order; None where nobody knows which is which.
 
     Where a layer has a kind of module several times, as in experts, they pair inside what is around them alone, and only if that differs by
     its numbers alone on both sides.
     """
-    present = {row.modules[kinds[name]] for name in named}
-    if len(named) != len(fitting) or any(one in present and not present.issuperset(others) for one, others in _TOGETHER.items()):
-        return None
-    if len(present) == len(named):
+    if len({kinds[name] for name in named}) == len(named):
         return list(zip(named, fitting, strict=True))
     ones = _by_parent(named, lambda name: _CALL.sub("", of_module[name].path).rpartition(".")[0])
     others = _by_parent(fitting, lambda name: of_operation[name].path.rpartition("/")[0])
@@ -215,6 +224,17 @@ def _told_apart(
             return None
         found += zip(modules, operations, strict=True)
     return found
+
+
+def _module_words(parsed: Parsed) -> dict[tuple[str, int], frozenset[str]]:
+    """The modules of `_TOGETHER` that each layer has, free or not, by rank and layer."""
+    found: dict[tuple[str, int], set[str]] = {}
+    for name, parts in parsed.items():
+        if not parts.words:
+            word = _CALL.sub("", parts.path).rpartition(".")[2]
+            if word in _PARTS:
+                found.setdefault((name[0], parts.layer), set()).add(word)
+    return {place: frozenset(words) for place, words in found.items()}
 
 
 def _by_parent(names: Sequence[Name], parent_of: Callable[[Name], str]) -> list[list[Name]] | None:

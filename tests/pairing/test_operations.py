@@ -227,6 +227,18 @@ def test_a_module_without_those_that_go_with_it_pairs_nothing() -> None:
     assert "2 outputs of linear* against 2 modules" in nothing(golden, target)
 
 
+def test_what_a_map_has_paired_is_there(tmp_path: Path) -> None:
+    modules = [f"root.model.layers.0.self_attn.{module}/output" for module in ("q_proj", "k_proj", "v_proj")]
+    operations = [f"0_DecoderLayer/1_Attention/0_QKVLinearSplit/{number}_LinearOperation/after/outtensor0" for number in range(3)]
+    (tmp_path / "q.map").write_text(f"{modules[0]} -> {operations[0]}\n")
+    paired = pair_dumps(names(*modules), names(*operations), CompareOptions(maps=(str(tmp_path / "q.map"),), pair_by=("ops",)))
+    assert found(paired.pairs) == {
+        modules[0]: (operations[0], "map:1"),
+        modules[1]: (operations[1], "ops"),
+        modules[2]: (operations[2], "ops"),
+    }
+
+
 def test_a_model_of_pictures_is_no_prefill() -> None:
     golden = dump(
         *((f"root.model.layers.0.{module}/output", str(token)) for token in range(3) for module in ("self_attn.o_proj", "mlp.down_proj"))
