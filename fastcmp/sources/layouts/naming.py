@@ -112,5 +112,7 @@ def _with_members(entries: Sequence[Entry], reading: Reading, unread: list[Tenso
             unread.append(names)
             yield entry, ""
             continue
+        if not names:
+            unread.append(TensorError("E_MEMBER", os.path.join(reading.tree.root, entry.path), "holds no tensor"))
         for member in sorted(names, key=natural_key):
             yield entry, member
