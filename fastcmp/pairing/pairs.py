@@ -104,7 +104,8 @@ def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
     shared_count = len(left) + len(right) - len(keys)
     shift = better_shift(left, right) if shared_count < min(len(left), len(right)) else None
     if not shared_count:
-        no_pair = _no_pair(golden, target, left, right, _shift_text(shift, options))
+        way = "other rules or ways" if options.maps or options.pair_by != (RULE_KEY,) else "--map or --pair-by"
+        no_pair = _no_pair(golden, target, left, right, _shift_text(shift, options), way)
         raise UsageError("; ".join([no_pair, *warnings[:_MAX_REMARKS], *_remarks(golden, target)]))
     if shift is not None:
         warnings.append(_shift_text(shift, options))
@@ -207,7 +208,9 @@ def _given_globs(options: CompareOptions) -> str:
     return " ".join(f"{flag} {shlex.quote(printable(glob, 80))}" for flag, glob in given)
 
 
-def _no_pair(golden: Dump, target: Dump, left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor], shift_text: str) -> str:
+def _no_pair(
+    golden: Dump, target: Dump, left: dict[TensorKey, NamedTensor], right: dict[TensorKey, NamedTensor], shift_text: str, way: str
+) -> str:
     sides = [
         f"{role} {printable(dump.path)} has {len(keys)} tensor{'s' if len(keys) > 1 else ''} ({_examples(keys)})"
         if keys
@@ -220,7 +223,7 @@ def _no_pair(golden: Dump, target: Dump, left: dict[TensorKey, NamedTensor], rig
         patterns.append(f"and {len(unmatched) - _MAX_PATTERNS} more patterns")
     advice = [LOW_LEVEL_ADVICE] if patterns else []
     near = [] if shift_text else _near(left, right)
-    keys = "the keys of both must agree" + ("" if shift_text or not near else ", or --map or --pair-by say which name is which")
+    keys = "the keys of both must agree" + ("" if shift_text or not near else f", or {way} say which name is which")
     return "; ".join([f"no pair at all: {', '.join(sides)}", *patterns, *advice, *near, *([shift_text] if shift_text else []), keys])
 
 
