@@ -274,12 +274,12 @@ def test_an_ambiguous_map_ends_before_a_report_is_begun(golden: Path, tmp_path: 
 
 
 def test_two_directories_pair_by_a_map_and_keep_their_paths(tmp_path: Path) -> None:
-    for side, name in (("golden", "root.layers.{}.mlp/output.npy"), ("target", "tensors/1_2/0/{}_Layer/after/outtensor0.npy")):
+    for side, name in (("golden", "root.layers.{}.mlp/output.npy"), ("target", "blocks/b{}/result.npy")):
         for layer in range(3):
             path = tmp_path / side / name.format(layer)
             path.parent.mkdir(parents=True)
             np.save(path, values(layer, 0, 0))
-    (tmp_path / "m.map").write_text("root.layers.{n}.mlp/output -> tensors/1_2/0/{n}_Layer/after/outtensor0\n")
+    (tmp_path / "m.map").write_text("root.layers.{n}.mlp/output -> blocks/b{n}/result\n")
     result = fastcmp.compare(tmp_path / "golden", tmp_path / "target", output=tmp_path / "r", maps=[tmp_path / "m.map"], executor="serial")
     assert result.ok
     assert {row["pair_rule"] for row in rows_of(tmp_path / "r")} == {"map:1"}
