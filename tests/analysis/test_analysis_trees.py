@@ -41,7 +41,7 @@ def test_an_op_tree_tells_its_story(tmp_path: Path) -> None:
     words = tell(result.story)
     assert words[0].startswith("error jumps at layer 10, 1_SelfAttention: ") and words[0].endswith("its inputs were fine")
     assert words[1] == "seen in layer 10 (in 1 more it cannot be told: what goes in is wrong already)"
-    assert words[-1].startswith("first means by name")
+    assert not any("by name" in line for line in words)  # such a tree says in which order it ran
 
 
 def test_memory_that_was_not_written_yet_is_nobodys_error(tmp_path: Path) -> None:

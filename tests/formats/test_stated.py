@@ -114,7 +114,7 @@ def test_no_name_inside_a_file_is_a_statement(tmp_path: Path) -> None:
             entry = zipfile.ZipInfo("x")
             entry.filename = f"{name}.npy"
             archive.writestr(entry, content.getvalue())
-    for path in (str(tmp_path / "x.pt"), str(tmp_path / "x.npz")):
-        (found,) = list_members([path], OPTIONS)
-        assert isinstance(found, TensorError)
-        assert (found.code, found.path, found.detail) == ("E_MEMBER", path, "the name of a tensor has a NUL byte, expected none")
+    (names,) = list_members([str(tmp_path / "x.pt")], OPTIONS)  # escaped there, refused in an archive of arrays
+    assert not isinstance(names, TensorError) and len(names) == 2 and not any("\0" in name for name in names)
+    (found,) = list_members([str(tmp_path / "x.npz")], OPTIONS)
+    assert isinstance(found, TensorError) and "NUL" in found.detail
