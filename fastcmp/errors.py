@@ -71,7 +71,7 @@ CODES: Final[dict[str, CodeInfo]] = {
     ),
     # tensors of several ranks
     "E_SHARDS": CodeInfo("the parts of the ranks do not make up one tensor", "say how they do: --parallel, docs/parallel.md"),
-    "E_REPLICAS": CodeInfo("ranks that must hold the same tensor do not", "look at these ranks, or say tp:first in --parallel"),
+    "E_REPLICAS": CodeInfo("ranks that must hold the same tensor do not", "summands? then say tp:partial in --parallel; else tp:first"),
     # while reading
     "E_SHRUNK": CodeInfo("the file became smaller while it was read", "compare after the dump has finished"),
     "E_CHANGED": CodeInfo("the file changed while it was read", "compare after the dump has finished"),

@@ -25,7 +25,6 @@ Orders = Mapping[str, tuple[str, ...]]
 Inferred = Mapping[tuple[str, str], tuple[str | None, str]]
 """data_id and token_id to a notation, or None and why there is none."""
 
-_EXAMPLE: Final = "such as 'tp=4'"
 _RANK_DIRECTORY: Final = re.compile(r"(?<![^/])rank[_-]?([0-9]{1,7})/", re.IGNORECASE)
 
 
@@ -47,7 +46,7 @@ def ranks_of(dump: Dump, side: ParallelSide, role: Role) -> tuple[Names, Ways]:
         shown = listing(sorted(found)) if found - {""} else "none"
         raise UsageError(
             f"{option} = {side.ranks!r} speaks of ranks 0 to {expected - 1}, but {printable(dump.path)} has {shown}; "
-            f"say which ranks there are, {_EXAMPLE}"
+            f"say which ranks there are{_as_one_way(len(found))}"
         )
     names: Names = {}
     for tensor in dump.tensors:
@@ -58,6 +57,10 @@ def ranks_of(dump: Dump, side: ParallelSide, role: Role) -> tuple[Names, Ways]:
             raise UsageError(f"{option}: {twice} are both {printable(tensor.key.data_id)} of rank {rank}; rename or move one of them")
         held[rank] = tensor
     return names, ways
+
+
+def _as_one_way(count: int) -> str:
+    return f', if one way divides them: ranks = "tp={count}"' if count > 1 else ""
 
 
 def with_ranks_of_directories(dump: Dump, role: Role) -> Dump:
