@@ -33,7 +33,7 @@ def tell(story: Story, shown: Callable[[str], str] = str) -> list[str]:
 
 def tell_what_happened(story: Story, shown: Callable[[str], str] = str) -> list[str]:
     """`tell` without what is not known, for those who say that themselves."""
-    words = _Words(shown)
+    words = _Words(shown, order_is_known=story.order_is_known)
     lines = words.of_choices(story.choices)
     lines += _of_narrowed(story.narrowed)
     lines += _of_identical(story, shown)
@@ -47,8 +47,10 @@ def tell_what_happened(story: Story, shown: Callable[[str], str] = str) -> list[
 
 
 class _Words:
-    def __init__(self, shown: Callable[[str], str]) -> None:
+    def __init__(self, shown: Callable[[str], str], *, order_is_known: bool = True) -> None:
         self.shown = shown
+        # What stands before it in the order of names may have been computed after it.
+        self.before = "what ran before it" if order_is_known else "what stands before it by name"
 
     def where(self, place: Place) -> str:
         """``rank 1, token 3, layer 3, the input of mlp.down_proj``."""
@@ -126,11 +128,11 @@ class _Words:
         if jump.place.is_input:
             if jump.previous is None:
                 return ", the first tensor of its token"
-            return f"; what made it was not dumped, and what ran before it, {self.what(jump.previous)}, was fine"
+            return f"; what made it was not dumped, and {self.before}, {self.what(jump.previous)}, was fine"
         if not jump.knows_inputs and jump.previous is None:
             return ", the first tensor of its token"
         if not jump.knows_inputs:
-            return ", what ran before it was fine" if jump.came_from < _FINE else ", far more than anything before it"
+            return f", {self.before} was fine" if jump.came_from < _FINE else ", far more than anything before it"
         if jump.unknown_inputs:
             return f", its other inputs were fine, {jump.unknown_inputs} could not be compared"
         return ", its inputs were fine" if jump.came_from < _FINE else ", far more than its inputs had"

@@ -46,6 +46,12 @@ def test_a_jump_without_inputs_is_told_beside_what_ran_before() -> None:
     ]
 
 
+def test_where_the_order_is_by_name_nothing_is_said_to_have_run_before() -> None:
+    words = words_of(*model(l2_attn_1=0.4), order_is_known=False)
+    assert words[0] == "error jumps at token 1, layer 2, attn: 0.0028 -> 0.4 (143 times), what stands before it by name was fine"
+    assert words[-1].startswith("first means by name")
+
+
 def test_a_jump_from_a_token_on() -> None:
     words = words_of(*model(**{f"l1_mlp_{token}": 0.4 for token in "23"}))
     assert words[1] == "begins at token 2 and stays, in layer 1 (in 2 more it cannot be told: what goes in is wrong already)"
@@ -131,7 +137,7 @@ def test_what_is_not_known_is_told(hole: dict[str, Any]) -> None:
 def test_an_order_by_name_is_told() -> None:
     rows = [row("a", error=0.001), row("b", error=0.5)]
     assert words_of(*rows, order_is_known=False) == [
-        *words_of(*rows),
+        *(line.replace("what ran before it", "what stands before it by name") for line in words_of(*rows)),
         "first means by name: a directory does not say in which order its tensors were computed",
     ]
 
