@@ -102,7 +102,7 @@ def _difference(node: str, found: Mapping[str, str], expected: Mapping[str, str]
 
 
 def check_metrics(cluster: ClusterExecutor, options: CompareOptions) -> None:
-    """Refuse nodes that do not have the user's own metrics as they are here.
+    """Refuse nodes that do not have the user's own metrics as they are here; the cluster is left then.
 
     Raises
     ------
@@ -111,11 +111,15 @@ def check_metrics(cluster: ClusterExecutor, options: CompareOptions) -> None:
     specs = parse_metrics(options.metrics)
     if not specs:
         return
-    expected = metrics_here(specs)
-    for node, found in zip(cluster.nodes, cluster.ask_all(metrics_here, specs), strict=True):
-        other = [str(spec) for spec in specs if found[spec.name] != expected[spec.name]]
-        if other:
-            raise UsageError(f"{cluster.name}: node {node.name} has another {other[0]} than this machine; copy it there")
+    try:
+        expected = metrics_here(specs)
+        for node, found in zip(cluster.nodes, cluster.ask_all(metrics_here, specs), strict=True):
+            other = [str(spec) for spec in specs if found[spec.name] != expected[spec.name]]
+            if other:
+                raise UsageError(f"{cluster.name}: node {node.name} has another {other[0]} than this machine; copy it there")
+    except BaseException:
+        cluster.kill()
+        raise
 
 
 def metrics_here(specs: Sequence[MetricSpec]) -> dict[str, str]:

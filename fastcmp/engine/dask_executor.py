@@ -52,11 +52,7 @@ def open_dask(choice: ExecutorChoice, options: CompareOptions) -> ClusterExecuto
         stack.callback(client.close)
         cluster = _start(distributed, client, str(choice), options)
         stack.pop_all()
-    try:
-        check_metrics(cluster, options)
-    except BaseException:
-        cluster.kill()
-        raise
+    check_metrics(cluster, options)
     return cluster
 
 

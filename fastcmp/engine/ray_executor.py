@@ -60,11 +60,7 @@ def open_ray(choice: ExecutorChoice, options: CompareOptions) -> ClusterExecutor
         if choice.host:
             link.watch(choice)
         link.at_close = stack.pop_all().close
-    try:
-        check_metrics(cluster, options)
-    except BaseException:
-        cluster.kill()
-        raise
+    check_metrics(cluster, options)
     return cluster
 
 

@@ -79,9 +79,7 @@ class ComposedPayload:
         IndexError
             If the range does not lie in the tensor.
         """
-        count = self.info.element_count
-        if not 0 <= start <= stop <= count:
-            raise IndexError(f"elements [{start}, {stop}) do not lie in a tensor of {count}")
+        self.info.check_run(start, stop)
         out: NDArray[Any] = np.empty(stop - start, self._dtype)
         done = 0
         for starts, extents in boxes_of_run(self.info.shape, start, stop):

@@ -124,7 +124,7 @@ def list_files(
 
 
 # What the last files said that are too large to be kept: one of many tensors is asked for them in many batches, and a pair has two.
-_last: dict[str, tuple[FileIdentity, object, object]] = {}
+_last: dict[str, tuple[FileIdentity, object, Any]] = {}
 _MOST_LAST: Final = 2
 
 
@@ -134,7 +134,8 @@ def _opened(parts: FileParts, open_file: Callable[[FileParts], _Opened]) -> _Ope
     known = _last.pop(parts.path, None)
     if known is not None and known[0] == parts.identity and known[1] is open_file:
         _last[parts.path] = known
-        return known[2]  # type: ignore[return-value]
+        found: _Opened = known[2]
+        return found
     for path in list(_last)[: 1 - _MOST_LAST]:
         _last.pop(path, None)
     opened = open_file(parts)

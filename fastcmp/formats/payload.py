@@ -90,9 +90,7 @@ class Payload:
         IndexError
             If the range does not lie in the tensor.
         """
-        count = self.info.element_count
-        if not 0 <= start <= stop <= count:
-            raise IndexError(f"elements [{start}, {stop}) do not lie in a tensor of {count}")
+        self.info.check_run(start, stop)
         view = np.dtype(DTYPES[self.info.dtype].view)
         if start == stop:
             out: NDArray[Any] = np.empty(0, view)

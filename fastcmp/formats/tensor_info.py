@@ -72,6 +72,11 @@ class TensorInfo(NamedTuple):
             count *= extent
         return count
 
+    def check_run(self, start: int, stop: int) -> None:
+        """Raise IndexError unless [start, stop) is a run of its elements."""
+        if not 0 <= start <= stop <= self.element_count:
+            raise IndexError(f"elements [{start}, {stop}) do not lie in a tensor of {self.element_count}")
+
     @property
     def is_direct(self) -> bool:
         """True if a kernel can run over the mapped bytes as they lie: no gather, no swap, no unpacking."""

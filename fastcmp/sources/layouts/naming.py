@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import list_members
@@ -96,8 +96,8 @@ def _ordered(entries: Sequence[Entry], rank_of: Callable[[str], str]) -> list[En
     return sorted(entries, key=lambda entry: (process[entry.process], name[entry.data_id], token[entry.token_id], entry.order))
 
 
-def _positions(names: set[str], key: Callable[[str], object]) -> dict[str, int]:
-    ordered = sorted(sorted(names), key=key)  # type: ignore[arg-type]
+def _positions(names: set[str], key: Callable[[str], Any]) -> dict[str, int]:
+    ordered = sorted(sorted(names), key=key)
     return {name: position for position, name in enumerate(ordered)}
 
 
