@@ -54,7 +54,7 @@ def test_one_text_is_not_taken_for_many_roots(change: dict[str, Any], said: str)
 
 
 def test_a_list_of_texts_is_as_good_as_a_tuple() -> None:
-    options = CompareOptions(thresholds=["cosine_similarity > 0"], include=["a"], exclude=["b"], scan=ScanOptions(roots=["/data"]))  # type: ignore[arg-type]
+    options = CompareOptions(thresholds=["cosine_similarity > 0"], include=["a"], exclude=["b"], scan=ScanOptions(roots=["/data"]))
     assert (options.thresholds, options.include, options.exclude, options.scan.roots) == (
         ("cosine_similarity > 0",),
         ("a",),

@@ -20,7 +20,7 @@ KEYS = st.lists(
 
 
 def dump(keys: list[tuple[str, str, str]], kind: str, name: str) -> Dump:
-    return Dump(name, kind, [NamedTensor(TensorKey(*key), f"{key}", f"/{name}/{key}") for key in keys], [])  # type: ignore[arg-type]
+    return Dump(name, kind, [NamedTensor(TensorKey(*key), f"{key}", f"/{name}/{key}") for key in keys], [])
 
 
 def table_of_keys(keys: list[TensorKey]) -> pa.Table:

@@ -26,7 +26,7 @@ TABLE = [
 
 
 def compared(directory: Path, *arguments: object, **keywords: object) -> Result:
-    dumps = make_dumps(directory, *arguments, **keywords)  # type: ignore[arg-type]
+    dumps = make_dumps(directory, *arguments, **keywords)
     return compare(*dumps, options=CompareOptions(output=str(directory / "report"), executor="threads"))
 
 

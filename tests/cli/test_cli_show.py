@@ -184,7 +184,7 @@ def test_a_terminal_without_unicode_gets_other_curves(
     monkeypatch.setattr(sys, "stdout", stream)
     assert main(["show", report, "layers.a", "1"]) == 0
     stream.flush()
-    assert b"@@@" in stream.buffer.getvalue()  # type: ignore[attr-defined]
+    assert b"@@@" in stream.buffer.getvalue()
 
 
 def test_a_terminal_gets_colours(report: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def make_totals(**values: Any) -> Totals:
         "rows": 10, "pairs": 8, "passed": 5, "failed": 2, "errors": 1, "unpaired_golden": 1, "unpaired_target": 1, "unpaired_allowed": 0,
         "bytes": 2_500_000_000, "elapsed_s": 2.0,
     }  # fmt: skip
-    return Totals(**{**given, **values})  # type: ignore[arg-type]
+    return Totals(**{**given, **values})
 
 
 def text_of(result: Any) -> list[str]:
@@ -127,7 +127,7 @@ def test_summary_says_in_words_where_it_went_wrong() -> None:
 def test_json_has_the_story_as_words_and_as_facts() -> None:
     story = make_story()
     assert story.jump is not None
-    facts = json_facts(FakeResult(make_totals(), story=replace(story, jump=replace(story.jump, error=float("inf")))))  # type: ignore[arg-type]
+    facts = json_facts(FakeResult(make_totals(), story=replace(story, jump=replace(story.jump, error=float("inf")))))
     told = json.loads(json.dumps(facts, allow_nan=False))["story"]
     assert told["words"][0].startswith("error jumps at token 2, layer 3, mlp")
     assert told["words"][-1] == "1 tensor before it could not be compared: it may have begun there"
@@ -157,7 +157,7 @@ def test_no_rate_where_it_would_be_that_of_the_start() -> None:
 def test_hostile_names_move_no_cursor_and_draw_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
     first = make_finding(data_id=HOSTILE, token_id=HOSTILE, rank=HOSTILE, acl_data_path=HOSTILE, verdict_reason=HOSTILE)
     story = make_story(data_id=HOSTILE, token_id=HOSTILE, rank=HOSTILE, operation=HOSTILE)
-    print_summary(FakeResult(make_totals(), first, [first], output=HOSTILE, story=story))  # type: ignore[arg-type]
+    print_summary(FakeResult(make_totals(), first, [first], output=HOSTILE, story=story))
     shown = capsys.readouterr().out
     assert "\x1b" not in shown and "\u202e" not in shown and "\r" not in shown
     assert "[bold red]" in shown and "\\x1b[31m" in shown
@@ -173,7 +173,7 @@ def test_a_terminal_shows_hostile_markup_as_text(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     first = make_finding(data_id="[bold]x[/bold]")
-    print_summary(FakeResult(make_totals(), first, [first]))  # type: ignore[arg-type]
+    print_summary(FakeResult(make_totals(), first, [first]))
     assert "data_id [bold]x[/bold]" in terminal.getvalue()
     assert "\x1b[3" not in terminal.getvalue()
 
@@ -187,7 +187,7 @@ def test_long_names_are_shortened_in_the_middle() -> None:
 
 def test_json_is_one_valid_object_without_nan() -> None:
     first = make_finding()
-    facts = json_facts(FakeResult(make_totals(), first, [first]))  # type: ignore[arg-type]
+    facts = json_facts(FakeResult(make_totals(), first, [first]))
     again = json.loads(json.dumps(facts, allow_nan=False))
     assert again["first_divergence"]["max_absolute_error"] == "inf"
     assert (again["exit_code"], again["totals"]["failed"], again["totals"]["unpaired"]) == (1, 2, 2)

@@ -14,6 +14,8 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 
+import pytest
+
 from fastcmp.engine import messages
 from fastcmp.engine.cluster import ClusterExecutor
 from fastcmp.engine.cluster_link import Node, NodeLost
@@ -26,6 +28,10 @@ def can_mount() -> bool:
     """True where a process may have mounts of its own: a directory of one node is then another directory on the next."""
     done = subprocess.run(["unshare", "--mount", "mount", "--bind", "/tmp", "/tmp"], capture_output=True)
     return done.returncode == 0
+
+
+# Only root may have mounts; everybody else is told which tests did not run.
+needs_mounts = pytest.mark.skipif(not can_mount(), reason="needs mounts of its own (root)")
 
 
 def on_disk(disk: Path, place: Path, command: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cluster_dumps import report, write_rank
-from pretend_nodes import can_mount, pretend_cluster
+from pretend_nodes import needs_mounts, pretend_cluster
 
 import fastcmp
 from fastcmp import api
@@ -27,8 +27,6 @@ from fastcmp.results.output_dir import prepare
 from fastcmp.sources import load
 from fastcmp.verdict import Rules
 
-needs_mounts = pytest.mark.skipif(not can_mount(), reason="needs mounts of its own (root)")
-
 MakeCluster = Callable[..., ClusterExecutor]
 
 
@@ -37,7 +35,7 @@ def clusters() -> Iterator[MakeCluster]:
     made: list[ClusterExecutor] = []
 
     def make(*arguments: object, **more: object) -> ClusterExecutor:
-        made.append(pretend_cluster(*arguments, **more))  # type: ignore[arg-type]
+        made.append(pretend_cluster(*arguments, **more))
         return made[-1]
 
     yield make
@@ -61,7 +59,7 @@ def disk(tmp_path: Path, name: str) -> Path:
 
 def compare(executor: ClusterExecutor, golden: Path | str, target: Path | str, output: Path, **changes: object) -> Result:
     """As `fastcmp.compare`, with an executor that is there already."""
-    options = CompareOptions(output=str(output), **changes)  # type: ignore[arg-type]
+    options = CompareOptions(output=str(output), **changes)
     dumps, pairs = api.load_pairs(str(golden), str(target), options, executor)
     with prepare(options.output) as directory:
         return Comparison(dumps, pairs, Rules.from_options(options), options, directory, Silent()).run(executor)
@@ -210,7 +208,7 @@ def test_a_lost_disk_costs_the_rows_that_lay_on_it_alone(clusters: MakeCluster, 
     executor = clusters(disks, place)
     options = CompareOptions(output=str(tmp_path / "r"))
     dumps, pairs = api.load_pairs(str(place / "golden"), str(place / "target"), options, executor)
-    executor._link.nodes[1].kill()  # type: ignore[attr-defined]
+    executor._link.nodes[1].kill()
     with prepare(options.output) as directory:
         result = Comparison(dumps, pairs, Rules.from_options(options), options, directory, Silent()).run(executor)
     rows = result.to_arrow().to_pylist()

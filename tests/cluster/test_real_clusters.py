@@ -14,12 +14,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from cluster_dumps import report, write_rank
-from pretend_nodes import can_mount
+from pretend_nodes import needs_mounts
 from real_clusters import ENVIRONMENT, KINDS, RealCluster, fastcmp, free_port, real_cluster, started, wait_for_rows
 
 METRIC = Path(__file__).with_name("slow_metric.py")
 SLOW = ("--metric", f"{METRIC}:slow")
-needs_mounts = pytest.mark.skipif(not can_mount(), reason="needs mounts of its own (root)")
 
 
 @pytest.fixture(scope="module", params=list(KINDS))

@@ -88,7 +88,7 @@ def test_both_sides_may_be_dumped_by_one_process(own_dump: Path) -> None:
 
 def test_D5_an_unknown_source_is_told_once_and_counted(own_dump: Path, caplog: pytest.LogCaptureFixture) -> None:
     for source in ("target", "Golden", None, []):
-        dump_data(source, 0, ONE)  # type: ignore[arg-type]
+        dump_data(source, 0, ONE)
     assert [record.getMessage() for record in caplog.records] == [
         "dump_data: data_src: found 'target', expected 'golden' or 'acl'; counted from now on"
     ]
@@ -579,7 +579,7 @@ def test_a_value_that_cannot_even_be_shown_does_not_reach_the_caller(own_dump: P
             raise Mute
 
     dump_data("golden", MuteId(), ONE)
-    dump_data(Mute(), 0, ONE)  # type: ignore[arg-type]
+    dump_data(Mute(), 0, ONE)
     assert dump_counters()["write_failed"] == 1 and dump_counters()["unknown_source"] == 1
 
 

@@ -90,7 +90,7 @@ def test_a_write_that_the_system_cuts_short_is_continued(own_dump: Path, monkeyp
     assert np.array_equal(np.load(own_dump / "a.npy"), array) and size == (own_dump / "a.npy").stat().st_size
 
 
-class Subclass(np.ndarray):  # type: ignore[type-arg]
+class Subclass(np.ndarray):
     """An array of a class of its own."""
 
 

@@ -209,7 +209,7 @@ def test_the_report_is_the_same_bytes_for_any_executor_and_in_pieces(mine: str, 
     run(both, tmp_path / "threads", metric, executor="threads", workers=3)
     assert cells(pieces, "quantile_error") == whole and None not in whole.values()
     assert (tmp_path / "pieces" / "cmp_report.csv").read_bytes() == (tmp_path / "threads" / "cmp_report.csv").read_bytes()
-    assert None not in ranges and max(map(int, ranges)) > 3  # type: ignore[arg-type]
+    assert None not in ranges and max(map(int, ranges)) > 3
     monkeypatch.undo()
     run(both, tmp_path / "local", metric, executor="local", workers=2)
     assert (tmp_path / "local" / "cmp_report.csv").read_bytes() == (tmp_path / "whole" / "cmp_report.csv").read_bytes()

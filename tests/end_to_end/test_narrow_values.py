@@ -33,7 +33,7 @@ def dump(directory: Path, layers: list[np.ndarray]) -> Path:
 
 def compared(tmp_path: Path, golden: list[np.ndarray], target: list[np.ndarray], **options: object) -> fastcmp.result.Result:
     sides = dump(tmp_path / "golden", golden), dump(tmp_path / "target", target)
-    return fastcmp.compare(*sides, output=str(tmp_path / "out"), executor="serial", **options)  # type: ignore[arg-type]
+    return fastcmp.compare(*sides, output=str(tmp_path / "out"), executor="serial", **options)
 
 
 @pytest.mark.parametrize("rows", [8, 1024])  # kept whole, and read in pieces

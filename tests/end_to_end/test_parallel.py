@@ -127,7 +127,7 @@ def test_a_different_number_of_ranks_on_both_sides(tmp_path: Path) -> None:
     golden = by_rank(tmp_path / "golden", [{"x": {"0": part}} for part in np.split(whole, 2, 1)])
     target = by_rank(tmp_path / "target", [{"x": {"0": part.transpose(1, 0, 2)}} for part in np.split(whole, 3, 2)])
     sides = {"golden_parallel": ParallelSide("tp=2", {"x": "s h[tp] d"}), "target_parallel": ParallelSide("cp=3", {"x": "h s d[cp]"})}
-    result = fastcmp.compare(golden, target, output=str(tmp_path / "out"), executor="serial", **sides)  # type: ignore[arg-type]
+    result = fastcmp.compare(golden, target, output=str(tmp_path / "out"), executor="serial", **sides)
     assert result.ok and rows_of(result)["x", "0"]["mismatch_count"] == 0
 
 
@@ -145,7 +145,7 @@ def test_every_executor_gives_the_same_bytes(tmp_path: Path) -> None:
     reports = []
     for executor in ("serial", "threads", "local"):
         out = tmp_path / executor
-        fastcmp.compare(golden, target, output=str(out), executor=executor, workers=2, target_parallel=ParallelSide("tp=4", DIMS))  # type: ignore[arg-type]
+        fastcmp.compare(golden, target, output=str(out), executor=executor, workers=2, target_parallel=ParallelSide("tp=4", DIMS))
         reports.append((out / "cmp_report.csv").read_bytes())
     assert reports[0] == reports[1] == reports[2]
 
@@ -177,7 +177,7 @@ W = RNG.standard_normal((4, 6)).astype(np.float32)
 
 def compared(tmp_path: Path, golden: dict[str, np.ndarray], target: dict[str, np.ndarray], **sides: object) -> fastcmp.result.Result:
     dumps = plain(tmp_path / "golden", golden), plain(tmp_path / "target", target)
-    return fastcmp.compare(*dumps, output=str(tmp_path / "out"), executor="serial", **sides)  # type: ignore[arg-type]
+    return fastcmp.compare(*dumps, output=str(tmp_path / "out"), executor="serial", **sides)
 
 
 @pytest.mark.parametrize("other", ["rank_0/x.npy", "rank00/x.npy", "RANK0/x.npy"])
@@ -218,9 +218,9 @@ def test_every_token_is_inferred_by_its_own_shapes(tmp_path: Path) -> None:
 
 def test_a_golden_notation_beside_an_inferred_target(tmp_path: Path) -> None:
     target = {"rank0/x.npy": W[:, :3], "rank1/x.npy": W[:, 3:]}
-    sides = {"golden_parallel": ParallelSide(dims={"*": "b s"}), "target_parallel": ParallelSide("tp=2")}  # type: ignore[arg-type]
+    sides = {"golden_parallel": ParallelSide(dims={"*": "b s"}), "target_parallel": ParallelSide("tp=2")}
     assert compared(tmp_path, {"x.npy": W}, target, **sides).ok
-    sides = {"golden_parallel": ParallelSide("tp=2"), "target_parallel": ParallelSide(dims={"*": "b s"})}  # type: ignore[arg-type]
+    sides = {"golden_parallel": ParallelSide("tp=2"), "target_parallel": ParallelSide(dims={"*": "b s"})}
     assert compared(tmp_path / "2", target, {"x.npy": W}, **sides).ok
 
 
@@ -245,14 +245,14 @@ def test_a_shape_that_does_not_fit_shows_what_was_put_together(tmp_path: Path) -
 
 
 def test_a_glob_that_matches_nothing_is_said_to(tmp_path: Path) -> None:
-    result = compared(tmp_path, {"x.npy": W}, {"x.npy": W}, target_parallel=ParallelSide(dims={"logit": "b s=3"}))  # type: ignore[arg-type]
+    result = compared(tmp_path, {"x.npy": W}, {"x.npy": W}, target_parallel=ParallelSide(dims={"logit": "b s=3"}))
     assert "target: globs of --parallel that match no data_id: logit" in result.warnings
 
 
 @pytest.mark.parametrize("dims", ["abc", ["ab", "cd"], {"q": 5}, {5: "b s"}, 7])
 def test_what_is_no_notation_in_python_is_refused(tmp_path: Path, dims: object) -> None:
     with pytest.raises(UsageError):
-        compared(tmp_path, {"x.npy": W}, {"x.npy": W}, target_parallel=ParallelSide("tp=2", dims))  # type: ignore[arg-type]
+        compared(tmp_path, {"x.npy": W}, {"x.npy": W}, target_parallel=ParallelSide("tp=2", dims))
     with pytest.raises(UsageError):
         compared(tmp_path, {"x.npy": W}, {"x.npy": W}, target_parallel=ParallelSide())
 
@@ -327,7 +327,7 @@ def test_a_single_rank_may_be_viewed_too(tmp_path: Path) -> None:
     golden = dumped(tmp_path / "golden", {"x": {"0": x}, "y": {"0": x}})
     target = dumped(tmp_path / "target", {"x": {"0": x[:1].transpose(1, 0, 2)}, "y": {"0": x}})
     sides = {"golden_parallel": ParallelSide("", {"x": "b=1 s d"}), "target_parallel": ParallelSide("", {"x": "s b d"})}
-    result = fastcmp.compare(golden, target, output=str(tmp_path / "out"), executor="serial", **sides)  # type: ignore[arg-type]
+    result = fastcmp.compare(golden, target, output=str(tmp_path / "out"), executor="serial", **sides)
     assert result.ok and [row["data_id"] for row in result.to_arrow().to_pylist()] == ["x", "y"]
 
 

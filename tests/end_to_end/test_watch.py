@@ -372,4 +372,4 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", ["content", "position", "ops"])
 def test_what_reads_or_counts_tensors_is_not_watched(tmp_path: Path, way: str) -> None:
     with pytest.raises(UsageError, match=rf"--pair-by {way}: (reads|counts) tensors, .*; compare when the dumps are complete"):
-        watch(tmp_path / "g", tmp_path / "t", options=CompareOptions(pair_by=("key", way), output=str(tmp_path / "report")))  # type: ignore[arg-type]
+        watch(tmp_path / "g", tmp_path / "t", options=CompareOptions(pair_by=("key", way), output=str(tmp_path / "report")))

@@ -48,7 +48,7 @@ def run_python(code: str, *arguments: str, **kwargs: object) -> subprocess.Compl
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests/engine'}"}
     return subprocess.run(
         [sys.executable, *arguments], input=textwrap.dedent(code), text=True, capture_output=True, timeout=60, env=env, **kwargs
-    )  # type: ignore[call-overload]
+    )
 
 
 def test_many_small_calls_come_back_in_their_own_futures(pool: LocalPool) -> None:

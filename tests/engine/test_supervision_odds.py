@@ -175,7 +175,7 @@ def test_a_worker_whose_answer_nobody_takes_ends(page: BeaconPage) -> None:
     ours, theirs = socket.socketpair()
     messages.send(ours, (pool_functions.double, (1,), {}))
     ours.close()
-    worker.serve(theirs, Quiet())  # type: ignore[arg-type]
+    worker.serve(theirs, Quiet())
     theirs.close()
 
 

@@ -207,7 +207,7 @@ def test_one_capped_write_is_named_in_the_reason(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("policy", "shape", "offset"), [("first", (2, 3), 98), ("last", (3, 2), 122 + 98)])
 def test_multi_record_policy_chooses_and_says_so(tmp_path: Path, policy: str, shape: tuple[int, ...], offset: int) -> None:
-    info = scan_bytes(tmp_path, OK_2X3 + record(F6, 0, "3,2"), ScanOptions(multi_record=policy))  # type: ignore[arg-type]
+    info = scan_bytes(tmp_path, OK_2X3 + record(F6, 0, "3,2"), ScanOptions(multi_record=policy))
     assert (info.shape, info.data_offset) == (shape, offset)
     assert info.warnings == (f"W_MULTI_RECORD: 2 records in one file, the {policy} was taken",)
 
@@ -224,7 +224,7 @@ def test_trailing_bytes_and_a_wrong_count_are_warnings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", BY_ACL_CODE.values(), ids=lambda dtype: dtype.name)
 def test_every_dtype_code_is_read_packed_or_not(tmp_path: Path, dtype: object) -> None:
-    row = DTYPES[dtype.name]  # type: ignore[attr-defined]
+    row = DTYPES[dtype.name]
     info = scan_bytes(tmp_path, record(b"\0" * row.payload_bytes(11), row.acl_code or 0, "11"))
     assert (info.dtype, info.nbytes, info.packed) == (row.name, row.payload_bytes(11), False)
     if row.is_sub_byte:

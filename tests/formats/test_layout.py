@@ -11,7 +11,7 @@ from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 
 
 def info(shape: tuple[int, ...], format_code: int = 2, layout: str = "plain", c0: int = 0) -> TensorInfo:
-    return TensorInfo("/d/t.bin", 0, 0, "float32", shape, FileIdentity(0, 0, 0, 0), layout=layout, format_code=format_code, c0=c0)  # type: ignore[arg-type]
+    return TensorInfo("/d/t.bin", 0, 0, "float32", shape, FileIdentity(0, 0, 0, 0), layout=layout, format_code=format_code, c0=c0)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ KINDS = ["?", "i1", "<i2", ">i4", "<i8", "u1", ">u2", "<u4", "<u8", "<f2", ">f4"
 
 @pytest.mark.parametrize("layout", ["C", "F"])
 def test_arrays_are_what_numpy_loads(tmp_path: Path, layout: str) -> None:
-    arrays = {f"kind {kind}": np.asarray(np.arange(24).reshape(2, 3, 4), dtype=kind, order=layout) for kind in KINDS}  # type: ignore[call-overload]
+    arrays = {f"kind {kind}": np.asarray(np.arange(24).reshape(2, 3, 4), dtype=kind, order=layout) for kind in KINDS}
     arrays |= {
         "scalar": np.float32(3),
         "empty": np.zeros((0, 3)),
@@ -66,9 +66,9 @@ def test_a_file_that_is_no_longer_kept_is_not_found_as_it_was(tmp_path: Path) ->
     path = str(tmp_path / "a.npz")
     np.savez(path, a=np.zeros(3))
     kept = KeptFiles()
-    assert kept.payload_place(scan_batch([path], OPTIONS, kept)[0]) >= 0  # type: ignore[arg-type]
+    assert kept.payload_place(scan_batch([path], OPTIONS, kept)[0]) >= 0
     np.savez(path, a=np.ones(3), b=np.ones(SMALL_BYTES))
-    assert kept.payload_place(scan_batch([member_place(path, "a")], OPTIONS, kept)[0]) == -1  # type: ignore[arg-type]
+    assert kept.payload_place(scan_batch([member_place(path, "a")], OPTIONS, kept)[0]) == -1
 
 
 def test_small_archives_are_kept_as_a_whole(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_an_array_that_is_not_there_is_told_with_those_that_are(tmp_path: Path, 
 
 def array(value: object) -> bytes:
     file = io.BytesIO()
-    np.save(file, value, allow_pickle=True)  # type: ignore[arg-type]
+    np.save(file, value, allow_pickle=True)
     return file.getvalue()
 
 

@@ -301,7 +301,7 @@ def test_fortran_order_by_reads_asks_for_little_in_vain(tmp_path: Path, rows: in
     with open_payload(scan(str(tmp_path / "f.npy"), ScanOptions()), mapped=False) as opened:
         asked = []
         read = opened._read
-        opened._read = lambda at, size: asked.append(size) or read(at, size)  # type: ignore[method-assign,func-returns-value]
+        opened._read = lambda at, size: asked.append(size) or read(at, size)
         piece = opened.piece(count, 2 * count)
     assert np.array_equal(piece, values.reshape(-1)[count : 2 * count])
     assert sum(asked) <= most * piece.nbytes

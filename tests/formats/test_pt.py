@@ -153,9 +153,9 @@ def test_tensors_that_share_a_storage_are_each_their_own(tmp_path: Path, is_zip:
 
 def test_parameters_gradients_and_attributes_change_nothing(tmp_path: Path) -> None:
     marked = torch.nn.Parameter(torch.ones(3))
-    marked.sharded = True  # type: ignore[attr-defined]
+    marked.sharded = True
     noted = torch.ones(4)
-    noted.origin = {"layer": 3}  # type: ignore[attr-defined]
+    noted.origin = {"layer": 3}
     grown = torch.ones(2, requires_grad=True) * 2
     tensors = {
         "parameter": torch.nn.Parameter(torch.arange(3.0)),

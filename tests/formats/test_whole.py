@@ -21,7 +21,7 @@ def write_bin(path: Path, code: int, dims: str, payload: bytes) -> Path:
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i1", "i8", "u2", "u8", "?", "c8", "c16"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_an_npy_file_comes_back_as_numpy_has_it(tmp_path: Path, dtype: str, order: str) -> None:
-    values = np.array(np.arange(24).reshape(2, 3, 4) % 7, dtype=dtype, order=order)  # type: ignore[call-overload]
+    values = np.array(np.arange(24).reshape(2, 3, 4) % 7, dtype=dtype, order=order)
     np.save(tmp_path / "t.npy", values)
     found = read_tensor(tmp_path / "t.npy")
     assert found.dtype == values.dtype.newbyteorder("=") and found.flags.writeable and found.flags.c_contiguous

@@ -123,7 +123,7 @@ def is_read(path: str, name: str) -> bool:
 def test_dtypes_and_storages_of_any_size_are_as_torch_has_them(
     tmp_path_factory: object, dtype: str, kind: str, numel: int, first: int, stride: int
 ) -> None:
-    folder = tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    folder = tmp_path_factory.getbasetemp()
     untyped = pt_files.storage(kind="torch.storage.UntypedStorage", numel=numel)
     typed = pt_files.storage(kind=f"torch.{kind}Storage", numel=numel)
     for value, size in (

@@ -52,11 +52,11 @@ def test_masks_are_counted_as_one_by_one(golden: str, target: str, drawn: list[t
     record = fold_piece(g, golden, t, target, start=0, element_count=g.size, row_length=3, options=FoldOptions())
     mismatches, unequal = int(record["nonfinite_mismatch_count"][0]), int(record["mismatch_count"][0])
     before = masks._STEP
-    masks._STEP = step  # type: ignore[misc]
+    masks._STEP = step
     try:
         masks.settle_masks(record, g, (golden, golden), t, (target, target))
     finally:
-        masks._STEP = before  # type: ignore[misc]
+        masks._STEP = before
     assert record["mask_fill_count"][0] == expected
     assert record["nonfinite_mismatch_count"][0] == mismatches - expected
     assert record["mismatch_count"][0] == unequal  # they are not equal

@@ -13,12 +13,12 @@ def dump(*keys: tuple[str, ...], kind: str = "metadata", name: str = "d", ordere
     """A dump of (data_id, token) or (rank, data_id, token); none of its files exists."""
     named = [key if len(key) == 3 else ("", *key) for key in keys]
     tensors = [NamedTensor(TensorKey(*key), f"{key}", f"/{name}/{key}") for key in named]
-    return Dump(name, kind, tensors, [], ordered)  # type: ignore[arg-type]
+    return Dump(name, kind, tensors, [], ordered)
 
 
 def names(*data_ids: str, token: str = "0", **more: object) -> Dump:
     """A dump of these data_ids at one token."""
-    return dump(*((data_id, token) for data_id in data_ids), **more)  # type: ignore[arg-type]
+    return dump(*((data_id, token) for data_id in data_ids), **more)
 
 
 def on_disk(root: Path, tensors: dict[str, np.ndarray], *, token: str = "0", ordered: bool = True) -> Dump:

@@ -25,8 +25,8 @@ def rules(tmp_path: Path, text: str, name: str = "m.map") -> str:
 
 
 def mapped(tmp_path: Path, text: str, golden: object, target: object, **more: object) -> dict:
-    options = CompareOptions(maps=(rules(tmp_path, text),), **more)  # type: ignore[arg-type]
-    return found(pair(golden, target, options))  # type: ignore[arg-type]
+    options = CompareOptions(maps=(rules(tmp_path, text),), **more)
+    return found(pair(golden, target, options))
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_every_tensor_of_either_side_is_one_row_under_any_map(left: list, right:
 def slowly(golden: object, target: object, said: list) -> set:
     """Every pair by looking at all of them: a rule links names that exist on both sides, equal names that are left link themselves."""
     links = {}
-    sides = [{tensor.key for tensor in side.tensors} for side in (golden, target)]  # type: ignore[attr-defined]
+    sides = [{tensor.key for tensor in side.tensors} for side in (golden, target)]
     ranks = [{key.rank for key in side} for side in sides]
     only = next((ranks[not side] for side in (0, 1) if ranks[side] == {""} and len(ranks[not side]) == 1), None)
     rank_of = (lambda rank: next(iter(only))) if only else (lambda rank: rank)

@@ -179,7 +179,7 @@ def test_a_hostile_name_is_read_quickly(name: str) -> None:
 def nothing(golden: object, target: object) -> str:
     """The message where no two names are a pair."""
     with pytest.raises(UsageError) as error:
-        pair(golden, target, OPS)  # type: ignore[arg-type]
+        pair(golden, target, OPS)
     return str(error.value)
 
 

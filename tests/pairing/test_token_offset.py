@@ -79,7 +79,7 @@ def test_nothing_is_suggested_where_another_name_would_lose_its_pair() -> None:
 @given(*(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6)), unique=True) for _ in range(2)))
 def test_a_suggestion_pairs_all_that_can_and_more_than_now(left: list, right: list) -> None:
     keyed = [{TensorKey("", name, str(token)): None for name, token in side} for side in (left, right)]
-    found = better_shift(*keyed)  # type: ignore[arg-type]
+    found = better_shift(*keyed)
     if found is None:
         return
 

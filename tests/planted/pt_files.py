@@ -69,7 +69,7 @@ def tensor(
 
 def npu_tensor(npu_format: bytes, **rest: object) -> bytes:
     """As `_reduce_ex` of torch_npu made it: the seventh argument is True, a number, or (later) an IntEnum of formats."""
-    return tensor(function="torch_npu.utils.storage._rebuild_npu_tensor", more=(npu_format,), of=storage(device="npu:0"), **rest)  # type: ignore[arg-type]
+    return tensor(function="torch_npu.utils.storage._rebuild_npu_tensor", more=(npu_format,), of=storage(device="npu:0"), **rest)
 
 
 def pickled(value: bytes, protocol: int = 2) -> bytes:

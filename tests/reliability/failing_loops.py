@@ -33,7 +33,7 @@ def failing(calls: str, part: str, at: int, error: int, sticky: bool) -> Iterato
     finally:
         seen = _library.fail_seen()
         _library.fail_arm(b"", b"", ctypes.c_long(0), 0, 0)
-        failing.seen = seen  # type: ignore[attr-defined]
+        failing.seen = seen
 
 
 def compare(golden: str, target: str, output: Path) -> tuple[int, str]:
@@ -48,7 +48,7 @@ def places(calls: str, part: str, golden: str, target: str, output: Path, most: 
     """The calls to try: all that an undisturbed run makes, or every n-th, so that there are ``most``."""
     with failing(calls, part, 0, 0, False):
         assert compare(golden, target, output)[0] in (0, 2)
-    count = failing.seen  # type: ignore[attr-defined]
+    count = failing.seen
     shutil.rmtree(output)
     return list(range(1, count + 1, -(-count // most))) if count else []
 
@@ -56,7 +56,7 @@ def places(calls: str, part: str, golden: str, target: str, output: Path, most: 
 def reads(golden: str, target: str, work: str, calls: str, error: int, sticky: bool, mapped: bool, most: int) -> dict[str, int]:
     """Calls on tensor files fail. Every key keeps its row, what was not hit keeps its bytes, and the inputs stay as they are."""
     if mapped:  # as in a worker, without its process: the calls are counted in this one
-        executors.SerialExecutor.survives_worker_death = True  # type: ignore[attr-defined]
+        executors.SerialExecutor.survives_worker_death = True
     inputs = [Path(golden).parent, Path(target).parent]
     before = tree_state(*inputs)
     output = Path(work) / OUTPUT
@@ -155,7 +155,7 @@ def dumps(work: str, calls: str, error: int, sticky: bool) -> dict[str, int]:
         forget_session()
         with failing(calls, "_cmp_dump_data", at, error, sticky):
             dump_some()
-        total = failing.seen if at == 0 else total  # type: ignore[attr-defined]
+        total = failing.seen if at == 0 else total
         numbers = dump_counters()
         dump_data("golden", "after", np.full(50, 99))
         lost = numbers["write_failed"]

@@ -236,7 +236,7 @@ def test_wherever_a_signal_comes_no_byte_is_written_twice_or_lost(behind: bool, 
         path = tmp_path / f"{behind}-{at}"
         writer = JournalWriter(str(path), {})
         file = _Interrupting(writer._file, at, behind=behind)
-        writer._file = file  # type: ignore[assignment]
+        writer._file = file
         for task, batch in enumerate(batches):
             try:
                 writer.append(task, batch)

@@ -50,7 +50,7 @@ def table_of(verdicts: list[str], alone: list[bool]) -> pa.Table:
 def test_what_is_found_is_what_looking_at_each_row_finds(drawn: list[tuple[str, bool]], random: object) -> None:
     rows = [(verdict, alone and verdict != ERROR) for verdict, alone in drawn]
     orders = list(range(len(rows)))
-    random.shuffle(orders)  # type: ignore[attr-defined]
+    random.shuffle(orders)
     table = table_of([verdict for verdict, _ in rows], [alone for _, alone in rows])
     failed = [row for row, (verdict, alone) in enumerate(rows) if verdict == FAIL and not alone]
     blind = [row for row, (verdict, alone) in enumerate(rows) if verdict == ERROR or (verdict == FAIL and alone)]

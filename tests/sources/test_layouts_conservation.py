@@ -110,7 +110,7 @@ def test_no_dump_json_is_more_than_names_and_statements(data: dict[str, Any], co
         keys = [tensor.key for tensor in dump.tensors]
         assert len(set(keys)) == len(keys)
         found = scan_batch([tensor.path for tensor in dump.tensors], ScanOptions())
-        assert {error.code for error in found if isinstance(error, Exception)} <= {  # type: ignore[union-attr]
+        assert {error.code for error in found if isinstance(error, Exception)} <= {
             "E_EMPTY_FILE",
             "E_MISSING",
             "E_STATS_ONLY",

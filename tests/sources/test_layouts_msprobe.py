@@ -259,7 +259,7 @@ def test_a_data_name_that_leads_elsewhere_is_not_followed(tmp_path: Path, name: 
 def stated(path: Path) -> list[NoDataError]:
     found = scan_batch([tensor.path for tensor in loaded(path).tensors], ScanOptions())
     assert all(isinstance(one, NoDataError) for one in found)
-    return found  # type: ignore[return-value]
+    return found
 
 
 @pytest.mark.parametrize(

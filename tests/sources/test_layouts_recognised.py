@@ -169,7 +169,7 @@ def test_a_tree_of_both_roles_is_read_by_role_whatever_its_layout(tmp_path: Path
         write_tree(tmp_path, {f"run/{directory}/{example}": CSV.encode() if example.endswith(".csv") else b""})
     write_tree(tmp_path, {"dump.json": b'{"task":"mnli","data":[1,2]}'})
     for role, directory in own.items():
-        dump = load(tmp_path, role, CompareOptions())  # type: ignore[arg-type]
+        dump = load(tmp_path, role, CompareOptions())
         assert [tensor.files for tensor in dump.tensors] == [(str(tmp_path / "run" / directory / example),)]
         assert dump.left_out == {f"files outside of the directory run/{directory}": 2}
         assert dump.path == str(tmp_path)

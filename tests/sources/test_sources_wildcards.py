@@ -66,7 +66,7 @@ PATTERN = st.text("*01a_?[", min_size=1, max_size=4)
 
 def listed(*names: str) -> DirectoryNames:
     index = DirectoryNames()
-    index._list = lambda directory: list(names)  # type: ignore[method-assign]
+    index._list = lambda directory: list(names)
     return index
 
 

@@ -112,7 +112,7 @@ def test_rules_of_a_program_are_seen_to_as_those_of_a_file() -> None:
         by(Rule(off=("x",)))
     with pytest.raises(UsageError, match="rules: rule 2: dtype: no storage dtype is called 'half'"):
         by(Rule(off=("mismatch_count",)), Rule(dtype=("half",), off=("mismatch_count",)))
-    assert Rule(match=["a"]) == Rule(match=("a",))  # type: ignore[arg-type]
+    assert Rule(match=["a"]) == Rule(match=("a",))
 
 
 LOGITS = Rule(match=("*.logits",), thresholds=("cosine_similarity >= 0.999",))
