@@ -6,6 +6,7 @@ import io
 import os
 import zipfile
 import zlib
+from types import ModuleType
 from typing import Final
 
 import numpy as np
@@ -20,16 +21,22 @@ from fastcmp.options import ScanOptions
 _PLAIN: Final = ScanOptions()
 
 
-def pt_file(data: bytes) -> None:
-    """A `.pt` file is refused with a code, or each of its tensors lies in it; nothing in it runs."""
+def _read(reader: ModuleType, data: bytes) -> tuple[tuple[str, ...] | TensorError, list[TensorInfo | TensorError]]:
+    """The names in a file of several tensors, and each of them or the error: refused with a code, or inside the file; nothing in it runs."""
     file = memory_file()
     file.fill(data)
     with only_these_are_opened():
-        names = pt.members([file.path], _PLAIN)[0]
-        found = pt.scan_batch([member_place(file.path, name) for name in names], _PLAIN) if isinstance(names, tuple) else [names]
+        names = reader.members([file.path], _PLAIN)[0]
+        found = reader.scan_batch([member_place(file.path, name) for name in names], _PLAIN) if isinstance(names, tuple) else [names]
     assert not os.path.lexists(BOMB_MARKER), "a pickle was loaded"
     for entry in found:
         check_place(entry, data)
+    return names, found
+
+
+def pt_file(data: bytes) -> None:
+    """A `.pt` file is refused with a code, or each of its tensors lies in it; nothing in it runs."""
+    names, _ = _read(pt, data)
     if isinstance(names, tuple):
         assert len(set(names)) == len(names) and all(len(name) <= 1024 and name.encode() for name in names if name), names
         assert data.startswith(pt.MAGICS[1:]) or members_of(data) != []
@@ -46,14 +53,7 @@ def pickle_in_archive(data: bytes) -> None:
 
 def npz_file(data: bytes) -> None:
     """A `.npz` file is refused with a code, or its arrays lie where numpy finds them."""
-    file = memory_file()
-    file.fill(data)
-    with only_these_are_opened():
-        names = npz.members([file.path], _PLAIN)[0]
-        found = npz.scan_batch([member_place(file.path, name) for name in names], _PLAIN) if isinstance(names, tuple) else [names]
-    assert not os.path.lexists(BOMB_MARKER), "a pickle was loaded"
-    for entry in found:
-        check_place(entry, data)
+    names, found = _read(npz, data)
     if isinstance(names, tuple):
         theirs = members_of(data)
         assert theirs is None or len(theirs) == len(names)
@@ -101,13 +101,7 @@ def _content_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | None
 
 def safetensors_file(data: bytes) -> None:
     """A `.safetensors` file is refused with a code, or means to us what it means to the library that writes them."""
-    file = memory_file()
-    file.fill(data)
-    with only_these_are_opened():
-        names = safetensors.members([file.path], _PLAIN)[0]
-        found = safetensors.scan_batch([member_place(file.path, name) for name in names], _PLAIN) if isinstance(names, tuple) else [names]
-    for entry in found:
-        check_place(entry, data)
+    names, found = _read(safetensors, data)
     if isinstance(names, tuple) and (theirs := _by_their_reader(data)) is not None:
         assert set(names) == set(theirs), (names, theirs)
         for name, entry in zip(names, found, strict=True):

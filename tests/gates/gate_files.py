@@ -45,6 +45,21 @@ def pt_pair(directory: Path, dtype: str, count: int) -> tuple[str, str]:
     return paths
 
 
+def safetensors_pair(directory: Path, dtype: str, count: int) -> tuple[str, str]:
+    """Golden and target, each the second tensor of a file of two."""
+    import torch
+    from safetensors.torch import save_file
+
+    from fastcmp.formats.places import member_place
+
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / "golden.safetensors", directory / "target.safetensors"]
+    for path in paths:
+        save_file({"a": torch.zeros(8), "b": torch.zeros(count // ROW, ROW, dtype=getattr(torch, dtype))}, path)
+    golden, target = (member_place(str(path), "b") for path in paths)
+    return golden, target
+
+
 def bin_pair(directory: Path, dtype: str, count: int) -> tuple[str, str]:
     """Golden and target, both .bin."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -169,8 +169,11 @@ def test_a_header_costs_the_same_whatever_the_payload(tmp_path: Path) -> None:
 @needs_counters
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("mapped", [True, False], ids=["mapped", "read"])
-def test_large_archives_of_torch_are_read_once_and_never_copied(dtype: str, mapped: bool, tmp_path: Path) -> None:
-    found = reading_of(gate_files.task_over([gate_files.pt_pair(tmp_path, dtype, LARGE)]), mapped)
+@pytest.mark.parametrize("make_pair", [gate_files.pt_pair, gate_files.safetensors_pair], ids=["pt", "safetensors"])
+def test_large_tensors_inside_files_are_read_once_and_never_copied(
+    make_pair: Callable[[Path, str, int], tuple[str, str]], dtype: str, mapped: bool, tmp_path: Path
+) -> None:
+    found = reading_of(gate_files.task_over([make_pair(tmp_path, dtype, LARGE)]), mapped)
     wanted = payload_bytes(dtype, LARGE)
     assert found.taken == found.folded == wanted
     assert found.by_calls <= (0 if mapped else wanted) + 4 * EDGE_BYTES + SLACK
