@@ -8,13 +8,12 @@ import stat
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastcmp.errors import TensorError, UsageError
 from fastcmp.formats import list_members
 from fastcmp.formats.suffixes import MEMBER_SUFFIXES, SUFFIXES
 from fastcmp.options import CompareOptions, layout_of
-from fastcmp.sources import layouts
 from fastcmp.sources.dump import Dump, Role
 from fastcmp.sources.metadata import ProcessDump, load_metadata
 from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
@@ -23,6 +22,9 @@ from fastcmp.sources.plain_files import inside, not_listed, tensors_of_files
 from fastcmp.sources.roles import below
 from fastcmp.sources.tree import SOURCE_DIRECTORIES, Tree, walk
 from fastcmp.sources.wording import MAX_SHOWN, counted, listing, printable
+
+if TYPE_CHECKING:
+    from fastcmp.sources import layouts
 
 _RANK_DIRECTORY: Final = re.compile(r"rank[_-]?([0-9]+)", re.IGNORECASE)
 
@@ -97,6 +99,8 @@ def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownK
         raise UsageError(f"{printable(path)}: --layout metadata: no metadata.json in it; name the directory of a dump")
     if tree.metadata_paths:
         return _load_metadata(tree, role, options, keys, working_directory)
+    from fastcmp.sources import layouts  # for directories only: a metadata.json that is named need not wait for them
+
     tree = below(tree, role)
     recognised = None if wanted == "plain" else layouts.recognise(tree, options, wanted)
     if recognised is not None and recognised.layout is not None:
@@ -136,6 +140,8 @@ def _load_metadata(tree: Tree, role: Role, options: CompareOptions, keys: KnownK
     left_out = dict(tree.left_out)
     if tree.tensor_paths:
         left_out["tensor files beside metadata.json, which names those that count"] = len(tree.tensor_paths)
+    from fastcmp.sources import layouts
+
     warnings += _without_marks(path, layouts.marks_of(tree, options), left_out)
     tensors = [tensor for process in processes for tensor in process.tensors]
     return Dump(path, "metadata", tensors, warnings, evidence=listing(chosen, 3), left_out=left_out)
