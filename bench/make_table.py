@@ -9,8 +9,11 @@ import argparse
 import json
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from cases import FOR_THE_RECORD
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- bench: made by bench/make_table.py -->", "<!-- end of bench -->"
@@ -33,16 +36,16 @@ def main() -> int:
 
 
 def section(rows: Rows) -> str:
-    """Where it was measured, the promises by their numbers, and what people use instead."""
+    """Where it was measured, the promises by their numbers, and one table for each other group that people ask about."""
     cases = by_case(rows)
     promised = sorted((case for case in cases if case[0]["promise"]), key=lambda case: int(case[0]["promise"][1:]))
-    instead = [case for case in cases if case[0]["group"] == "instead" and case[0]["measured"] is not None]
     parts = [where(rows[0])]
     if promised:
         parts.append(markdown(("", "what", "measured", "beside", "", "ratio", "target", ""), [promise_cells(case) for case in promised]))
-    if instead:
-        parts.append("The same pair of .npy files, warm, by one thread:")
-        parts.append(markdown(("", "fastcmp", "instead", "", "times as fast"), [instead_cells(case) for case in instead]))
+    for group, (words, head, cells) in OTHER_TABLES.items():
+        measured = [case for case in cases if case[0]["group"] == group and case[0]["measured"] is not None]
+        if measured:
+            parts += [words, markdown(head, [cells(case) for case in measured])]
     return "\n\n".join(parts)
 
 
@@ -62,16 +65,40 @@ def where(row: dict[str, Any]) -> str:
 
 def promise_cells(rows: Rows) -> tuple[str, ...]:
     """Number, name, measured, yardstick with its name, ratio, target, verdict."""
-    first = rows[0]
-    name = f"{first['case']} ({first['aside']})" if first["aside"] else first["case"]
     measured, yardstick, ratio = figures(rows)
-    return first["promise"], name, measured, yardstick, first["yardstick_name"], ratio, first["target"], first["verdict"]
+    first = rows[0]
+    return first["promise"], name_of(first), measured, yardstick, first["yardstick_name"], ratio, first["target"], first["verdict"]
+
+
+def beside_cells(rows: Rows) -> tuple[str, ...]:
+    """Name, measured, yardstick with its name, ratio, and what was promised, if anything."""
+    measured, yardstick, ratio = figures(rows)
+    first = rows[0]
+    promised = "" if first["target"] == FOR_THE_RECORD.text else f"{first['target']}: {first['verdict']}"
+    return name_of(first), measured, yardstick, first["yardstick_name"], ratio, promised
+
+
+def name_of(row: dict[str, Any]) -> str:
+    return f"{row['case']} ({row['aside']})" if row["aside"] else row["case"]
 
 
 def instead_cells(rows: Rows) -> tuple[str, ...]:
     """Dtype, our rate, theirs, its name, how many times as fast ours is."""
     measured, yardstick, ratio = figures(rows)
     return rows[0]["case"].partition(":")[0], measured, yardstick, rows[0]["yardstick_name"], ratio
+
+
+BESIDE = ("what", "measured", "beside", "", "ratio", "")
+# Group of cases -> what stands above its table, its head, and what makes a line of a case.
+OTHER_TABLES: dict[str, tuple[str, tuple[str, ...], Callable[[Rows], tuple[str, ...]]]] = {
+    "instead": ("The same pair of .npy files, warm, by one thread:", ("", "fastcmp", "instead", "", "times as fast"), instead_cells),
+    "formats": ("The same tensors in files of other formats, by one process, without start and report:", BESIDE, beside_cells),
+    "executors": (
+        "Other executors, all of it on this machine: tasks in which nothing is to be done, and large tensors:",
+        BESIDE,
+        beside_cells,
+    ),
+}
 
 
 def figures(rows: Rows) -> tuple[str, str, str]:

@@ -27,6 +27,9 @@ RESULTS = (
     result("help", 10.0, 20.0, promise="P11", unit="runs/s", verdict="MISSED"),
     result("cold", None, None, promise="P9", verdict="not cold here"),
     result("float16 pair: ours / other", 3.0, 0.1, group="instead", yardstick_name="other"),
+    result("a task by ray", 90.0, 1000.0, group="executors", unit="tasks/s", target="for the record", aside="+600 us a task"),
+    result("a task by dask", None, None, group="executors", target="for the record", verdict="distributed is not installed"),
+    result("large .pt pairs", 9.7, 10.0, group="formats", yardstick_name="large .npy pairs", target="ratio >= 0.9"),
     result("kernel", 1.0, 2.0),
 )
 
@@ -58,6 +61,18 @@ def test_results_become_tables_between_the_marks(tmp_path: Path) -> None:
         "|  | fastcmp | instead |  | times as fast |",
         "| --- | --- | --- | --- | --- |",
         "| float16 pair | 3 GB/s | 0.1 GB/s | other | 30 |",
+        "",
+        "The same tensors in files of other formats, by one process, without start and report:",
+        "",
+        "| what | measured | beside |  | ratio |  |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| large .pt pairs | 9.7 GB/s | 10 GB/s | large .npy pairs | 0.97 | ratio >= 0.9: met |",
+        "",
+        "Other executors, all of it on this machine: tasks in which nothing is to be done, and large tensors:",
+        "",
+        "| what | measured | beside |  | ratio |  |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| a task by ray (+600 us a task) | 90 tasks/s | 1 000 tasks/s | scan | 0.09 |  |",
         MARKS[1],
         "after",
     ]
