@@ -1,6 +1,7 @@
 """Dumps to compare: always the same bytes, a few pairs of each with a planted difference.
 
 Golden lies as .npy, target as the acceleration library's .bin, whose payload starts at an odd offset.
+Nothing of fastcmp is used to make them: `ab_server.py` needs the same values beside older revisions of it.
 """
 
 from __future__ import annotations

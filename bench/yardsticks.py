@@ -17,37 +17,18 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from fastcmp.kernels.scan import scan, warm
 
 SMALL_READ_BYTES = 1 << 20
 SEQUENTIAL_READ_BYTES = 1 << 20
 
 
-@njit
-def xor_scan(words: np.ndarray) -> int:  # type: ignore[misc]
-    """Exclusive or of all 64-bit words: one load and one vector instruction each, as little as a reader can do."""
-    folded = np.uint64(0)
-    for index in range(words.size):
-        folded ^= words[index]
-    return folded
-
-
-def words_of(array: np.ndarray) -> np.ndarray:
-    """The bytes of an array as 64-bit words; a remainder below 8 bytes is left out."""
-    raw = array.reshape(-1).view(np.uint8)
-    words = raw[: raw.size // 8 * 8].view(np.uint64)
-    words.flags.writeable = False
-    return words
-
-
 def scan_mapped(path: str) -> int:
     """XOR-scan one file through a fresh map, page faults included; its size."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        words = np.frombuffer(mapped, dtype=np.uint64, count=len(mapped) // 8)
-        xor_scan(words)
-        size = len(mapped)
-        del words
-    return size
+        scan(np.frombuffer(mapped, np.uint8))
+        return len(mapped)
 
 
 def read_whole(path: str) -> int:
@@ -71,10 +52,9 @@ def read_sequentially(path: str) -> int:
 
 def single_core_scan(arrays: Sequence[np.ndarray]) -> float:
     """Seconds that one core takes to scan resident arrays."""
-    views = [words_of(array) for array in arrays]
     begin = time.perf_counter()
-    for view in views:
-        xor_scan(view)
+    for array in arrays:
+        scan(array)
     return time.perf_counter() - begin
 
 
@@ -128,9 +108,7 @@ ACTIONS = {"scan": scan_mapped, "read": read_whole, "sequential": read_sequentia
 
 def serve() -> None:
     """Warm up, say so, then obey."""
-    xor_scan(words_of(np.zeros(8, np.uint64)))
-    frozen = np.frombuffer(bytes(64), np.uint64)
-    xor_scan(frozen)
+    warm()
     paths: list[str] = []
     print(0, flush=True)
     for line in sys.stdin:
