@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 import pyarrow as pa
 
-from fastcmp.analysis.growth import Growth, numbers
+from fastcmp.analysis.growth import INTEGER, NONFINITE, NUMBER, SHAPE, ZEROS, Growth, numbers
 from fastcmp.analysis.jumps import Jumps
 from fastcmp.analysis.order import Order
 from fastcmp.analysis.place import Place, place_of
@@ -23,6 +23,8 @@ _MOST_NAMED: Final = 3
 _ATTENTION: Final = "(?i)att"
 
 Reach = Literal["one of one", "all", "from here on", "only here", "some"]
+What = Literal["error", "zeros", "integer", "non-finite", "shape"]
+_WHAT: Final[dict[int, What]] = {NUMBER: "error", ZEROS: "zeros", INTEGER: "integer", NONFINITE: "non-finite", SHAPE: "shape"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Jump:
         The largest error of its inputs, or before it; 0 where there was none.
     factor : float
         ``error`` in multiples of ``came_from``, or of one rounding where that is larger.
-    what : {"error", "non-finite", "shape", "integer"}
+    what : {"error", "zeros", "integer", "non-finite", "shape"}
+        What the error tells of, see `fastcmp.analysis.growth.Growth.cause`.
     knows_inputs : bool
         ``came_from`` is that of its own inputs.
     unknown_inputs : int
@@ -51,24 +54,33 @@ class Jump:
         Positions where a NaN or an infinity meets something else.
     is_nan : bool
         There are more NaNs on one side.
+    largest_difference : float or None
+        The max_absolute_error, where it was compared.
+    golden_shape, target_shape : str
+        As the report has them; "" where it does not.
     """
 
     place: Place
     error: float
     came_from: float
     factor: float
-    what: Literal["error", "non-finite", "shape", "integer"]
+    what: What
     knows_inputs: bool
     unknown_inputs: int
     passes: bool
     previous: Place | None
     nonfinite: int
     is_nan: bool
+    largest_difference: float | None
+    golden_shape: str
+    target_shape: str
 
 
 @dataclass(frozen=True)
 class Spread:
     """Where the operation of a `Jump` adds error of its own, among all tokens, layers and ranks it was compared at.
+
+    Of an error that is no number, where the same is seen and its inputs are not known to have had it; of shapes that differ, wherever.
 
     Attributes
     ----------
@@ -77,8 +89,12 @@ class Spread:
         Where it does.
     token_count, layer_count, rank_count : int
         Where it was compared at all.
-    unclear_layers : int
-        Layers where it cannot be told, because what goes in is wrong already.
+    unclear_tokens, unclear_layers, unclear_ranks : int
+        How many there are where it cannot be told, because what goes in is wrong already.
+    alike_count : int
+        Of an error that is no number: how many pairs of whatever operation have the same, if more than the operation itself has; else 0.
+    pair_count : int
+        Tensors that both sides have.
     others : tuple of str
         The first further operations that add error of their own, in the order they ran.
     other_count : int
@@ -95,7 +111,11 @@ class Spread:
     token_count: int
     layer_count: int
     rank_count: int
+    unclear_tokens: int
     unclear_layers: int
+    unclear_ranks: int
+    alike_count: int
+    pair_count: int
     others: tuple[str, ...]
     other_count: int
     cached: bool
@@ -109,31 +129,28 @@ def find_jump(table: pa.Table, order: Order, growth: Growth, jumps: Jumps, faile
     rows = rows[np.argsort(order.position[rows])]
     failing = rows[failed[rows]]
     row = int(failing[0] if len(failing) else rows[0])
-    error = float(growth.error[row])
-    nonfinite, golden_nans, target_nans = (
-        numbers(table.slice(row, 1), name)[0] for name in ("nonfinite_mismatch_count", "golden_nan_count", "target_nan_count")
+    one = table.slice(row, 1)
+    nonfinite, golden_nans, target_nans, largest_difference = (
+        numbers(one, name)[0] for name in ("nonfinite_mismatch_count", "golden_nan_count", "target_nan_count", "max_absolute_error")
     )
-    what: Literal["error", "non-finite", "shape", "integer"] = "error"
-    if np.isinf(error) and np.isnan(nonfinite):
-        what = "shape"
-    elif nonfinite > 0:
-        what = "non-finite"
-    elif growth.is_integer[row]:
-        what = "integer"
+    golden_shape, target_shape = (one.column(name)[0].as_py() or "" for name in ("golden_shape", "acl_shape"))
     knows_inputs = not np.isnan(growth.inherited[row]) and not jumps.is_container[row]
     came_from = growth.inherited[row] if knows_inputs else growth.before[row]
     return Jump(
         place=place_of(order, row),
-        error=error,
+        error=float(growth.error[row]),
         came_from=float(came_from),
         factor=float(jumps.gain[row]),
-        what=what,
+        what=_WHAT[int(growth.cause[row])],
         knows_inputs=knows_inputs,
         unknown_inputs=int(jumps.unknown_inputs[row]),
         passes=not failed[row],
         previous=_last_before(order, growth, row),
         nonfinite=0 if np.isnan(nonfinite) else int(nonfinite),
         is_nan=bool(golden_nans != target_nans),
+        largest_difference=None if np.isnan(largest_difference) else float(largest_difference),
+        golden_shape=golden_shape,
+        target_shape=target_shape,
     )
 
 
@@ -147,36 +164,61 @@ def _last_before(order: Order, growth: Growth, row: int) -> Place | None:
     return place_of(order, int(rows[np.argmax(order.position[rows])]))
 
 
-def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump) -> Spread:
+def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump, pair_count: int) -> Spread:
     """How far a jump reaches."""
     row = jump.place.row
     kind, layer = order.names.kind[order.name], order.names.layer[order.name]
     same = (kind == kind[row]) & jumps.usable
-    has = same & (jumps.is_jump | _adds_as_much(order, growth, jumps, same, row))
+    if jump.what not in ("error", "shape"):
+        same &= growth.cause != SHAPE  # of which nothing else is known
+    has, shows = _own(order, growth, jumps, same, row)
     at_home = same & (layer == layer[row])
     tokens, ranks, layers = np.unique(order.token[has & at_home]), np.unique(order.rank[has & at_home]), np.unique(layer[has])
+    compared_tokens, compared_ranks = np.unique(order.token[at_home]), np.unique(order.rank[at_home])
     compared_layers = np.unique(layer[same])
-    # It would show there: what goes in is better than what the jump made of it.
-    is_clear = same & (growth.reference <= _SHARE_OF_FIRST * jump.error) & (order.token >= order.token[row]) & np.isin(order.rank, ranks)
-    unclear = np.setdiff1d(compared_layers, np.union1d(layers, layer[is_clear]))
+    later = shows & (order.token >= order.token[row])
+    alike_count = 0 if jump.what == "error" else int((growth.cause == growth.cause[row]).sum())
     is_other = jumps.is_jump & (kind != kind[row]) & ~jumps.is_container & (order.position > order.position[row])
     had_jumped = np.unique(kind[jumps.is_jump & (order.token <= order.token[row])])
     others, other_count, cached = _others(order, np.flatnonzero(is_other), row, had_jumped)
     return Spread(
-        tokens=_reach(tokens, np.unique(order.token[at_home])),
+        tokens=_reach(tokens, compared_tokens),
         layers=_reach(layers, compared_layers),
-        ranks=_reach(ranks, np.unique(order.rank[at_home])),
+        ranks=_reach(ranks, compared_ranks),
         token_ids=tuple(order.tokens[token] for token in tokens.tolist()),
         layer_numbers=tuple(layers.tolist()),
         rank_names=tuple(order.ranks[rank] for rank in ranks.tolist()),
-        token_count=len(np.unique(order.token[at_home])),
+        token_count=len(compared_tokens),
         layer_count=len(compared_layers),
-        rank_count=len(np.unique(order.rank[at_home])),
-        unclear_layers=len(unclear),
+        rank_count=len(compared_ranks),
+        unclear_tokens=_count_others(compared_tokens, tokens, order.token[shows & at_home & np.isin(order.rank, ranks)]),
+        unclear_layers=_count_others(compared_layers, layers, layer[later & np.isin(order.rank, ranks)]),
+        unclear_ranks=_count_others(compared_ranks, ranks, order.rank[later & at_home]),
+        alike_count=alike_count if alike_count > has.sum() else 0,
+        pair_count=pair_count,
         others=tuple(dict.fromkeys(others)),
         other_count=other_count,
         cached=cached,
     )
+
+
+def _own(order: Order, growth: Growth, jumps: Jumps, same: np.ndarray, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Among the ``same`` operations as that of ``row``: those that add error of their own, as it does, and those of which it would show."""
+    cause = growth.cause[row]
+    if cause == NUMBER:
+        # What goes in is better than what the jump made of it.
+        shows = same & (growth.reference <= _SHARE_OF_FIRST * growth.error[row])
+        return same & (jumps.is_jump | _adds_as_much(order, growth, jumps, same, row)), shows
+    like = same & (growth.cause == cause)
+    if cause == SHAPE:
+        return like, same
+    went_in = growth.inherited > 0 if cause == INTEGER else np.isinf(growth.inherited)
+    return like & ~went_in, same & ~(like & went_in)
+
+
+def _count_others(compared: np.ndarray, found: np.ndarray, shown: np.ndarray) -> int:
+    """How many of ``compared`` are in neither."""
+    return len(np.setdiff1d(compared, np.union1d(found, shown)))
 
 
 def _adds_as_much(order: Order, growth: Growth, jumps: Jumps, same: np.ndarray, row: int) -> np.ndarray:

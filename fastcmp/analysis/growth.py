@@ -22,6 +22,9 @@ _SUM_ROUNDING_FLOAT64: Final = 2.0**-49
 _FLOAT64_BITS: Final = 53
 NARROW_VALUES: Final = "W_NARROW_VALUES"
 
+# What an error tells of: a distance that is a number, or why it is inf.
+NUMBER, ZEROS, INTEGER, NONFINITE, SHAPE = range(5)
+
 
 @dataclass(frozen=True)
 class Growth:
@@ -30,8 +33,10 @@ class Growth:
     Attributes
     ----------
     error : ndarray of float64
-        relative_euclidean_distance, with its square root always; inf where a NaN or infinity meets something else, where the shapes
-        differ, and for integers that are not all equal. NaN: not compared.
+        relative_euclidean_distance, with its square root always; inf where golden is all zeros and target is not, for integers that are
+        not all equal, where a NaN or infinity meets something else, and where the shapes differ. NaN: not compared.
+    cause : ndarray of int8
+        `NUMBER`, or of an error that is inf, which of these: `ZEROS`, `INTEGER`, `NONFINITE`, `SHAPE`; of several the last.
     floor : ndarray of float64
         What one rounding of the pair's narrower dtype does by itself.
     inherited : ndarray of float64
@@ -48,6 +53,7 @@ class Growth:
     """
 
     error: np.ndarray
+    cause: np.ndarray
     floor: np.ndarray
     inherited: np.ndarray
     added: np.ndarray
@@ -66,7 +72,7 @@ def find_growth(table: pa.Table, order: Order) -> Growth:
     """The growth of every row of a report table."""
     golden, target = _dtype_facts(table, "golden_dtype"), _dtype_facts(table, "acl_dtype")
     is_integer = golden.is_integer & target.is_integer
-    error = _errors(table, is_integer)
+    error, cause = _errors(table, is_integer)
     bits = np.minimum(np.minimum(golden.bits, target.bits), narrow_bits(table))
     floor = np.fmax(np.where(is_integer, 0.0, _MEAN_ROUNDING * 0.5**bits), numbers(table, "rounding_floor"))
     floor = np.maximum(floor, np.where(bits >= _FLOAT64_BITS, _SUM_ROUNDING_FLOAT64, _SUM_ROUNDING))
@@ -79,6 +85,7 @@ def find_growth(table: pa.Table, order: Order) -> Growth:
     in_steps = order.rows[np.argsort(order.step[order.rows], kind="stable")]
     return Growth(
         error=error,
+        cause=cause,
         floor=floor,
         inherited=inherited,
         added=added,
@@ -128,18 +135,22 @@ def _dtype_facts(table: pa.Table, column: str) -> _DTypeFacts:
     return _DTypeFacts(bits[codes], is_integer[codes])
 
 
-def _errors(table: pa.Table, is_integer: np.ndarray) -> np.ndarray:
+def _errors(table: pa.Table, is_integer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """See `Growth.error` and `Growth.cause`."""
     compared = table.column("cmp_flag").to_numpy(zero_copy_only=False).astype(bool)
     # Not the distance itself, of which --compat-euclid legacy leaves the square.
     error = 10.0 ** (-numbers(table, "signal_to_noise_db") / 20)
     error[is_integer] = np.where(numbers(table, "mismatch_count")[is_integer] > 0, np.inf, 0.0)
     empty = compared & np.isnan(error)  # no element, or none that is finite on both sides
     error[empty] = 0.0
-    error[compared & (numbers(table, "nonfinite_mismatch_count") > 0)] = np.inf
+    is_zero = (numbers(table, "golden_max_value") == 0) & (numbers(table, "golden_min_value") == 0)
+    cause = np.select([is_integer, is_zero], [INTEGER, ZEROS], NUMBER).astype(np.int8)
+    cause[compared & (numbers(table, "nonfinite_mismatch_count") > 0)] = NONFINITE
     reason = pc.fill_null(pc.match_substring(table.column("verdict_reason"), "[E_SHAPE]"), False).to_numpy(zero_copy_only=False)
-    error[texts_equal(table, "verdict", FAIL) & reason] = np.inf
+    cause[texts_equal(table, "verdict", FAIL) & reason] = SHAPE
+    error[cause >= NONFINITE] = np.inf
     error[~compared & ~np.isinf(error)] = np.nan
-    return error
+    return error, np.where(np.isinf(error), cause, NUMBER)
 
 
 def _inherited(order: Order, part: np.ndarray, error: np.ndarray) -> np.ndarray:

@@ -98,6 +98,8 @@ class _Words:
         reach = self._reach(spread, is_cut)
         if reach:
             lines.append(reach)
+        if spread.alike_count:
+            lines.append(_alike(jump, spread))
         if spread.others:
             names = ", ".join(map(self.shown, spread.others))
             more = f" and {spread.other_count - len(spread.others)} more" if spread.other_count > len(spread.others) else ""
@@ -110,17 +112,20 @@ class _Words:
 
     def _jump(self, jump: Jump) -> str:
         where = self.where(jump.place)
-        whose = self._came_from(jump)
+        whose, passes = self._came_from(jump), "; it still passes" if jump.passes else ""
         if jump.what == "non-finite":
             count = _counted(jump.nonfinite, "element")
             before = "its inputs had none" if jump.knows_inputs else "nothing before it had any"
             return f"{'NaN' if jump.is_nan else 'infinity'} on one side only first appears at {where}, in {count}: {before}"
         if jump.what == "shape":
-            return f"the shapes part at {where}"
+            shapes = f": golden {jump.golden_shape}, target {jump.target_shape}" if jump.golden_shape and jump.target_shape else ""
+            return f"the shapes part at {where}{shapes}"
         if jump.what == "integer":
             return f"integers differ first at {where}: no error before it explains that"
+        if jump.what == "zeros":
+            away = f" by up to {jump.largest_difference:.2g}" if jump.largest_difference else ""
+            return f"golden is all zeros at {where}, target differs from that{away}{whose}{passes}"
         beside = "" if jump.came_from * jump.factor >= 0.99 * jump.error else " one rounding"
-        passes = "; it still passes" if jump.passes else ""
         times = f"{jump.factor:,.0f}".replace(",", " ")
         return f"error jumps at {where}: {jump.came_from:.2g} -> {jump.error:.2g} ({times} times{beside}){whose}{passes}"
 
@@ -138,31 +143,54 @@ class _Words:
         return ", its inputs were fine" if jump.came_from < _FINE else ", far more than its inputs had"
 
     def _reach(self, spread: Spread, is_cut: bool) -> str:
+        begins = f"begins at token {self._first(spread.token_ids)}"
+        that_can = " that can be compared" if is_cut else ""
         tokens = {
             "one of one": "",
-            "all": f"seen at every token{' that can be compared' if is_cut else ''}",
-            "from here on": f"begins at token {self._first(spread.token_ids)} and stays",
-            "only here": f"seen at token {self._first(spread.token_ids)} only",
+            "all": f"seen at every token{that_can}",
+            "from here on": f"{begins}, the last one{that_can}" if len(spread.token_ids) == 1 else f"{begins} and stays",
+            "only here": f"seen at token {self._first(spread.token_ids)}{'' if spread.unclear_tokens else ' only'}",
             "some": f"seen at {len(spread.token_ids)} of {spread.token_count} tokens, first at token {self._first(spread.token_ids)}",
         }[spread.tokens]
-        if spread.tokens == "from here on" and len(spread.token_ids) == 1:
-            tokens = f"begins at token {self._first(spread.token_ids)}, the last one{' that can be compared' if is_cut else ''}"
-        ranks = {
-            "one of one": "",
-            "all": "on every rank",
-        }.get(spread.ranks, self._ranks(spread))
-        parts = [part for part in (tokens, _layers(spread), ranks) if part]
-        return ("" if tokens or not parts else "seen ") + ", ".join(parts)
+        parts = [
+            (tokens, "at", spread.unclear_tokens),
+            (_layers(spread), "in", spread.unclear_layers),
+            (self._ranks(spread), "on", spread.unclear_ranks),
+        ]
+        said = []
+        because = ": what goes in is wrong already"
+        for text, word, unclear in reversed(parts):
+            said += [f"{text} ({word} {unclear} more it cannot be told{because})" if unclear else text] if text else []
+            because = "" if text and unclear else because
+        return ("" if tokens or not said else "seen ") + ", ".join(reversed(said))
 
     def _ranks(self, spread: Spread) -> str:
+        if spread.ranks in ("one of one", "all"):
+            return "on every rank" if spread.ranks == "all" else ""
         names = [self.shown(name) or "(none)" for name in spread.rank_names]
         if len(names) == 1:
-            return f"on rank {names[0]} only"
+            return f"on rank {names[0]}{'' if spread.unclear_ranks else ' only'}"
         more = ", ..." if len(names) > _FEW else ""
         return f"on {len(names)} of {spread.rank_count} ranks ({', '.join(names[:_FEW])}{more})"
 
     def _first(self, names: tuple[str, ...]) -> str:
         return (self.shown(names[0]) or "(none)") if names else ""
+
+
+def _alike(jump: Jump, spread: Spread) -> str:
+    """How many pairs have the same, whatever they inherited of it."""
+    count = (
+        f"all {spread.pair_count} pairs"
+        if spread.alike_count == spread.pair_count
+        else f"{spread.alike_count} of {spread.pair_count} pairs"
+    )
+    says: dict[str, str] = {
+        "shape": "the shapes differ in",
+        "non-finite": "NaN or infinity is on one side only in",
+        "integer": "integers differ in",
+        "zeros": "golden alone is all zeros in",
+    }
+    return f"{says[jump.what]} {count}"
 
 
 def _layers(spread: Spread) -> str:
@@ -171,12 +199,11 @@ def _layers(spread: Spread) -> str:
         return ""
     if spread.layers == "all":
         return f"in every layer ({len(numbers)})"
-    unclear = f" (in {spread.unclear_layers} more it cannot be told: what goes in is wrong already)" if spread.unclear_layers else ""
     if len(numbers) == 1:
-        return f"in layer {numbers[0]}{unclear}" if unclear else f"in layer {numbers[0]} only"
+        return f"in layer {numbers[0]}{'' if spread.unclear_layers else ' only'}"
     if spread.layers == "from here on":
         return f"from layer {numbers[0]} on"
-    return f"in {len(numbers)} of {spread.layer_count} layers, first in layer {numbers[0]}{unclear}"
+    return f"in {len(numbers)} of {spread.layer_count} layers, first in layer {numbers[0]}"
 
 
 def _of_identical(story: Story, shown: Callable[[str], str]) -> list[str]:

@@ -20,7 +20,7 @@ TABLE = [
     ("wrong RoPE position", "error jumps at token 3, layer 0, self_attn.rotary_q: ", "begins at token 3 and stays, in every layer (8)"),
     ("zeroed head", "error jumps at token 0, layer 1, self_attn.attention: ", "seen at every token, in layer 1 "),
     ("int8 saturation", "error jumps at token 4, layer 5, mlp.up_proj: ", "seen at token 4 only, in layer 5 only"),
-    ("NaN in a channel", "NaN on one side only first appears at token 2, layer 6, mlp.down_proj, in 1 element: its inputs had none", "begins at token 2 and stays, in layer 6 only"),
+    ("NaN in a channel", "NaN on one side only first appears at token 2, layer 6, mlp.down_proj, in 1 element: its inputs had none", "begins at token 2 and stays, in layer 6 (in 1 more "),
     ("rounding only", "no more than rounding: bfloat16, 0.0017 growing to 0.011 over 8 layers", None),
 ]  # fmt: skip
 

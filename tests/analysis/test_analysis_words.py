@@ -157,10 +157,75 @@ def test_a_failure_before_the_jump_is_told() -> None:
 
 
 def test_shapes_that_part_and_integers_that_differ() -> None:
-    shape = {"cmp_flag": False, "verdict": "fail", "verdict_reason": "the element counts differ [E_SHAPE]"}
-    assert words_of(row("a"), unread("b", **shape))[0] == "the shapes part at token 0, b"
+    assert words_of(row("a"), unread("b", **SHAPE))[0] == "the shapes part at token 0, b"
+    sides = {"golden_shape": "(8, 64)", "acl_shape": "(64, 8)"}
+    of_one_count = row("b", error=0.4, **sides, verdict_reason="golden has shape (8, 64) but target has shape (64, 8) [E_SHAPE]")
+    assert words_of(row("a"), of_one_count)[0] == "the shapes part at token 0, b: golden (8, 64), target (64, 8)"
     words = words_of(row("a"), ids("positions.input", target=6), row("c", error=0.5))
     assert words[0].startswith("integers differ first at token 0, the input of positions")
+
+
+# What makes a pair differ without a number that says by how much.
+SHAPE = {"cmp_flag": False, "verdict": "fail", "verdict_reason": "the element counts differ [E_SHAPE]"}
+NAN = {"nonfinite_mismatch_count": 3, "golden_nan_count": 0, "target_nan_count": 3, "mismatch_count": 3, "verdict": "fail"}
+INTEGERS = {"golden_dtype": "int64", "acl_dtype": "int64", "mismatch_count": 5, "verdict": "fail"}
+ZEROS = {
+    "golden_max_value": 0.0,
+    "golden_min_value": 0.0,
+    "max_absolute_error": 0.001,
+    "signal_to_noise_db": float("-inf"),
+    "mismatch_count": 9,
+    "verdict": "fail",
+}
+ALL = [
+    pytest.param(SHAPE, "the shapes part at", "the shapes differ in", id="shape"),
+    pytest.param(NAN, "NaN on one side only first appears at", "NaN or infinity is on one side only in", id="nan"),
+    pytest.param(INTEGERS, "integers differ first at", "integers differ in", id="integers"),
+    pytest.param(ZEROS, "golden is all zeros at", "golden alone is all zeros in", id="zeros"),
+]  # fmt: skip
+
+
+def with_all(rows: list[dict[str, Any]], changed: dict[str, Any], *names: str, tokens: tuple[str, ...] = TOKENS) -> list[dict[str, Any]]:
+    is_changed = [any(name in cells["data_id"] for name in names) and cells["token_id"] in tokens for cells in rows]
+    return [{**cells, **changed} if this else cells for cells, this in zip(rows, is_changed, strict=True)]
+
+
+@pytest.mark.parametrize(("changed", "first", "more"), ALL)
+def test_what_is_wrong_everywhere_is_said_to_be(changed: dict[str, Any], first: str, more: str) -> None:
+    words = words_of(*with_all(model(), changed, ""))
+    assert words[0].startswith(f"{first} token 0, layer 0, norm")
+    assert words[1:] == ["seen at every token, in every layer (4)", f"{more} all 48 pairs"]
+
+
+@pytest.mark.parametrize(("changed", "first", "more"), ALL)
+def test_what_is_wrong_in_some_layers_is_said_to_be(changed: dict[str, Any], first: str, more: str) -> None:
+    rows = model(error=0.0 if changed is INTEGERS else 0.002, growth=0.0)
+    words = words_of(*with_all(rows, changed, "2.attn", "2.mlp", "3.", tokens=("2", "3")))
+    assert words[0].startswith(f"{first} token 2, layer 2, attn")
+    assert words[1:3] == ["begins at token 2 and stays, from layer 2 on", f"{more} 10 of 48 pairs"]
+    assert "seen at token 1 only, in layer 2 only" in words_of(*with_all(rows, changed, "2.attn", tokens=("1",)))
+
+
+@pytest.mark.parametrize(("changed", "first", "more"), ALL)
+def test_what_inputs_had_already_is_not_its_own(changed: dict[str, Any], first: str, more: str) -> None:
+    rows = [row(f"layers.{layer}.{name}") for layer in range(4) for name in ("mlp.input", "mlp")]
+    rows = rows[:3] + with_all(rows[3:], changed, "")
+    words = words_of(*rows)
+    assert words[0].startswith(f"{first} token 0, layer 1, mlp")
+    where = "from layer 1 on" if changed is SHAPE else "in layer 1 (in 2 more it cannot be told: what goes in is wrong already)"
+    assert words[1:3] == [f"seen {where}", f"{more} 5 of 8 pairs"]
+
+
+def test_a_golden_of_zeros_is_no_jump_to_infinity() -> None:
+    words = words_of(*with_all(model(), ZEROS, "2.attn"))
+    assert words[0] == "golden is all zeros at token 0, layer 2, attn, target differs from that by up to 0.001, what ran before it was fine"
+
+
+def test_tokens_of_which_it_cannot_be_told_are_not_called_fine() -> None:
+    wrong_later = {f"l{layer}_{operation}_{token}": 1.3 for layer in range(4) for operation in OPERATIONS for token in "23"}
+    assert words_of(*model(**{**wrong_later, "l2_attn_1": 0.4, "l3_norm_1": 0.4}))[1] == (
+        "seen at token 1 (at 2 more it cannot be told), in layer 2 (in 1 more it cannot be told: what goes in is wrong already)"
+    )
 
 
 # --- the tokens of both runs -------------------------------------------------------------------------------------------------------------
