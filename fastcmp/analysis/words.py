@@ -260,7 +260,8 @@ def _of_rounding(story: Story) -> list[str]:
 
 
 def _course(rounding: Rounding) -> str:
-    course = f"{rounding.first:.2g} growing to {rounding.last:.2g}"
+    first, last = f"{rounding.first:.2g}", f"{rounding.last:.2g}"
+    course = f"{first} {'growing' if rounding.last > rounding.first else 'falling'} to {last}" if first != last else f"staying at {last}"
     if not rounding.layer_count:
         return course
     return f"{course} over {_counted(rounding.layer_count, 'layer')}, {rounding.most_per_layer:.1f} roundings in one at most"

@@ -39,6 +39,22 @@ def test_names_without_layers_have_a_course_too() -> None:
     assert words_of(row("a", error=0.002), row("b", error=0.003)) == ["no more than rounding: bfloat16, 0.002 growing to 0.003"]
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "course"),
+    [
+        (0.002, 0.003, "0.002 growing to 0.003"),
+        (0.003, 0.002, "0.003 falling to 0.002"),
+        (0.002, 0.0, "0.002 falling to 0"),
+        (0.002, 0.002, "staying at 0.002"),
+        (0.002, 0.002004, "staying at 0.002"),
+    ],
+)
+def test_an_error_grows_falls_or_stays(first: float, last: float, course: str) -> None:
+    assert words_of(row("a", error=first), row("b", error=last)) == [f"no more than rounding: bfloat16, {course}"]
+    words = words_of(row("layers.0.a", error=first), row("layers.1.a", error=last))
+    assert words[0].startswith(f"no more than rounding: bfloat16, {course} over 2 layers, ")
+
+
 def test_a_jump_without_inputs_is_told_beside_what_ran_before() -> None:
     assert words_of(*model(l2_attn_1=0.4)) == [
         "error jumps at token 1, layer 2, attn: 0.0028 -> 0.4 (143 times), what ran before it was fine",
@@ -244,7 +260,7 @@ def generation(*, read: dict[str, int] | None = None, chosen: dict[str, int] | N
     return rows
 
 
-AFTER = "before that no more than rounding: bfloat16, 0.002 growing to 0.002 over 2 layers, 1.2 roundings in one at most"
+AFTER = "before that no more than rounding: bfloat16, staying at 0.002 over 2 layers, 1.2 roundings in one at most"
 
 
 def test_other_tokens_read_are_said_first() -> None:
