@@ -33,6 +33,11 @@ _LAYER_PREFIX: Final = re.compile(
     r"|.*?(?:layers[./_\[-]?|layer[._\[-]?|blocks?[._\[-]?|(?:^|\.)h\.)\d{1,6}\]?(?:[./_-]|$)",
     re.IGNORECASE,
 )
+_LAYER: Final = re.compile(
+    r"(?:^|(?<=/))\d{1,6}_[^/]*?(?:layer|block)(?:[^n_/][^/]*|_[^n/][^/]*|_?)(?=/|$)"
+    r"|(?:layers[./_\[-]?|layer[._\[-]?|blocks?[._\[-]?|(?:^|(?<=\.))h\.)\d{1,6}\]?(?=[./_-]|$)",
+    re.IGNORECASE,
+)
 _LONGEST_NAME: Final = 1000
 
 
@@ -42,3 +47,9 @@ def operation(name: str) -> str:
         return name
     match = _LAYER_PREFIX.match(name)
     return name if match is None else name[match.end() :]
+
+
+def layer_span(name: str) -> tuple[int, int] | None:
+    """Where in the name its layer stands, ``layers.3``; None where it has none."""
+    match = _LAYER.search(name) if len(name) <= _LONGEST_NAME else None
+    return None if match is None else match.span()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from fastcmp.cli.endings import complain, say
-from fastcmp.cli.shown import counted, grouped, measured, one_line, shortened
+from fastcmp.cli.shown import counted, fitted, grouped, measured, one_line
 from fastcmp.errors import EXIT_DIFFERENT, EXIT_ERROR, EXIT_OK, UsageError
 from fastcmp.results.json_text import plain_json
 
@@ -92,9 +92,9 @@ def _lines(reports: tuple[SavedReport, SavedReport], changes: Changes, top: int)
 
 
 def _described(change: Change, metric: str) -> str:
-    rank = f"rank {shortened(change.rank, 12)}, " if change.rank else ""
-    token = f"token {shortened(change.token_id, 20)}, " if change.token_id else ""
-    name = f"{rank}{token}data_id {shortened(change.data_id, 40)}"
+    rank = f"rank {fitted(change.rank, 12)}, " if change.rank else ""
+    token = f"token {fitted(change.token_id, 20)}, " if change.token_id else ""
+    name = f"{rank}{token}data_id {fitted(change.data_id, 40)}"
     if change.kind in ("gone", "new"):
         return name
     words = f"{name}: {metric} {_value(change.before)} -> {_value(change.after)}"

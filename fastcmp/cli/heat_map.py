@@ -6,7 +6,7 @@ import math
 import shutil
 from typing import TYPE_CHECKING, Final
 
-from fastcmp.cli.shown import shortened
+from fastcmp.cli.shown import fitted, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS: Final = 40
 _LABEL_WIDTH: Final = 32
+# Each is as wide as the longest of them.
+_LONGEST_LABEL: Final = 300
 _CELL_WIDTH: Final = 3
 # Colours of a distance by its decade, the largest first: 1 and more, 0.1, ... Readable without them, for the digit says the same.
 _STYLES: Final = ("white on red", "black on dark_orange", "black on yellow", "black on green3", "white on dark_green")
@@ -30,11 +32,12 @@ def heat_lines(table: pa.Table) -> list[Line]:
     heat = find_heat(table, most_rows=_MOST_ROWS, most_columns=max(1, (width - _LABEL_WIDTH) // _CELL_WIDTH))
     if heat.distance.size < 2:
         return []
-    label_width = min(_LABEL_WIDTH, max(len(shortened(label, _LABEL_WIDTH)) for label in heat.row_labels) + 2)
+    row_labels = [shortened(fitted(label, _LABEL_WIDTH - 2), _LONGEST_LABEL) for label in heat.row_labels]
+    label_width = max(map(len, row_labels)) + 2
     lines: list[Line] = [[(f"error by {'layer' if heat.rows_are_layers else 'tensor'} and token:", "")]]
     lines += _header(heat, label_width)
-    for number, label in enumerate(heat.row_labels):
-        line: Line = [(f"{shortened(label, label_width - 2):<{label_width}}", "")]
+    for number, label in enumerate(row_labels):
+        line: Line = [(f"{label:<{label_width}}", "")]
         line += [_cell(heat, number, column) for column in range(len(heat.column_labels))]
         text, style = line.pop()
         lines.append([*line, (text.rstrip(), style)])

@@ -63,7 +63,7 @@ class PlainProgress:
             line += f", {seconds_text(elapsed_s * (100 - percent) / percent)} left"
         line += f", {grouped(failed)} failed"
         if worst:
-            line += f", worst {shortened(worst, 100)}"
+            line += f", worst {visible(worst)}"
         self._print(line)
 
     def note(self, remark: str) -> None:

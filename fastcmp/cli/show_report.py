@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from fastcmp.cli.endings import say
-from fastcmp.cli.shown import counted, grouped, measured, one_line, shortened, visible
+from fastcmp.cli.shown import counted, fitted, grouped, measured, one_line, visible
 from fastcmp.errors import EXIT_OK, UsageError
 from fastcmp.results.json_text import plain_json
 
@@ -51,7 +51,7 @@ def show_report(report: SavedReport, *, as_json: bool) -> int:
     lines += heat_lines(report.table)
     if rows:
         lines.append([("worst:", "")])
-        lines += [[(f"  {shortened(one_line(str(row)), _LINE_WIDTH)}", "")] for row in rows]
+        lines += [[(f"  {fitted(one_line(str(row)), _LINE_WIDTH)}", "")] for row in rows]
         first = find_first_divergence(report.table, execution_orders(report.table)) or rows[0]
         lines.append([(f"the first of them in depth: {_command(report, first)}", "")])
     print_lines(lines)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
+from typing import Final
 
+from fastcmp.name_expressions import layer_span
+
+_LEFT_OUT: Final = "..."
 # Control, format (bidirectional marks, zero width), surrogate, private use, unassigned, line and paragraph separators.
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
@@ -30,12 +35,23 @@ def one_line(text: str) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """`visible` text of at most ``width`` characters, the middle left out: the end of a path tells more than its middle."""
+    """`visible` text of at most ``width`` characters: the end, which tells most of a name or a path, and the layer before it."""
     text = visible(text)
     if len(text) <= width:
         return text
-    head = (width - 3) // 3
-    return f"{text[:head]}...{text[len(text) - (width - 3 - head) :]}"
+    room = width - len(_LEFT_OUT)
+    layer = layer_span(text)
+    if layer is None or layer[0] >= len(text) - room:
+        return f"{_LEFT_OUT}{text[len(text) - room :]}"
+    head = text[layer[0] : layer[1]] if layer[0] == 0 else f"{_LEFT_OUT}{text[layer[0] : layer[1]]}"
+    if len(head) > room // 2:
+        return f"{_LEFT_OUT}{text[len(text) - room :]}"
+    return f"{head}{_LEFT_OUT}{text[len(text) - room + len(head) :]}"
+
+
+def fitted(text: str, width: int) -> str:
+    """`shortened` where a terminal shows it; whole in a file or a pipe, which have no width."""
+    return shortened(text, width) if sys.stdout.isatty() else visible(text)
 
 
 def measured(value: float, digits: int) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastcmp.analysis.words import tell, tell_what_happened
 from fastcmp.cli.endings import say
-from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, seconds_text, shortened, throughput_text, visible
+from fastcmp.cli.shown import bytes_text, counted, fitted, grouped, one_line, seconds_text, throughput_text, visible
 from fastcmp.errors import CODES
 from fastcmp.results.json_text import plain_json
 from fastcmp.results.schema import BY_NAME
@@ -134,7 +134,7 @@ def _divergence_lines(result: Result) -> list[Line]:
 
 def _story_lines(result: Result) -> list[Line]:
     """Where it went wrong, in words."""
-    told = tell_what_happened(result.story, lambda name: shortened(name, _LINE_WIDTH))
+    told = tell_what_happened(result.story, lambda name: fitted(name, _LINE_WIDTH))
     return [[("in words:", _PLAIN)], *([(f"  {line}", _PLAIN)] for line in told)] if told else []
 
 
@@ -146,14 +146,14 @@ def divergence_lines(row: Finding) -> list[str]:
     lines = [_name(row, _LINE_WIDTH), reason]
     path = row.acl_data_path or row.golden_data_path or ""
     if path and row.data_id not in path:
-        lines.append(shortened(path, _LINE_WIDTH))
+        lines.append(fitted(path, _LINE_WIDTH))
     return lines
 
 
 def _name(row: Finding, width: int = _NAME_WIDTH) -> str:
-    rank = f"rank {shortened(row.rank, 12)}, " if row.rank else ""
-    token = f"token {shortened(row.token_id, 20)}, " if row.token_id else ""
-    return f"{rank}{token}data_id {shortened(row.data_id, width)}"
+    rank = f"rank {fitted(row.rank, 12)}, " if row.rank else ""
+    token = f"token {fitted(row.token_id, 20)}, " if row.token_id else ""
+    return f"{rank}{token}data_id {fitted(row.data_id, width)}"
 
 
 def _count_line(label: str, count: int, style: str, remark: str = "") -> Line:

@@ -178,11 +178,41 @@ def test_a_terminal_shows_hostile_markup_as_text(monkeypatch: pytest.MonkeyPatch
     assert "\x1b[3" not in terminal.getvalue()
 
 
-def test_long_names_are_shortened_in_the_middle() -> None:
-    lines = divergence_lines(make_finding(data_id="a" * 500, acl_data_path="/run/" + "d/" * 300 + "outTensor0.bin"))
-    assert max(map(len, lines)) < 120 and lines[2].endswith("outTensor0.bin")
-    assert shortened("abcdefghijklmnop", 10) == "ab...lmnop"
-    assert len(shortened("\x1b" * 50, 20)) == 20
+LONG = "model.language_model.layers.17.self_attn.q_proj.output"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "shown"),
+    [
+        ("abcdefghijklmnop", 10, "...jklmnop"),
+        (LONG, 40, "...del.layers.17.self_attn.q_proj.output"),
+        (f"{LONG}.weight_scale_inverse", 40, "...layers.17...tput.weight_scale_inverse"),
+        ("layers.17.mlp.experts.12.gate_proj.weight_scale.output", 40, "layers.17...ate_proj.weight_scale.output"),
+        ("dump/0_12345/3_DecoderLayer/1_SelfAttention/2_LinearOperation/after/outtensor0", 40, "...3_DecoderLayer...ion/after/outtensor0"),
+        (LONG, 12, "...oj.output"),
+        ("\x1b" * 50, 20, "...b\\x1b\\x1b\\x1b\\x1b"),
+    ],
+    ids=["no-layer", "layer-in-the-end", "layer-before-it", "layer-first", "op-tree", "no-room", "hostile"],
+)
+def test_a_long_name_keeps_its_end_and_its_layer(name: str, width: int, shown: str) -> None:
+    assert shortened(name, width) == shown and len(shown) == width
+    assert shortened(name, len(visible(name))) == visible(name)
+
+
+def test_a_name_is_cut_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = make_finding(data_id=f"{'a' * 500}.{LONG}", acl_data_path="/run/" + "d/" * 300 + "outTensor0.bin")
+    assert [line.rpartition(" ")[2] for line in divergence_lines(finding)[::2]] == [finding.data_id, finding.acl_data_path]
+    result = FakeResult(make_totals(), finding, [finding], story=make_story(operation=finding.data_id))
+    assert sum(finding.data_id in line for line in text_of(result)) == 3
+    monkeypatch.setattr("sys.stdout", Terminal())
+    cut = divergence_lines(finding)
+    assert max(map(len, cut)) < 120 and cut[0].endswith(LONG) and cut[2].endswith("outTensor0.bin")
+    assert max(map(len, text_of(result))) < 200 and sum(".layers.17." in line for line in text_of(result)) == 3
 
 
 def test_json_is_one_valid_object_without_nan() -> None:
