@@ -94,9 +94,9 @@ class Comparison:
         table = report_table(self.found.drain(), len(self.pairs), self.custom)
         elapsed_s, recovered = time.perf_counter() - started, self.recovered
         totals = count(table, self.bytes_compared, elapsed_s, resumed=len(recovered.rows), resumed_bytes=recovered.bytes)
-        order_is_known = self.dumps[0].is_in_execution_order
+        run_order = self.dumps[0].run_order
         warnings = (*self.dumps[0].warnings, *self.dumps[1].warnings, *self.idle_rules, *stated_remark(table))
-        more = {"warnings": list(warnings), "order_is_known": order_is_known, "metrics": facts["metrics"]}
+        more = {"warnings": list(warnings), "order_is_known": run_order == "computed", "run_order": run_order, "metrics": facts["metrics"]}
         more["layouts"] = {role: {"layout": dump.layout, "evidence": dump.evidence} for role, dump in zip(ROLES, self.dumps, strict=True)}
         write_report(
             self.output,
@@ -109,7 +109,7 @@ class Comparison:
         remove_journals(self.output.path)
         first = find_first_divergence(table, self.execution_orders)
         blind_spots = find_blind_spots(table, self.execution_orders, first)
-        return Result(table, totals, first, blind_spots, order_is_known, self.options.output, warnings)
+        return Result(table, totals, first, blind_spots, run_order, self.options.output, warnings)
 
     def run_some(self, executor: Executor, rows: Collection[int], journal: JournalWriter) -> None:
         """Only the pairs of these rows, to ``journal`` and no further: a later `run` in the same directory takes them over."""

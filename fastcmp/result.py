@@ -18,6 +18,7 @@ from fastcmp.results.findings import BlindSpots, Finding, find_blind_spots, find
 from fastcmp.results.html_table import WORST_SHOWN, result_html
 from fastcmp.results.saved import SavedReport, load_saved
 from fastcmp.results.totals import Totals, count
+from fastcmp.sources.dump import RunOrder
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,8 +34,9 @@ class Result:
         The failed pair that ran first.
     blind_spots : BlindSpots
         What could not be compared, and how much of it ran before the first divergence.
-    order_is_known : bool
-        False where golden is a plain directory: "first" is by name then, because such a dump does not say in which order it ran.
+    run_order : {"computed", "file", "files", "name"}
+        What "first" means: as golden's tensors were computed; as the one file lists them; by the names of files, and in each as it lists
+        them; by name, as in a directory of single tensors, which does not say in which order they ran.
     output : str
         Directory of the report files.
     warnings : tuple of str
@@ -47,7 +49,7 @@ class Result:
     totals: Totals
     first_divergence: Finding | None
     blind_spots: BlindSpots
-    order_is_known: bool
+    run_order: RunOrder
     output: str
     warnings: tuple[str, ...]
     is_complete: bool = True
@@ -63,6 +65,11 @@ class Result:
         return f"<Result: {counts}, {self.totals.unpaired} alone{first}; report in {self.output}>"
 
     @property
+    def order_is_known(self) -> bool:
+        """True if "first" is as golden's tensors were computed."""
+        return self.run_order == "computed"
+
+    @property
     def ok(self) -> bool:
         """True if every pair was compared and passed, and nothing stood alone that may not."""
         return self.exit_code == 0
@@ -75,7 +82,7 @@ class Result:
     @functools.cached_property
     def story(self) -> Story:
         """Where it went wrong, as facts: what jumps first, how far it reaches, whether both runs read the same tokens, or just rounding."""
-        return find_story(self.table, order_is_known=self.order_is_known)
+        return find_story(self.table, run_order=self.run_order)
 
     def worst(self, number: int = 10) -> list[Finding]:
         """The ``number`` worst compared pairs, worst first."""
@@ -110,7 +117,7 @@ class Result:
             self.worst(WORST_SHOWN),
             self.output,
             is_complete=self.is_complete,
-            order_is_known=self.order_is_known,
+            run_order=self.run_order,
         )
 
 
@@ -146,7 +153,7 @@ def result_of_saved(saved: SavedReport, table: pa.Table, totals: Totals, output:
         totals,
         first,
         find_blind_spots(table, orders, first),
-        saved.order_is_known,
+        saved.run_order,
         output,
         _warnings(saved.facts),
         is_complete=saved.is_complete,

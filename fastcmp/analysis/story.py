@@ -17,6 +17,7 @@ from fastcmp.analysis.order import Order, find_order
 from fastcmp.analysis.place import Place, place_of
 from fastcmp.analysis.rounding import Rounding, find_rounding
 from fastcmp.results.totals import unpaired_mask
+from fastcmp.sources.dump import RunOrder
 from fastcmp.verdict import ERROR
 
 
@@ -45,8 +46,8 @@ class Story:
         The dtype that the runs computed in, where the dump is stored in a wider one and most of what fails is judged by that.
     unknown_before : int
         Tensors that ran before the jump (or the first failure) and that nothing is known about; all of them where there is neither.
-    order_is_known : bool
-        False where "first" is by name.
+    run_order : {"computed", "file", "files", "name"}
+        What "first" means.
     """
 
     choices: Choices
@@ -59,18 +60,18 @@ class Story:
     rounding: Rounding | None
     narrowed: Narrowed | None
     unknown_before: int
-    order_is_known: bool
+    run_order: RunOrder
 
 
-def find_story(table: pa.Table, *, order_is_known: bool = True) -> Story:
+def find_story(table: pa.Table, *, run_order: RunOrder = "computed") -> Story:
     """The story of a finished report.
 
     Parameters
     ----------
     table : pyarrow.Table
         With the columns of `fastcmp.results.schema`, in the row order of the report.
-    order_is_known : bool
-        False where golden is a plain directory.
+    run_order : {"computed", "file", "files", "name"}
+        That of golden.
     """
     order = find_order(table)
     growth = find_growth(table, order)
@@ -100,7 +101,7 @@ def find_story(table: pa.Table, *, order_is_known: bool = True) -> Story:
         rounding=find_rounding(table, order, growth, is_clean=is_clean, cut=choices.cut),
         narrowed=find_narrowed(table, growth, failed & ~unpaired),
         unknown_before=int(before.sum()),
-        order_is_known=order_is_known,
+        run_order=run_order,
     )
 
 

@@ -13,8 +13,21 @@ if TYPE_CHECKING:
     from fastcmp.analysis.place import Place
     from fastcmp.analysis.rounding import Rounding
     from fastcmp.analysis.story import Story
+    from fastcmp.sources.dump import RunOrder
 
 _FEW: Final = 3
+# What stands before it by name, or in a list, may have been computed after it.
+_BEFORE: Final[dict[RunOrder, str]] = {
+    "computed": "what ran before it",
+    "file": "what the file lists before it",
+    "files": "what stands before it",
+    "name": "what stands before it by name",
+}
+_FIRST_MEANS: Final[dict[RunOrder, str]] = {
+    "file": "first means in the order in which the file lists its tensors",
+    "files": "first means by the names of the files, and within a file in the order in which it lists its tensors",
+    "name": "first means by name: such a dump does not say in which order its tensors were computed",
+}
 # Inputs with more error than this are not called fine, however much is added to it.
 _FINE: Final = 0.05
 
@@ -33,24 +46,23 @@ def tell(story: Story, shown: Callable[[str], str] = str) -> list[str]:
 
 def tell_what_happened(story: Story, shown: Callable[[str], str] = str) -> list[str]:
     """`tell` without what is not known, for those who say that themselves."""
-    words = _Words(shown, order_is_known=story.order_is_known)
+    words = _Words(shown, story.run_order)
     lines = words.of_choices(story.choices)
     lines += _of_narrowed(story.narrowed)
-    lines += _of_identical(story, shown)
+    lines += _of_identical(story, shown, words.before)
     if story.jump is not None and story.spread is not None:
         lines += words.of_jump(story.jump, story.spread, story.earlier_jump, is_cut=story.choices.is_cut)
         if story.fails_before_jump and story.first_failure is not None:
-            lines.append(f"the first pair that fails ran before that, at {words.where(story.first_failure)}, without a jump")
+            ran = "ran" if story.run_order == "computed" else "stands"
+            lines.append(f"the first pair that fails {ran} before that, at {words.where(story.first_failure)}, without a jump")
     if story.choices.was_fed:
         lines.append(words.of_harmless_choice(story.choices))
     return lines + _of_rounding(story)
 
 
 class _Words:
-    def __init__(self, shown: Callable[[str], str], *, order_is_known: bool = True) -> None:
-        self.shown = shown
-        # What stands before it in the order of names may have been computed after it.
-        self.before = "what ran before it" if order_is_known else "what stands before it by name"
+    def __init__(self, shown: Callable[[str], str], run_order: RunOrder) -> None:
+        self.shown, self.before = shown, _BEFORE[run_order]
 
     def where(self, place: Place) -> str:
         """``rank 1, token 3, layer 3, the input of mlp.down_proj``."""
@@ -130,12 +142,13 @@ class _Words:
         return f"error jumps at {where}: {jump.came_from:.2g} -> {jump.error:.2g} ({times} times{beside}){whose}{passes}"
 
     def _came_from(self, jump: Jump) -> str:
+        first = f", the first tensor{' of its token' if jump.place.token_id else ''}"
         if jump.place.is_input:
             if jump.previous is None:
-                return ", the first tensor of its token"
+                return first
             return f"; what made it was not dumped, and {self.before}, {self.what(jump.previous)}, was fine"
         if not jump.knows_inputs and jump.previous is None:
-            return ", the first tensor of its token"
+            return first
         if not jump.knows_inputs:
             return f", {self.before} was fine" if jump.came_from < _FINE else ", far more than anything before it"
         if jump.unknown_inputs:
@@ -206,7 +219,7 @@ def _layers(spread: Spread) -> str:
     return f"in {len(numbers)} of {spread.layer_count} layers, first in layer {numbers[0]}"
 
 
-def _of_identical(story: Story, shown: Callable[[str], str]) -> list[str]:
+def _of_identical(story: Story, shown: Callable[[str], str], before: str) -> list[str]:
     identical, lines = story.identical, []
     if identical.same_file:
         lines.append(f"{_counted(identical.same_file, 'pair')} of one file with itself: both sides name the same path")
@@ -217,7 +230,7 @@ def _of_identical(story: Story, shown: Callable[[str], str]) -> list[str]:
             doubt = "two programs that round differently would not do that; was one dump taken twice?"
             lines.append(f"all {identical.compared} compared pairs are equal bit for bit: {doubt}")
     else:
-        lines += _of_exact_layers(identical, shown)
+        lines += _of_exact_layers(identical, shown, before)
     for repeat in identical.repeats[:1]:
         more = f", and {len(identical.repeats) - 1} more such" if len(identical.repeats) > 1 else ""
         at = f" at token {shown(repeat.token_id)}" if repeat.what == "layer" and repeat.token_id else ""
@@ -229,13 +242,13 @@ def _of_identical(story: Story, shown: Callable[[str], str]) -> list[str]:
     return lines
 
 
-def _of_exact_layers(identical: Identical, shown: Callable[[str], str]) -> list[str]:
+def _of_exact_layers(identical: Identical, shown: Callable[[str], str], before: str) -> list[str]:
     if not identical.exact_layers:
         return []
     token, layer = identical.exact_layers[0]
     at = f" at token {shown(token)}" if token else ""
     more = f" (and {len(identical.exact_layers) - 1} more such)" if len(identical.exact_layers) > 1 else ""
-    return [f"layer {layer}{at} is equal bit for bit although what ran before it is not{more}: was it taken from the same run?"]
+    return [f"layer {layer}{at} is equal bit for bit although {before} is not{more}: was it taken from the same run?"]
 
 
 def _of_narrowed(narrowed: Narrowed | None) -> list[str]:
@@ -278,8 +291,8 @@ def tell_what_is_not_known(story: Story) -> list[str]:
             if found
             else f"{tensors} could not be compared: what is in {'it' if story.unknown_before == 1 else 'them'} is not known"
         )
-    if found and not story.order_is_known:
-        lines.append("first means by name: a directory does not say in which order its tensors were computed")
+    if found and story.run_order in _FIRST_MEANS:
+        lines.append(_FIRST_MEANS[story.run_order])
     return lines
 
 

@@ -9,8 +9,15 @@ from fastcmp.cli.shown import grouped, one_line, visible
 
 if TYPE_CHECKING:
     from fastcmp.sources import Dump
+    from fastcmp.sources.dump import RunOrder
 
 _MOST_SHOWN: Final = 8
+_ORDERS: Final[dict[RunOrder, str]] = {
+    "computed": "known: as the tensors were computed",
+    "file": "as the file lists its tensors",
+    "files": "files in natural order, in each as it lists its tensors",
+    "name": "not known: names are in natural order",
+}
 
 
 def dump_in_lines(dump: Dump) -> str:
@@ -28,6 +35,7 @@ def dump_as_json(dump: Dump) -> str:
         "layout": dump.layout,
         "evidence": dump.evidence,
         "order_is_known": dump.is_in_execution_order,
+        "run_order": dump.run_order,
         "ranks": ranks,
         "tokens": tokens,
         "tensors": len(dump.tensors),
@@ -39,7 +47,7 @@ def dump_as_json(dump: Dump) -> str:
 
 def _facts(dump: Dump) -> Iterator[tuple[str, str]]:
     yield "layout", f"{dump.layout}: {dump.evidence}"
-    yield "order", "known: as the tensors were computed" if dump.is_in_execution_order else "not known: names are in natural order"
+    yield "order", _ORDERS[dump.run_order]
     ranks, tokens = _ranks_and_tokens(dump)
     yield "ranks", _listed(ranks, "one, without a name")
     yield "tokens", _listed(tokens, "none are told apart")

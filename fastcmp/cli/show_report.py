@@ -40,7 +40,7 @@ def show_report(report: SavedReport, *, as_json: bool) -> int:
 
     totals = totals_of_saved(report.table, report.facts)
     rows = [row for row in find_worst(report.table, _WORST_ROWS) if row.verdict == "fail"]
-    words = list(tell(find_story(report.table, order_is_known=report.order_is_known)))
+    words = list(tell(find_story(report.table, run_order=report.run_order)))
     if as_json:
         facts = {"is_complete": report.is_complete, "totals": plain_json(asdict(totals)), "words": words}
         say(json.dumps({**facts, "worst": [plain_json(asdict(row)) for row in rows]}, allow_nan=False))

@@ -20,10 +20,17 @@ if TYPE_CHECKING:
     from fastcmp.result import Result
     from fastcmp.results.findings import Finding
     from fastcmp.results.totals import Totals
+    from fastcmp.sources.dump import RunOrder
 
 _WORST_SHOWN: Final = 5
 _NAME_WIDTH: Final = 40
 _LINE_WIDTH: Final = 76
+_FIRST: Final[dict[RunOrder, str]] = {
+    "computed": "",
+    "file": " in the order of the file",
+    "files": " by file, in each as it lists its tensors",
+    "name": " by name (such a dump does not say in which order it ran)",
+}
 _GOOD, _BAD, _PLAIN = "green", "red", ""
 
 # One line: parts of (text, style).
@@ -123,7 +130,7 @@ def _divergence_lines(result: Result) -> list[Line]:
         if not totals.passed:
             return [[("nothing could be compared", _BAD)]] if totals.pairs else []
         return [[("no compared pair diverges", _PLAIN)]] if spots.count else [[("no pair diverges", _GOOD)]]
-    order = "" if result.order_is_known else " by name (such a dump does not say in which order it ran)"
+    order = _FIRST[result.run_order]
     name, *details = divergence_lines(first)
     lines: list[Line] = [[(f"first divergence{order}: ", _BAD), (name, _PLAIN)]]
     lines.extend([(f"  {detail}", _PLAIN)] for detail in details)
@@ -194,7 +201,8 @@ def json_facts(result: Result) -> dict[str, Any]:
         "is_complete": result.is_complete,
         "totals": plain_json({**asdict(result.totals), "unpaired": result.totals.unpaired}),
         "gigabytes_per_s": result.totals.gigabytes_per_s,
-        "order_is_known": result.order_is_known,
+        "order_is_known": result.run_order == "computed",
+        "run_order": result.run_order,
         "not_compared": {
             "count": result.blind_spots.count,
             "before_first_divergence": result.blind_spots.before_divergence,

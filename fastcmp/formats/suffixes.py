@@ -7,3 +7,5 @@ from typing import Final
 SUFFIXES: Final = (".npy", ".bin", ".safetensors", ".pt", ".pth", ".npz")
 # Files of these may hold several tensors.
 MEMBER_SUFFIXES: Final = (".safetensors", ".pt", ".pth", ".npz")
+# And these list them as the program had them; what writes .safetensors sorts them.
+LISTING_SUFFIXES: Final = (".pt", ".pth", ".npz")

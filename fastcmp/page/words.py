@@ -16,6 +16,7 @@ from fastcmp.page.cells import Cells
 from fastcmp.page.packing import shown
 from fastcmp.results.findings import Finding, find_blind_spots, find_first_divergence
 from fastcmp.results.totals import Totals
+from fastcmp.sources.dump import RunOrder
 
 
 @dataclass(frozen=True)
@@ -58,28 +59,28 @@ def headline(totals: Totals, *, is_complete: bool) -> str:
     return words if is_complete else f"so far {words}"
 
 
-def tell_divergence(table: pa.Table, cells: Cells, *, order_is_known: bool) -> Divergence:
+def tell_divergence(table: pa.Table, cells: Cells, *, run_order: RunOrder) -> Divergence:
     """The failed pair that ran first, then the story of the whole report, then how much fails."""
     if not table.num_rows:
         return Divergence(("Nothing was compared yet.",), None)
     first = find_first_divergence(table, cells.position)
-    story = find_story(table, order_is_known=order_is_known)
+    story = find_story(table, run_order=run_order)
     sentences = [f"{line[:1].upper()}{line[1:]}." for line in tell(story, shown)]
     if first is None:
         spots = find_blind_spots(table, cells.position, None, most=0)
         return Divergence(("No compared pair diverges." if spots.count else "No pair diverges.", *sentences), None)
     said = f"The first pair that fails is {shown(first.name)}: {shown(first.reason)}."
-    more = (_what_ran_before(table, cells, first), _how_far(cells, first))
+    more = (_what_ran_before(table, cells, first, "ran" if run_order == "computed" else "stand"), _how_far(cells, first))
     return Divergence((said, *sentences, *(sentence for sentence in more if sentence)), first.row)
 
 
-def _what_ran_before(table: pa.Table, cells: Cells, first: Finding) -> str:
+def _what_ran_before(table: pa.Table, cells: Cells, first: Finding, ran: str) -> str:
     before = (cells.position < cells.position[first.row]) & (table.column("cmp_flag").to_numpy())
     if not before.any():
-        return "Nothing that was compared ran before it."
+        return f"Nothing that was compared {ran.replace('stand', 'stands')} before it."
     worst = np.nanmax(np.where(before, cells.distance, np.nan), initial=0.0)
     beside = f", relative_euclidean_distance {worst:.2g} at most" if worst else ", all of them equal"
-    return f"The {counted(int(before.sum()), 'pair')} that ran before it passed{beside}."
+    return f"The {counted(int(before.sum()), 'pair')} that {ran} before it passed{beside}."
 
 
 def _how_far(cells: Cells, first: Finding) -> str:

@@ -62,7 +62,7 @@ def write_page(directory: str, path: str | None = None) -> str:
 def make_page(saved: SavedReport) -> str:
     """The page as one text."""
     table, cells = saved.table, cells_of(saved.table)
-    divergence = tell_divergence(table, cells, order_is_known=saved.order_is_known)
+    divergence = tell_divergence(table, cells, run_order=saved.run_order)
     low, high = _decades(cells)
     style = {
         "palette": PALETTE,

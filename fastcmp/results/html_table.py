@@ -9,10 +9,17 @@ from typing import Final
 
 from fastcmp.results.findings import BlindSpots, Finding
 from fastcmp.results.totals import Totals
+from fastcmp.sources.dump import RunOrder
 from fastcmp.sources.wording import printable
 from fastcmp.verdict import FAIL
 
 WORST_SHOWN: Final = 5
+_FIRST: Final[dict[RunOrder, str]] = {
+    "computed": "first divergence",
+    "file": "first divergence in the order of the file",
+    "files": "first divergence by file",
+    "name": "first divergence by name",
+}
 _NAME_WIDTH: Final = 100
 _REASON_WIDTH: Final = 300
 # Colours of its own only where they mean something: the rest is the notebook's, dark or light.
@@ -28,7 +35,7 @@ def result_html(
     output: str,
     *,
     is_complete: bool,
-    order_is_known: bool,
+    run_order: RunOrder,
 ) -> str:
     """Counts by verdict, the first divergence and the worst few failed pairs as one HTML table.
 
@@ -42,14 +49,15 @@ def result_html(
         Worst first; those that did not fail are left out, and all behind the first few.
     output : str
         Directory of the report.
-    is_complete, order_is_known : bool
+    is_complete : bool
+    run_order : {"computed", "file", "files", "name"}
         As `fastcmp.Result` has them.
     """
     rows = [_counts(totals)]
     if not is_complete:
         rows.append(_row("not complete", "the comparison still runs, or was ended: these are the rows found so far", bad=True))
     if first is not None:
-        rows.append(_finding("first divergence" if order_is_known else "first divergence by name", first))
+        rows.append(_finding(_FIRST[run_order], first))
     if spots.count:
         before = f", {spots.before_divergence} of them before the first divergence" if first is not None and spots.before_divergence else ""
         tensors = "1 tensor" if spots.count == 1 else f"{spots.count} tensors"

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fastcmp.errors import OutputError, UsageError
+from fastcmp.formats.suffixes import LISTING_SUFFIXES, MEMBER_SUFFIXES
 from fastcmp.pairing import RULE_PATH
 from fastcmp.results.foreign import BatchReader, RefusedError, mapped, parsed_facts, wrong_in
 from fastcmp.results.journal import Journal, journal_paths
 from fastcmp.results.report_files import RUN_NAME
 from fastcmp.results.schema import ROW_COLUMN, arrow_schema, custom_names, custom_names_of
+from fastcmp.sources.dump import RunOrder
 
 ARROW_NAME: Final = "cmp_report.arrow"
 _MAGIC: Final = b"ARROW1\0\0"
@@ -24,6 +28,8 @@ _KEY: Final = ("rank", "data_id", "token_id")
 # A run.json holds options and warnings; a larger one is none.
 _MOST_JSON_BYTES: Final = 64 * 1024 * 1024
 _ADVICE: Final = "compare again"
+# The path of a tensor in a file that lists several.
+_IN_A_LIST: Final = f"(?i)(?:{'|'.join(map(re.escape, LISTING_SUFFIXES))}):"
 _OF_DIRECTORIES: Final = frozenset({RULE_PATH, "ops", "position", "content"})
 
 
@@ -47,13 +53,20 @@ class SavedReport:
     is_complete: bool
 
     @property
-    def order_is_known(self) -> bool:
-        """As the run said; where it has not yet, False if tensors found each other as those of directories may."""
-        known = self.facts.get("order_is_known")
-        if isinstance(known, bool):
-            return known
+    def run_order(self) -> RunOrder:
+        """As the run said; where it has not yet, by golden's suffix if it is a file of several tensors, else by the rules of the pairs."""
+        said = self.facts.get("run_order")
+        known: tuple[RunOrder, ...] = get_args(RunOrder)
+        for run_order in known:
+            if said == run_order:
+                return run_order
+        golden = str(self.facts.get("golden", "")).lower()
+        if golden.endswith(MEMBER_SUFFIXES) and self.table.num_rows > 1:
+            return "file" if golden.endswith(LISTING_SUFFIXES) else "name"
         rules = self.table.column("pair_rule").unique().to_pylist()
-        return not any(rule in _OF_DIRECTORIES or rule.startswith("map:") for rule in rules)
+        if not any(rule in _OF_DIRECTORIES or rule.startswith("map:") for rule in rules):
+            return "computed"
+        return "files" if pc.any(pc.match_substring_regex(self.table.column("golden_data_path"), _IN_A_LIST)).as_py() else "name"
 
 
 def load_saved(directory: str) -> SavedReport:

@@ -10,6 +10,9 @@ from fastcmp.sources.named_tensor import NamedTensor
 
 Role = Literal["golden", "target"]
 Kind = Literal["metadata", "tree", "directory", "file"]
+Listed = Literal["", "file", "files"]
+RunOrder = Literal["computed", "file", "files", "name"]
+"""What "first" means: as the tensors were computed, as the one file lists them, files by name and in each as it lists them, or by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class Dump:
         Where the names come from: one or several metadata.json, a tree that a known tool wrote, the paths in a directory, or one
         tensor file.
     tensors : list of NamedTensor
-        In the dump's own order (metadata.json: as written; directories and files of several tensors: natural sort); every key once.
+        In the dump's own order (metadata.json: as written; directories: natural sort; files of several tensors: as they list them, or
+        natural sort where that says nothing); every key once.
     warnings : list of str
         One line each, for the user and for `run.json`.
     is_in_execution_order : bool
@@ -38,6 +42,8 @@ class Dump:
     lone_rank : str
         Which rank the only process of a tree is, where its directory says it. The keys do not have it: where both sides have one process,
         it does not matter.
+    listed : {"", "file", "files"}
+        Where nothing says in which order tensors were computed: one file, or files, of several tensors list theirs in an order.
     """
 
     path: str
@@ -49,3 +55,9 @@ class Dump:
     evidence: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
     lone_rank: str = ""
+    listed: Listed = ""
+
+    @property
+    def run_order(self) -> RunOrder:
+        """What the order of ``tensors`` is."""
+        return "computed" if self.is_in_execution_order else self.listed or "name"

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from fastcmp.errors import TensorError, UsageError
 from fastcmp.formats import list_members
-from fastcmp.formats.suffixes import MEMBER_SUFFIXES, SUFFIXES
+from fastcmp.formats.suffixes import LISTING_SUFFIXES, MEMBER_SUFFIXES, SUFFIXES
 from fastcmp.options import CompareOptions, layout_of
-from fastcmp.sources.dump import Dump, Role
+from fastcmp.sources.dump import Dump, Listed, Role
 from fastcmp.sources.metadata import ProcessDump, load_metadata
 from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
-from fastcmp.sources.natural_order import natural_key, token_key
-from fastcmp.sources.plain_files import inside, not_listed, tensors_of_files
+from fastcmp.sources.natural_order import token_key
+from fastcmp.sources.plain_files import are_listed, as_listed, inside, not_listed, tensors_of_files
 from fastcmp.sources.roles import below
 from fastcmp.sources.tree import SOURCE_DIRECTORIES, Tree, walk
 from fastcmp.sources.wording import MAX_SHOWN, counted, listing, printable
@@ -73,7 +73,9 @@ def load(
         return Dump(path, "metadata", process.tensors, process.warnings, evidence="a metadata.json was named")
     unread: list[TensorError] = []
     tensors = _tensors_of_file(path, given, options, keys, unread)
-    return Dump(path, "file", tensors, [not_listed(unread)] if unread else [], len(tensors) == 1, "file", "a tensor file was named")
+    warnings = [not_listed(unread)] if unread else []
+    listed: Listed = "file" if are_listed(tensors) else ""
+    return Dump(path, "file", tensors, warnings, len(tensors) == 1, "file", "a tensor file was named", listed=listed)
 
 
 def _tensors_of_file(path: str, written: str, options: CompareOptions, keys: KnownKeys, unread: list[TensorError]) -> list[NamedTensor]:
@@ -87,7 +89,7 @@ def _tensors_of_file(path: str, written: str, options: CompareOptions, keys: Kno
         return [NamedTensor(TensorKey("", stem, ""), written, os.path.abspath(path))]
     if not members:
         raise UsageError(f"{printable(path)}: holds no tensor; name a file that does, a metadata.json or a directory")
-    known = [TensorKey("", member, "") for member in sorted(members, key=natural_key)]
+    known = [TensorKey("", member, "") for member in as_listed(path, members)]
     return [inside(keys.get(key, key), written, os.path.abspath(path), key.data_id) for key in known]
 
 
@@ -120,7 +122,9 @@ def _load_directory(path: str, role: Role, options: CompareOptions, keys: KnownK
         tree.warnings.append(f"{printable(path)}: two files of one name, the second keeps its extension: {listing(collisions)}")
     files = counted(len(tree.tensor_paths), "tensor file")
     evidence = "--layout plain" if wanted == "plain" else f"{files} of no known layout: names are paths"
-    return Dump(path, "directory", tensors, tree.warnings, False, "plain", evidence, tree.left_out)
+    has_lists = any(one.lower().endswith(LISTING_SUFFIXES) for one in tree.tensor_paths)
+    listed: Listed = "files" if has_lists and are_listed(tensors) else ""
+    return Dump(path, "directory", tensors, tree.warnings, False, "plain", evidence, tree.left_out, listed=listed)
 
 
 def _load_metadata(tree: Tree, role: Role, options: CompareOptions, keys: KnownKeys, working_directory: str) -> Dump:
@@ -175,7 +179,9 @@ def _load_tree(
             taken.add(key)
             found.tensors.append(one._replace(key=key))
     is_ordered = found.is_in_execution_order and not recognised.others
-    return Dump(path, "tree", found.tensors, warnings, is_ordered, recognised.layout.name, found.evidence, left_out, found.lone_rank)
+    listed = "" if recognised.others else found.listed
+    name, evidence = recognised.layout.name, found.evidence
+    return Dump(path, "tree", found.tensors, warnings, is_ordered, name, evidence, left_out, found.lone_rank, listed)
 
 
 def _without_marks(path: str, marks: Mapping[str, list[str]], left_out: dict[str, int]) -> list[str]:

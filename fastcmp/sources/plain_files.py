@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import list_members
-from fastcmp.formats.places import member_place, shown_place
-from fastcmp.formats.suffixes import MEMBER_SUFFIXES, SUFFIXES
+from fastcmp.formats.places import member_place, shown_place, split_place
+from fastcmp.formats.suffixes import LISTING_SUFFIXES, MEMBER_SUFFIXES, SUFFIXES
 from fastcmp.options import CompareOptions
 from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
 from fastcmp.sources.natural_order import natural_key
@@ -24,7 +24,8 @@ _SHARD: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}(?=\.safetensors$)", re.IGNORE
 def tensors_of_files(
     tree: Tree, prefix: str, options: CompareOptions, keys: KnownKeys, unread: list[TensorError]
 ) -> tuple[list[NamedTensor], list[str]]:
-    """The tensors of the files below ``prefix``, in natural order; and the paths whose name another file has too.
+    """The tensors of the files below ``prefix``, and the paths whose name another file has too. Files in natural order, their tensors
+    `as_listed`.
 
     ``unread`` gets why the names in a file are not known: it is one tensor then.
 
@@ -59,6 +60,16 @@ def not_listed(unread: list[TensorError]) -> str:
     return f"the tensors in a file are not known: {printable(str(unread[0]), 400)}{more}"
 
 
+def as_listed(path: str, members: Sequence[str]) -> Sequence[str]:
+    """The tensors of a file in the order in which it lists them; in natural order where that says nothing."""
+    return members if path.lower().endswith(LISTING_SUFFIXES) else sorted(members, key=natural_key)
+
+
+def are_listed(tensors: Iterable[NamedTensor]) -> bool:
+    """True if one of them is in a file of several whose order says something."""
+    return any(member and file.lower().endswith(LISTING_SUFFIXES) for file, member in (split_place(tensor.path) for tensor in tensors))
+
+
 def inside(key: TensorKey, written: str, path: str, member: str) -> NamedTensor:
     """One tensor of a file that holds several."""
     return NamedTensor(key, shown_place(member_place(written, member)), member_place(path, member))
@@ -78,5 +89,5 @@ def _named(tree: Tree, prefix: str, options: CompareOptions, unread: list[Tensor
             continue
         if not names:
             unread.append(TensorError("E_MEMBER", os.path.join(tree.root, relative), "holds no tensor"))
-        for member in sorted(names, key=natural_key):
+        for member in as_listed(relative, names):
             yield f"{stem}/{member}" if member else stem, relative, member

@@ -11,12 +11,13 @@ from report_tables import alone, ids, row, table_of, unread
 
 from fastcmp.analysis.story import Story, find_story
 from fastcmp.analysis.words import tell
+from fastcmp.sources.dump import RunOrder
 
 TOKENS = ("0", "1", "2", "3")
 OPERATIONS = ("norm", "attn", "mlp")
 
 
-def words_of(*rows: dict[str, Any], **keywords: bool) -> list[str]:
+def words_of(*rows: dict[str, Any], **keywords: Any) -> list[str]:
     return tell(find_story(table_of(*rows), **keywords))
 
 
@@ -63,9 +64,35 @@ def test_a_jump_without_inputs_is_told_beside_what_ran_before() -> None:
 
 
 def test_where_the_order_is_by_name_nothing_is_said_to_have_run_before() -> None:
-    words = words_of(*model(l2_attn_1=0.4), order_is_known=False)
+    words = words_of(*model(l2_attn_1=0.4), run_order="name")
     assert words[0] == "error jumps at token 1, layer 2, attn: 0.0028 -> 0.4 (143 times), what stands before it by name was fine"
     assert words[-1].startswith("first means by name")
+
+
+@pytest.mark.parametrize(
+    ("run_order", "before", "last"),
+    [
+        ("file", "what the file lists before it", "first means in the order in which the file lists its tensors"),
+        (
+            "files",
+            "what stands before it",
+            "first means by the names of the files, and within a file in the order in which it lists its tensors",
+        ),
+    ],
+)
+def test_where_files_list_their_tensors_first_is_by_that(run_order: RunOrder, before: str, last: str) -> None:
+    rows = model(l2_attn_1=0.4, **{f"l3_{operation}_1": 0.0 for operation in OPERATIONS})
+    words = words_of(*rows, run_order=run_order)
+    assert words[0] == f"layer 3 at token 1 is equal bit for bit although {before} is not: was it taken from the same run?"
+    assert words[1].endswith(f", {before} was fine") and words[-1] == last
+    rows = [row(f"layers.{layer}.mlp", error=0.01 * (layer + 1)) for layer in range(8)]
+    words = words_of(*rows, row("layers.8.mlp", error=1.4), run_order=run_order)
+    assert words[-2] == "the first pair that fails stands before that, at token 0, layer 5, mlp, without a jump"
+
+
+def test_the_first_tensor_is_of_a_token_where_there_is_one() -> None:
+    assert words_of(row("a", error=0.4))[0].endswith(", the first tensor of its token")
+    assert words_of(row("a", "", error=0.4))[0].endswith(", the first tensor")
 
 
 def test_a_jump_from_a_token_on() -> None:
@@ -152,9 +179,9 @@ def test_what_is_not_known_is_told(hole: dict[str, Any]) -> None:
 
 def test_an_order_by_name_is_told() -> None:
     rows = [row("a", error=0.001), row("b", error=0.5)]
-    assert words_of(*rows, order_is_known=False) == [
+    assert words_of(*rows, run_order="name") == [
         *(line.replace("what ran before it", "what stands before it by name") for line in words_of(*rows)),
-        "first means by name: a directory does not say in which order its tensors were computed",
+        "first means by name: such a dump does not say in which order its tensors were computed",
     ]
 
 

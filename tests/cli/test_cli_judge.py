@@ -245,7 +245,7 @@ def test_a_wrong_project_file_is_one_line(
 @pytest.mark.parametrize(
     "facts",
     [
-        {"options": 3, "totals": [], "warnings": "w", "order_is_known": 1},
+        {"options": 3, "totals": [], "warnings": "w", "run_order": 1},
         {"options": {"scale": "x", "compat_euclid": 7}, "totals": {"elapsed_s": "1", "resumed": -3}, "warnings": [1, "w"]},
         {"totals": {"elapsed_s": float("nan"), "resumed": 1e300}, "warnings": {"a": 1}},
         {},

@@ -57,7 +57,7 @@ class FakeResult:
     output: str = "./fastcmp_report"
     exit_code: int = 1
     blind_spots: BlindSpots = field(default_factory=lambda: BlindSpots((), 0, 0))
-    order_is_known: bool = True
+    run_order: str = "computed"
     story: Story = field(default_factory=lambda: find_story(arrow_schema().empty_table()))
     is_complete: bool = True
 
@@ -141,8 +141,10 @@ def test_summary_of_a_clean_run_names_no_divergence() -> None:
 
 
 def test_a_divergence_by_name_says_so() -> None:
-    lines = text_of(FakeResult(make_totals(), make_finding(token_id=""), order_is_known=False))
+    lines = text_of(FakeResult(make_totals(), make_finding(token_id=""), run_order="name"))
     assert "first divergence by name (such a dump does not say in which order it ran): data_id 14" in lines
+    lines = text_of(FakeResult(make_totals(), make_finding(token_id=""), run_order="file"))
+    assert "first divergence in the order of the file: data_id 14" in lines
 
 
 def test_a_run_that_compared_nothing_claims_nothing() -> None:

@@ -283,6 +283,25 @@ def test_what_decides_numbers_makes_it_start_over_and_go_back(
     assert report(tmp_path / "r") == report(tmp_path / "new")
 
 
+def test_tensors_that_a_file_lists_stay_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of a run that was ended, too, and what is said of them before it is over."""
+    names = [f"layers.{layer}.{operation}" for layer in range(10) for operation in ("norm", "attn", "mlp")]
+    tensors = {name: np.full((3, 65), 1 + place, np.float32) for place, name in enumerate(names)}
+    np.savez(tmp_path / "g.npz", **tensors)
+    tensors["layers.5.norm"] = tensors["layers.5.attn"] = tensors["layers.5.norm"] + 1
+    np.savez(tmp_path / "t.npz", **dict(sorted(tensors.items())))
+    sides = tmp_path / "g.npz", tmp_path / "t.npz"
+    interrupted(monkeypatch, sides, tmp_path / "r")
+    assert load_saved(str(tmp_path / "r")).run_order == "file"
+    result = run(sides, tmp_path / "r")
+    assert 0 < result.totals.resumed < len(names)
+    assert result.table.column("data_id").to_pylist() == names
+    assert result.run_order == load_saved(str(tmp_path / "r")).run_order == "file"
+    assert result.first_divergence is not None and result.first_divergence.data_id == "layers.5.norm"
+    run(sides, tmp_path / "new")
+    assert report(tmp_path / "r") == report(tmp_path / "new")
+
+
 def test_another_version_or_cpu_starts_over(sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(monkeypatch, sides, tmp_path / "r")
     monkeypatch.setattr(resume, "package_version", lambda package: "99")

@@ -234,7 +234,7 @@ def test_what_does_not_fit_is_the_best_of_it_and_the_page_says_so(monkeypatch: p
     assert len(parsed.data["cells"]) <= 0.3 * 120_000 and len(parsed.data["cells"]) + len(parsed.data["columns"]) <= 120_000
     assert 100 < len(detailed) < len(rows) < table.num_rows
     order = cells_of(table).worst_first().tolist()
-    first = tell_divergence(table, cells_of(table), order_is_known=True).row
+    first = tell_divergence(table, cells_of(table), run_order="computed").row
     assert first in rows
     for some in (rows, detailed):
         assert some == set([first, *(row for row in order if row != first)][: len(some)])
@@ -269,7 +269,7 @@ def test_the_headline_says_how_it_came_out(rows: dict[int, dict[str, Any]], word
 
 def test_the_first_divergence_is_that_of_the_comparison() -> None:
     table = made_report(30, 6, 2)
-    divergence = tell_divergence(table, cells_of(table), order_is_known=True)
+    divergence = tell_divergence(table, cells_of(table), run_order="computed")
     before = max(table.column("relative_euclidean_distance")[row].as_py() for row in (0, 6, 12, 180, 186, 192))
     assert divergence.row == 18
     assert divergence.sentences[0] == (
@@ -288,15 +288,15 @@ def test_what_is_not_known_is_said() -> None:
     blind = with_rows(table, {0: uncompared("error", "", "x [E_TRUNCATED]")})
     assert (
         "1 tensor before it could not be compared: it may have begun there."
-        in tell_divergence(blind, cells_of(blind), order_is_known=True).sentences
+        in tell_divergence(blind, cells_of(blind), run_order="computed").sentences
     )
     by_name = with_rows(table, {row: {"pair_rule": "path"} for row in range(table.num_rows)})
-    assert any("means by name" in sentence for sentence in tell_divergence(by_name, cells_of(by_name), order_is_known=False).sentences)
+    assert any("means by name" in sentence for sentence in tell_divergence(by_name, cells_of(by_name), run_order="name").sentences)
     fine = with_rows(table, {row: {"verdict": "pass"} for row in range(table.num_rows)})
-    divergence = tell_divergence(fine, cells_of(fine), order_is_known=True)
+    divergence = tell_divergence(fine, cells_of(fine), run_order="computed")
     assert (divergence.sentences[0], divergence.row) == ("No pair diverges.", None)
     nothing = table.slice(0, 0)
-    assert tell_divergence(nothing, cells_of(nothing), order_is_known=True).sentences == ("Nothing was compared yet.",)
+    assert tell_divergence(nothing, cells_of(nothing), run_order="computed").sentences == ("Nothing was compared yet.",)
 
 
 def test_tokens_run_in_numeric_order_and_layers_as_they_appear() -> None:

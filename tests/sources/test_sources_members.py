@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,54 @@ def test_a_single_file_gives_the_names_inside_it(tmp_path: Path) -> None:
     save_file({"layers.10.w": torch.ones(2), "layers.9.w": torch.ones(2)}, path)
     assert named(path) == {"layers.9.w": f"{path}:layers.9.w", "layers.10.w": f"{path}:layers.10.w"}
     assert not load(path, "golden", CompareOptions()).is_in_execution_order
+
+
+# As a model computes them; by name, "last" would come before "model".
+NAMES = ["model.embed", "model.layers.2.up", "model.layers.10.down", "model.norm", "last"]
+
+
+def save_listed(path: Path, names: list[str] = NAMES) -> Path:
+    tensors = {name: torch.full((4,), float(len(name))) for name in names}
+    if path.suffix == ".npz":
+        np.savez(path, **{name: tensor.numpy() for name, tensor in tensors.items()})
+    elif path.suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(tensors, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".npz", ".PT"])
+def test_a_file_that_lists_its_tensors_keeps_their_order(suffix: str, tmp_path: Path) -> None:
+    path = save_listed(tmp_path / f"hooks{suffix}")
+    dump = load(path, "golden", CompareOptions())
+    assert [tensor.key.data_id for tensor in dump.tensors] == NAMES
+    assert (dump.run_order, dump.is_in_execution_order) == ("file", False)
+
+
+@pytest.mark.parametrize("name", ["sorted.safetensors", "unknown"])
+def test_a_file_whose_order_says_nothing_is_in_natural_order(name: str, tmp_path: Path) -> None:
+    """Also where only the first bytes of a file say that it is one of torch."""
+    dump = load(save_listed(tmp_path / name), "golden", CompareOptions())
+    assert [tensor.key.data_id for tensor in dump.tensors] == [
+        "last",
+        "model.embed",
+        "model.layers.2.up",
+        "model.layers.10.down",
+        "model.norm",
+    ]
+    assert dump.run_order == "name"
+
+
+def test_in_a_directory_each_file_lists_its_own(tmp_path: Path) -> None:
+    for name in ("step2.pt", "step10.pt"):
+        save_listed(tmp_path / name, NAMES[3:])
+    dump = load(tmp_path, "golden", CompareOptions())
+    assert [tensor.key.data_id for tensor in dump.tensors] == ["step2/model.norm", "step2/last", "step10/model.norm", "step10/last"]
+    assert dump.run_order == "files"
+    (tmp_path / "single").mkdir()
+    torch.save(torch.ones(2), tmp_path / "single" / "x.pt")
+    assert load(tmp_path / "single", "golden", CompareOptions()).run_order == "name"
 
 
 def test_in_a_directory_the_names_follow_the_path(tmp_path: Path) -> None:
@@ -75,18 +124,19 @@ def test_a_file_without_a_tensor_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "none.safetensors", "golden", CompareOptions())
 
 
-def test_two_files_are_compared_tensor_by_tensor_by_every_executor(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("suffix", "save"), [(".safetensors", save_file), (".pt", torch.save)])
+def test_two_files_are_compared_tensor_by_tensor_by_every_executor(suffix: str, save: Callable[..., None], tmp_path: Path) -> None:
     torch.manual_seed(1)
     golden = {f"layers.{number}.w": torch.randn(300, 70, dtype=torch.bfloat16) for number in range(5)}
     target = {name: tensor.clone() for name, tensor in golden.items()}
     target["layers.3.w"][7] = 0
     del target["layers.4.w"]
-    save_file(golden, tmp_path / "g.safetensors")
-    save_file(target, tmp_path / "t.safetensors")
+    save(golden, tmp_path / f"g{suffix}")
+    save(dict(reversed(target.items())), tmp_path / f"t{suffix}")
     reports = []
     for executor in ("serial", "threads", "local"):
         result = fastcmp.compare(
-            tmp_path / "g.safetensors", tmp_path / "t.safetensors", output=str(tmp_path / executor), executor=executor, workers=2
+            tmp_path / f"g{suffix}", tmp_path / f"t{suffix}", output=str(tmp_path / executor), executor=executor, workers=2
         )
         reports.append((tmp_path / executor / "cmp_report.csv").read_bytes())
     assert reports[0] == reports[1] == reports[2]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fastcmp.formats.stated import Stated
 from fastcmp.options import CompareOptions
+from fastcmp.sources.dump import Listed
 from fastcmp.sources.named_tensor import KnownKeys, NamedTensor
 from fastcmp.sources.tree import Tree
 
@@ -71,7 +72,7 @@ class Found:
     is_in_execution_order : bool
     left_out : dict of str to int
         What the files list and is no tensor: a reason, and how many.
-    lone_rank : str
+    lone_rank, listed : str
         See `fastcmp.sources.dump.Dump`.
     """
 
@@ -81,6 +82,7 @@ class Found:
     is_in_execution_order: bool = False
     left_out: dict[str, int] = field(default_factory=dict)
     lone_rank: str = ""
+    listed: Listed = ""
 
 
 class Layout(NamedTuple):

@@ -14,8 +14,8 @@ from fastcmp.formats.suffixes import MEMBER_SUFFIXES
 from fastcmp.sources.layouts.layout import Entry, Reading
 from fastcmp.sources.layouts.processes import ranks_of
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
-from fastcmp.sources.natural_order import natural_key, token_key
-from fastcmp.sources.plain_files import not_listed
+from fastcmp.sources.natural_order import token_key
+from fastcmp.sources.plain_files import as_listed, not_listed
 from fastcmp.sources.wording import listing
 
 # Of an entry and a member of its file ("" where that is one tensor): what is to be added to the data_id.
@@ -114,5 +114,5 @@ def _with_members(entries: Sequence[Entry], reading: Reading, unread: list[Tenso
             continue
         if not names:
             unread.append(TensorError("E_MEMBER", os.path.join(reading.tree.root, entry.path), "holds no tensor"))
-        for member in sorted(names, key=natural_key):
+        for member in as_listed(entry.path, names):
             yield entry, member

@@ -68,7 +68,7 @@ def _read(reading: Reading) -> Found:
     tensors, lone_rank, warnings = tensors_of_entries(entries, reading, _rank_of, _member_name)
     what = "tagged with step, rank and name" if tagged else "of forward passes in directories of ranks"
     evidence = f"{counted(len(entries), 'file')} {what}, such as {listing(reading.paths[:1], 1, 120)}"
-    return Found(tensors, evidence, warnings, not passes, lone_rank=lone_rank)
+    return Found(tensors, evidence, warnings, not passes, lone_rank=lone_rank, listed="" if tagged else "files")
 
 
 def _tagged_entry(directory: str, path: str, tags: dict[str, str]) -> Entry:
