@@ -8,7 +8,7 @@ from itertools import pairwise
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastcmp.closeup.matching import BLOCKS, CAUSES, PLACES, match
@@ -210,6 +210,8 @@ def test_values_that_stop_at_a_limit_are_saturated(seed: int, share: float, prec
 
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, st.floats(0.5, 1.2), st.sampled_from([(8, "int4"), (128, "int8")]), st.sampled_from(["float32", "bfloat16"]))
+@example(322, 1.0, (8, "int4"), "bfloat16")  # the step is 0.5, so that the values use 3 bits
+@example(78, 0.97, (128, "int8"), "bfloat16")
 def test_steps_of_a_quantizer_are_told(seed: int, reach: float, kind: tuple[int, str], precision: str) -> None:
     levels, name = kind
     golden = make_golden((32, 64), seed)

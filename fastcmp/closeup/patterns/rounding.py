@@ -28,6 +28,7 @@ _STRUCTURED: Final = 0.1
 # Rows and channels of plain rounding are this alike.
 _UNEVEN: Final = 5.0
 _LEAST_IN_SLICE: Final = 16
+_FEWEST_BITS: Final = DTYPES["bfloat16"].significand_bits
 _MOST_LEVELS: Final = 256
 _GAP: Final = 8.0
 
@@ -128,7 +129,10 @@ def quantized(couple: Couple) -> Pattern:
         return no(name)
     clipped = np.clip(couple.golden, levels[0], levels[-1])
     away = np.where(couple.finite, couple.target - clipped, 0.0)
-    noise = 4.0 * rounding * np.abs(couple.target) if couple.bits < 24 else 0.0
+    target = np.where(couple.finite, couple.target, 0.0)
+    # Few values with a round step use fewer bits than the dtype that rounded them has; a still coarser dtype shows by values off the grid.
+    noise = 4.0 * 2.0 ** -max(couple.bits, _FEWEST_BITS) * np.abs(target) if couple.bits < 24 else 0.0
+    noise += np.abs(target - np.rint(target / step) * step)
     if np.all(np.abs(away) <= 0.51 * step + noise):
         how = "the nearest to golden"
     elif np.all((np.abs(away) <= 1.01 * step + noise) & (away * clipped <= 0.0)):
