@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 import pyarrow as pa
 
-from fastcmp.analysis.growth import INTEGER, NONFINITE, NUMBER, SHAPE, ZEROS, Growth, numbers
+from fastcmp.analysis.growth import INTEGER, NONFINITE, NUMBER, SHAPE, VAST, ZEROS, Growth, numbers
 from fastcmp.analysis.jumps import Jumps
 from fastcmp.analysis.order import Order
 from fastcmp.analysis.place import Place, place_of
@@ -23,8 +23,8 @@ _MOST_NAMED: Final = 3
 _ATTENTION: Final = "(?i)att"
 
 Reach = Literal["one of one", "all", "from here on", "only here", "some"]
-What = Literal["error", "zeros", "integer", "non-finite", "shape"]
-_WHAT: Final[dict[int, What]] = {NUMBER: "error", ZEROS: "zeros", INTEGER: "integer", NONFINITE: "non-finite", SHAPE: "shape"}
+What = Literal["error", "vast", "zeros", "integer", "non-finite", "shape"]
+_WHAT: Final[dict[int, What]] = {NUMBER: "error", VAST: "vast", ZEROS: "zeros", INTEGER: "integer", NONFINITE: "non-finite", SHAPE: "shape"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Jump:
         The largest error of its inputs, or before it; 0 where there was none.
     factor : float
         ``error`` in multiples of ``came_from``, or of one rounding where that is larger.
-    what : {"error", "zeros", "integer", "non-finite", "shape"}
+    what : {"error", "vast", "zeros", "integer", "non-finite", "shape"}
         What the error tells of, see `fastcmp.analysis.growth.Growth.cause`.
     knows_inputs : bool
         ``came_from`` is that of its own inputs.

@@ -23,7 +23,7 @@ _FLOAT64_BITS: Final = 53
 NARROW_VALUES: Final = "W_NARROW_VALUES"
 
 # What an error tells of: a distance that is a number, or why it is inf.
-NUMBER, ZEROS, INTEGER, NONFINITE, SHAPE = range(5)
+NUMBER, VAST, ZEROS, INTEGER, NONFINITE, SHAPE = range(6)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Growth:
         relative_euclidean_distance, with its square root always; inf where golden is all zeros and target is not, for integers that are
         not all equal, where a NaN or infinity meets something else, and where the shapes differ. NaN: not compared.
     cause : ndarray of int8
-        `NUMBER`, or of an error that is inf, which of these: `ZEROS`, `INTEGER`, `NONFINITE`, `SHAPE`; of several the last.
+        `NUMBER`, or of an error that is inf, which of these: `VAST` (beyond the largest number), `ZEROS`, `INTEGER`, `NONFINITE`,
+        `SHAPE`; of several the last.
     floor : ndarray of float64
         What one rounding of the pair's narrower dtype does by itself.
     inherited : ndarray of float64
@@ -139,12 +140,13 @@ def _errors(table: pa.Table, is_integer: np.ndarray) -> tuple[np.ndarray, np.nda
     """See `Growth.error` and `Growth.cause`."""
     compared = table.column("cmp_flag").to_numpy(zero_copy_only=False).astype(bool)
     # Not the distance itself, of which --compat-euclid legacy leaves the square.
-    error = 10.0 ** (-numbers(table, "signal_to_noise_db") / 20)
+    with np.errstate(over="ignore"):
+        error = 10.0 ** (-numbers(table, "signal_to_noise_db") / 20)
     error[is_integer] = np.where(numbers(table, "mismatch_count")[is_integer] > 0, np.inf, 0.0)
     empty = compared & np.isnan(error)  # no element, or none that is finite on both sides
     error[empty] = 0.0
     is_zero = (numbers(table, "golden_max_value") == 0) & (numbers(table, "golden_min_value") == 0)
-    cause = np.select([is_integer, is_zero], [INTEGER, ZEROS], NUMBER).astype(np.int8)
+    cause = np.select([is_integer, is_zero], [INTEGER, ZEROS], VAST).astype(np.int8)
     cause[compared & (numbers(table, "nonfinite_mismatch_count") > 0)] = NONFINITE
     reason = pc.fill_null(pc.match_substring(table.column("verdict_reason"), "[E_SHAPE]"), False).to_numpy(zero_copy_only=False)
     cause[texts_equal(table, "verdict", FAIL) & reason] = SHAPE

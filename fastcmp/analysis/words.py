@@ -30,6 +30,7 @@ _FIRST_MEANS: Final[dict[RunOrder, str]] = {
 }
 # Inputs with more error than this are not called fine, however much is added to it.
 _FINE: Final = 0.05
+_MANY_TIMES: Final = 1e9
 
 
 def tell(story: Story, shown: Callable[[str], str] = str) -> list[str]:
@@ -134,11 +135,13 @@ class _Words:
             return f"the shapes part at {where}{shapes}"
         if jump.what == "integer":
             return f"integers differ first at {where}: no error before it explains that"
+        if jump.what == "vast":
+            return f"error at {where} is beyond any number{whose}{passes}"
         if jump.what == "zeros":
             away = f" by up to {jump.largest_difference:.2g}" if jump.largest_difference else ""
             return f"golden is all zeros at {where}, target differs from that{away}{whose}{passes}"
         beside = "" if jump.came_from * jump.factor >= 0.99 * jump.error else " one rounding"
-        times = f"{jump.factor:,.0f}".replace(",", " ")
+        times = f"{jump.factor:,.0f}".replace(",", " ") if jump.factor < _MANY_TIMES else f"{jump.factor:.0e}"
         return f"error jumps at {where}: {jump.came_from:.2g} -> {jump.error:.2g} ({times} times{beside}){whose}{passes}"
 
     def _came_from(self, jump: Jump) -> str:
@@ -201,6 +204,7 @@ def _alike(jump: Jump, spread: Spread) -> str:
         "shape": "the shapes differ in",
         "non-finite": "NaN or infinity is on one side only in",
         "integer": "integers differ in",
+        "vast": "error is beyond any number in",
         "zeros": "golden alone is all zeros in",
     }
     return f"{says[jump.what]} {count}"

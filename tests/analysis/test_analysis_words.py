@@ -220,7 +220,9 @@ ZEROS = {
     "mismatch_count": 9,
     "verdict": "fail",
 }
+VAST = {"max_absolute_error": 1e300, "signal_to_noise_db": -12000.0, "mismatch_count": 9, "verdict": "fail"}
 ALL = [
+    pytest.param(VAST, "error at", "error is beyond any number in", id="vast"),
     pytest.param(SHAPE, "the shapes part at", "the shapes differ in", id="shape"),
     pytest.param(NAN, "NaN on one side only first appears at", "NaN or infinity is on one side only in", id="nan"),
     pytest.param(INTEGERS, "integers differ first at", "integers differ in", id="integers"),
@@ -257,6 +259,12 @@ def test_what_inputs_had_already_is_not_its_own(changed: dict[str, Any], first: 
     assert words[0].startswith(f"{first} token 0, layer 1, mlp")
     where = "from layer 1 on" if changed is SHAPE else "in layer 1 (in 2 more it cannot be told: what goes in is wrong already)"
     assert words[1:3] == [f"seen {where}", f"{more} 5 of 8 pairs"]
+
+
+def test_an_error_beyond_any_number_is_no_jump_to_infinity() -> None:
+    words = words_of(*with_all(model(), VAST, "2.attn"))
+    assert words[0] == "error at token 0, layer 2, attn is beyond any number, what ran before it was fine"
+    assert words_of(*model(l2_attn_1=1e40))[0].startswith("error jumps at token 1, layer 2, attn: 0.0028 -> 1e+40 (4e+42 times), ")
 
 
 def test_a_golden_of_zeros_is_no_jump_to_infinity() -> None:
