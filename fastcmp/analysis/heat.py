@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastcmp.analysis.order import Order, find_order
+from fastcmp.results.totals import unpaired_mask
 from fastcmp.verdict import ERROR, FAIL
 
 NO_LAYER: Final = -1
@@ -25,7 +26,7 @@ class Heat:
     distance : ndarray of float64, shape (rows, columns)
         The largest relative_euclidean_distance of a cell; NaN where nothing was measured.
     has_failed, has_unknown : ndarray of bool, shape (rows, columns)
-        A pair of the cell failed; a tensor of it could not be compared.
+        A pair of the cell failed, with metrics or without; a tensor of it could not be compared, or stands alone though it may not.
     rows_are_layers : bool
     rows_per_cell, tokens_per_cell : int
         More than 1 where there are more than fit.
@@ -54,11 +55,11 @@ def find_heat(table: pa.Table, *, most_rows: int, most_columns: int) -> Heat:
     known = ~np.isnan(distance)
     np.maximum.at(grid, (row[known], column[known]), distance[known])
     failed, unknown = np.zeros(shape, bool), np.zeros(shape, bool)
-    compared = table.column("cmp_flag").to_numpy().astype(bool)
+    is_alone = pc.fill_null(unpaired_mask(table), False).to_numpy().astype(bool)
     is_bad = pc.equal(table.column("verdict"), FAIL).to_numpy().astype(bool)
     is_error = pc.equal(table.column("verdict"), ERROR).to_numpy().astype(bool)
-    failed[row[is_bad & compared], column[is_bad & compared]] = True
-    blind = is_error | (is_bad & ~compared)
+    failed[row[is_bad & ~is_alone], column[is_bad & ~is_alone]] = True
+    blind = is_error | (is_bad & is_alone)
     unknown[row[blind], column[blind]] = True
     return Heat(
         _runs(labels, rows_per_cell), _runs(order.tokens, tokens_per_cell), np.where(grid < 0, np.nan, grid), failed, unknown, are_layers,

@@ -61,11 +61,9 @@ def _header(heat: Heat, label_width: int) -> list[Line]:
 
 def _cell(heat: Heat, row: int, column: int) -> tuple[str, str]:
     distance = heat.distance[row, column]
-    mark = "!" if heat.has_failed[row, column] else ""
+    mark = "!" if heat.has_failed[row, column] else "?" if heat.has_unknown[row, column] else ""
     if math.isnan(distance):
-        text = "?" if heat.has_unknown[row, column] else mark or "."
-        return f"{text:<{_CELL_WIDTH}}", "red" if text in ("?", "!") else _FAINT
-    mark = mark or ("?" if heat.has_unknown[row, column] else "")
+        return f"{mark or '.':<{_CELL_WIDTH}}", "red" if mark else _FAINT
     if distance == 0:
         return f"{'=' + mark:<{_CELL_WIDTH}}", "red" if mark else _FAINT
     decade = 0 if math.isinf(distance) else min(max(-math.floor(math.log10(distance)), 0), 9)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from fastcmp.analysis.order import find_order
+from fastcmp.results.findings import worst_order
 from fastcmp.results.totals import unpaired_mask
 from fastcmp.verdict import ERROR, FAIL, PASS
 
@@ -18,7 +19,8 @@ NOTHING: Final = 1
 ALONE: Final = 2
 MEASURED: Final = 3
 NOT_COMPARED: Final = 4
-NONFINITE: Final = 5
+UNMEASURED: Final = 5
+NONFINITE: Final = 6
 
 # What a cell shows of its verdict.
 PASSED: Final = 0
@@ -48,6 +50,8 @@ class Cells:
         `PASSED` to `FAILED`.
     distance, floor : ndarray of float64
         relative_euclidean_distance and rounding_floor; NaN where a row has none.
+    worst : ndarray of int64
+        Row numbers as `fastcmp.results.findings.worst_order` has them.
     """
 
     layers: list[str]
@@ -61,11 +65,11 @@ class Cells:
     verdict: np.ndarray
     distance: np.ndarray
     floor: np.ndarray
+    worst: np.ndarray
 
     def worst_first(self) -> np.ndarray:
-        """Row numbers: failed rows first, then what could not be compared, each by what is to be seen of it, then by distance and row."""
-        distance = np.where(np.isnan(self.distance), -1.0, self.distance)
-        return np.lexsort((-distance, -self.state.astype(int), -self.verdict.astype(int)))
+        """Row numbers: what failed, what could not be compared, what stands alone, what passed; each in the order of ``worst``."""
+        return self.worst[np.argsort(-self.verdict[self.worst].astype(int), kind="stable")]
 
 
 def cells_of(table: pa.Table) -> Cells:
@@ -77,7 +81,11 @@ def cells_of(table: pa.Table) -> Cells:
     state[distance == 0] = EQUAL
     state[np.isnan(distance)] = NOTHING
     state[numbers(table, "nonfinite_mismatch_count") > 0] = NONFINITE
-    state[~_boolean(table.column("cmp_flag"))] = NOT_COMPARED
+    unmeasured = ~_boolean(table.column("cmp_flag"))
+    verdict = _verdicts(table, unpaired)
+    state[unmeasured] = NOT_COMPARED
+    state[unmeasured & (verdict == PASSED)] = NOTHING
+    state[unmeasured & (verdict == FAILED)] = UNMEASURED
     state[unpaired] = ALONE
     return Cells(
         layers=order.names.texts.to_pylist(),
@@ -88,9 +96,10 @@ def cells_of(table: pa.Table) -> Cells:
         rank=order.rank,
         position=order.position,
         state=state,
-        verdict=_verdicts(table, unpaired),
+        verdict=verdict,
         distance=distance,
         floor=numbers(table, "rounding_floor"),
+        worst=worst_order(table, np.arange(table.num_rows)),
     )
 
 

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
-from fastcmp.page.cells import ALONE, EQUAL, MEASURED, NONFINITE, NOT_COMPARED, NOTHING
+from fastcmp.page.cells import ALONE, EQUAL, MEASURED, NONFINITE, NOT_COMPARED, NOTHING, UNMEASURED
 from fastcmp.page.plots import PALETTE, Plots
 
 GENERATOR: Final = '<meta name="generator" content="fastcmp report">'
@@ -22,6 +22,7 @@ _HERE: Final = Path(__file__).parent
 # Blue to yellow and red differ for every kind of eyes; greys are nobody's error.
 STATE_COLOURS: Final[dict[int, tuple[str, str]]] = {
     NONFINITE: ("#d7301f", "NaN or infinity on one side"),
+    UNMEASURED: ("#7f0000", "failed, without a distance"),
     NOT_COMPARED: ("#ffc400", "could not be compared"),
     ALONE: ("#8c8c8c", "on one side only"),
     NOTHING: ("#d9d4c7", "nothing to measure"),

@@ -1,7 +1,7 @@
 // The page's own script: unpacks the rows, fills Bokeh's plots and answers the pointer. What comes from files is only ever set as text.
 "use strict";
 (() => {
-  const EQUAL = 0, MEASURED = 3, NOT_COMPARED = 4, NONFINITE = 5;
+  const EQUAL = 0, MEASURED = 3, NOT_COMPARED = 4, UNMEASURED = 5, NONFINITE = 6;
   const VERDICT_WORDS = ["pass", "pass", "fail", "error", "fail"];
   const MOST_LINES = 60, MOST_POINTS = 60000, MOST_DOTS = 120, CELL_PIXELS = 3, LABEL_PIXELS = 15;
   const ARRAYS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, i4: Int32Array, f8: Float64Array };
@@ -50,6 +50,7 @@
     measure(i) {
       if (this.state[i] === NONFINITE) return "NaN or infinity on one side";
       if (this.state[i] === NOT_COMPARED) return "could not be compared";
+      if (this.state[i] === UNMEASURED) return "failed, without a distance";
       if (this.distance[i] >= 0) return `relative_euclidean_distance ${short(this.distance[i])}`;
       return this.state[i] === 2 ? "on one side only" : "nothing to measure";
     }
@@ -334,7 +335,7 @@
     marks() {
       const { rows } = this, worst = new Map();
       for (let i = 0; i < rows.count; i++) {
-        if (!this.rows.isOf(i, this.chosen.rank) || (rows.state[i] !== NONFINITE && rows.state[i] !== NOT_COMPARED)) continue;
+        if (!this.rows.isOf(i, this.chosen.rank) || rows.state[i] < NOT_COMPARED) continue;
         const at = rows[this.across][i];
         worst.set(at, Math.max(worst.get(at) ?? 0, rows.state[i]));
       }

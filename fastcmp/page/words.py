@@ -14,7 +14,7 @@ from fastcmp.analysis.words import tell
 from fastcmp.errors import EXIT_DIFFERENT, EXIT_OK
 from fastcmp.page.cells import Cells
 from fastcmp.page.packing import shown
-from fastcmp.results.findings import Finding, find_blind_spots, find_first_divergence
+from fastcmp.results.findings import Finding, find_blind_spots, find_first_divergence, judged_mask
 from fastcmp.results.totals import Totals
 from fastcmp.sources.dump import RunOrder
 
@@ -75,11 +75,12 @@ def tell_divergence(table: pa.Table, cells: Cells, *, run_order: RunOrder) -> Di
 
 
 def _what_ran_before(table: pa.Table, cells: Cells, first: Finding, ran: str) -> str:
-    before = (cells.position < cells.position[first.row]) & (table.column("cmp_flag").to_numpy())
+    before = (cells.position < cells.position[first.row]) & judged_mask(table)
     if not before.any():
         return f"Nothing that was compared {ran.replace('stand', 'stands')} before it."
     worst = np.nanmax(np.where(before, cells.distance, np.nan), initial=0.0)
-    beside = f", relative_euclidean_distance {worst:.2g} at most" if worst else ", all of them equal"
+    is_measured = table.column("cmp_flag").to_numpy()[before].all()
+    beside = f", relative_euclidean_distance {worst:.2g} at most" if worst else ", all of them equal" if is_measured else ""
     return f"The {counted(int(before.sum()), 'pair')} that {ran} before it passed{beside}."
 
 

@@ -49,7 +49,7 @@ def worst_table(table: pa.Table, cells: Cells) -> str:
     verdicts = "".join(f"<option>{word}</option>" for word in (FAIL, ERROR, PASS))
     note = f"The {len(rows)} worst of {total} rows; all of them stand in cmp_report.csv." if total > len(rows) else f"All {total} rows."
     return f"""<section id="worst"><h2>Worst tensors</h2>
-<p class="note">{note} Failed pairs first, then what could not be compared, then by distance.</p>
+<p class="note">{note} Failed pairs first, then what could not be compared, then the others; by distance, and what has none behind them.</p>
 <div class="bar"><label>filter <input type="search" id="filter" placeholder="part of a name, dtype or reason"></label>
 <label>verdict <select id="verdict"><option value="">any</option>{verdicts}</select></label>
 <span class="note" id="filtered" role="status"></span></div>

@@ -105,24 +105,47 @@ def count_error_reasons(table: pa.Table) -> dict[str, int]:
 
 
 def find_worst(table: pa.Table, count: int) -> list[Finding]:
-    """The ``count`` worst compared pairs.
+    """The ``count`` worst pairs that passed or failed.
 
-    Failed ones first, then those with non-finite mismatches, then by relative_euclidean_distance, mismatch_count and row.
+    Failed ones first; of those, and of the others, the ones with metrics before those without. Metrics are sorted by non-finite mismatches,
+    then by relative_euclidean_distance, mismatch_count and row; what has none by how far its statistics are apart, and row.
     """
-    compared = np.flatnonzero(table.column("cmp_flag").to_numpy(zero_copy_only=False))
-    return [finding(table, int(row)) for row in worst_order(table, compared)[:count]]
+    return [finding(table, int(row)) for row in worst_order(table, np.flatnonzero(judged_mask(table)))[:count]]
 
 
 def worst_order(table: pa.Table, rows: np.ndarray) -> np.ndarray:
-    """Row numbers sorted as `find_worst` has them; what was not compared comes behind what was."""
+    """Row numbers sorted as `find_worst` has them; what could not be compared, or stands alone, comes last."""
     if not len(rows):
         return rows
+    judged, failed = judged_mask(table)[rows], _has_verdict(table, FAIL)[rows]
     compared = _booleans(table.column("cmp_flag"))[rows]
-    failed = _has_verdict(table, FAIL)[rows]
     mismatched = _column(table, "nonfinite_mismatch_count", rows) > 0
     distance = _column(table, "relative_euclidean_distance", rows)
+    apart = np.full(len(rows), -1.0)
+    apart[~compared] = _statistics_apart(table, rows[~compared])
     mismatches = _column(table, "mismatch_count", rows)
-    return rows[np.lexsort((rows, -mismatches, -distance, ~mismatched, ~failed, ~compared))]
+    return rows[np.lexsort((rows, -mismatches, -apart, -distance, ~mismatched, ~compared, ~failed, ~judged))]
+
+
+def judged_mask(table: pa.Table) -> np.ndarray:
+    """True for the pairs that passed or failed: by metrics, by what is stated of tensors without data, or by shapes that do not fit."""
+    return ~_has_verdict(table, ERROR) & ~_booleans(totals.unpaired_mask(table))
+
+
+def _statistics_apart(table: pa.Table, rows: np.ndarray) -> np.ndarray:
+    """How far max, min and mean of both sides are apart, in multiples of golden's largest; -1 where they are not known."""
+    apart, largest = np.full(len(rows), -1.0), np.zeros(len(rows))
+    part = table.take(pa.array(rows))
+    for name in ("max", "min", "mean"):
+        columns = part.column(f"golden_{name}_value"), part.column(f"acl_{name}_value")
+        golden, target = (column.to_numpy(zero_copy_only=False) for column in columns)
+        both = _booleans(pc.and_(*(pc.is_valid(column) for column in columns)))
+        with np.errstate(invalid="ignore"):  # inf - inf
+            gap = np.where((golden == target) | (np.isnan(golden) & np.isnan(target)), 0.0, np.abs(golden - target))
+        apart = np.where(both, np.fmax(apart, np.where(np.isnan(gap), np.inf, gap)), apart)
+        largest = np.fmax(largest, np.abs(golden))
+    with np.errstate(divide="ignore", invalid="ignore"):  # golden is zero, or infinite
+        return np.where(apart > 0, np.nan_to_num(apart / largest, nan=np.inf), apart)
 
 
 # As arrays, never as lists: a Python object for each row of a million is a hundred megabytes.

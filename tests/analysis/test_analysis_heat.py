@@ -17,14 +17,15 @@ from fastcmp.results.schema import arrow_schema
 
 
 def row(
-    data_id: str, token: str, distance: float | None = 1e-3, verdict: str = "pass", compared: bool = True, rank: str = ""
+    data_id: str, token: str, distance: float | None = 1e-3, verdict: str = "pass", failure: str = "", rank: str = ""
 ) -> dict[str, Any]:
     return {
         "data_id": data_id,
         "token_id": token,
         "rank": rank,
         "verdict": verdict,
-        "cmp_flag": compared,
+        "cmp_flag": not failure,
+        "cmp_fail_reason": failure,
         "relative_euclidean_distance": distance,
     }
 
@@ -36,7 +37,7 @@ def table_of(rows: list[dict[str, Any]]) -> pa.Table:
 ROWS = st.lists(
     st.builds(
         row, st.sampled_from(["embed", "layers.0.a", "layers.0.b", "layers.1.a", "layers.10.a", "head"]), st.sampled_from("0123"),
-        st.sampled_from([None, 0.0, 1e-6, 1e-3, 0.2, math.inf]), st.sampled_from(["pass", "fail", "error"]), st.booleans(), st.sampled_from(["", "1"]),
+        st.sampled_from([None, 0.0, 1e-6, 1e-3, 0.2, math.inf]), st.sampled_from(["pass", "fail", "error"]), st.sampled_from(["", "[E_STATS_ONLY]", "[E_UNPAIRED]"]), st.sampled_from(["", "1"]),
     ),
     min_size=1, max_size=25, unique_by=lambda one: (one["rank"], one["data_id"], one["token_id"]),
 )  # fmt: skip
@@ -55,8 +56,8 @@ def test_each_cell_is_the_worst_of_its_rows(rows: list[dict[str, Any]], most_row
             known = [one["relative_euclidean_distance"] for one in inside if one["relative_euclidean_distance"] is not None]
             cell = fine.distance[number, column]
             assert (math.isnan(cell) and not known) or cell == max(known)
-            assert fine.has_failed[number, column] == any(one["verdict"] == "fail" and one["cmp_flag"] for one in inside)
-            unknown = any(one["verdict"] == "error" or (one["verdict"] == "fail" and not one["cmp_flag"]) for one in inside)
+            assert fine.has_failed[number, column] == any(one["verdict"] == "fail" and not is_alone(one) for one in inside)
+            unknown = any(one["verdict"] == "error" or (one["verdict"] == "fail" and is_alone(one)) for one in inside)
             assert fine.has_unknown[number, column] == unknown
     tall, wide = heat.rows_per_cell, heat.tokens_per_cell
     for number in range(shape[0]):
@@ -64,6 +65,10 @@ def test_each_cell_is_the_worst_of_its_rows(rows: list[dict[str, Any]], most_row
             block = fine.distance[number * tall : (number + 1) * tall, column * wide : (column + 1) * wide]
             worst = np.nan if np.isnan(block).all() else np.nanmax(block)
             assert np.array_equal(heat.distance[number, column], worst, equal_nan=True)
+
+
+def is_alone(one: dict[str, Any]) -> bool:
+    return one["cmp_fail_reason"] == "[E_UNPAIRED]"
 
 
 def label_of(data_id: str, are_layers: bool) -> str:
@@ -82,12 +87,23 @@ def test_what_it_looks_like(monkeypatch: pytest.MonkeyPatch) -> None:
         row("embed", "0", 0.0),
         row("layers.0.a", "0", 3e-3),
         row("layers.1.a", "0", 0.5, "fail"),
-        row("layers.1.b", "1", None, "error", False),
+        row("layers.1.b", "1", None, "error", "[E_TRUNCATED]"),
     ]
     rows += [row("embed", "1", 1e-7), row("layers.0.a", "1", None, "fail"), row("layers.2.\x1b[31m", "1", 1e30, "fail")]
     text = ["".join(part for part, _ in line) for line in heat_lines(table_of(rows))]
     assert text[:6] == ["error by layer and token:", "token    0  1", "embed    =  7", "layer 0  3  !", "layer 1  1! ?", "layer 2  .  0!"]
     assert heat_lines(table_of([row("a", "0")])) == [] and heat_lines(table_of([])) == []
+
+
+def test_what_failed_without_metrics_has_failed_and_what_stands_alone_is_not_compared() -> None:
+    rows = [
+        row("a", "0", None, "fail", "only statistics are known: max 1 against 2 [E_STATS_ONLY]"),
+        row("a", "1", None, "fail", "data shape doesn't match. [E_SHAPE]"),
+        row("a", "2", None, "pass", "only checksums are known [E_CHECKSUM]"),
+        row("a", "3", None, "fail", "acl_data_path is not exist. [E_UNPAIRED]"),
+    ]
+    text = ["".join(part for part, _ in line) for line in heat_lines(table_of(rows))]
+    assert text[2] == "a  !  !  .  ?"
 
 
 def test_a_large_report_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

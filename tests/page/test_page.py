@@ -22,7 +22,7 @@ from made_reports import HOSTILE, hostile_report, made_report, save_report, unco
 from fastcmp.analysis.story import find_story
 from fastcmp.analysis.words import tell
 from fastcmp.page import write
-from fastcmp.page.cells import cells_of
+from fastcmp.page.cells import MEASURED, NOT_COMPARED, NOTHING, UNMEASURED, cells_of
 from fastcmp.page.content import make_content
 from fastcmp.page.packing import Packer, pack_columns, shown
 from fastcmp.page.words import headline, tell_divergence
@@ -242,6 +242,18 @@ def test_what_does_not_fit_is_the_best_of_it_and_the_page_says_so(monkeypatch: p
     assert f"All columns are here for the {len(detailed):,} worst".replace(",", "\u202f") in parsed.text
     # The rows of a page are numbered by themselves: names and ranks that are left out leave no gap.
     assert max(cells.array(cells.header["arrays"]["layer"])) == len(cells.header["layers"]) - 1
+
+
+def test_what_failed_by_statistics_alone_is_drawn_as_failed_and_stands_behind_what_was_measured() -> None:
+    failed = uncompared("fail", "max 1 against 2 [E_STATS_ONLY]", "only statistics are known [E_STATS_ONLY]")
+    passed = uncompared("pass", "", "only statistics are known [E_STATS_ONLY]")
+    rows = {0: passed, 1: failed, 2: passed, 3: {"verdict": "fail"}, 4: uncompared("error", "x", "x [E_TRUNCATED]")}
+    table = with_rows(made_report(5, 1), rows)
+    cells = cells_of(table)
+    assert cells.state.tolist() == [NOTHING, UNMEASURED, NOTHING, MEASURED, NOT_COMPARED]
+    assert cells.worst_first().tolist() == [3, 1, 4, 0, 2]
+    parsed = Parsed(page_of(table))
+    assert "failed, without a distance" in parsed.text and "The 1 pair that ran before it passed." in parsed.text
 
 
 def test_a_page_of_a_run_that_goes_on_says_so() -> None:

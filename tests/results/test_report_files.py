@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 from fastcmp.errors import OutputError
 from fastcmp.options import CompareOptions
 from fastcmp.results.csv_text import write_csv
-from fastcmp.results.findings import find_first_divergence, find_worst
+from fastcmp.results.findings import find_first_divergence, find_worst, worst_order
 from fastcmp.results.journal import JournalWriter
 from fastcmp.results.output_dir import OutputDirectory, complete_or_absent, prepare
 from fastcmp.results.report_files import report_table, run_facts, write_report
@@ -146,6 +147,28 @@ def test_totals_and_findings_of_a_mixed_table(batch_of: BatchOf) -> None:
     assert first is not None and first.data_id == "c"
     assert first.reason == "relative_euclidean_distance 0.5 > 0.0001 (float32)"
     assert [row.data_id for row in find_worst(table, 3)] == ["d", "c", "b"]
+
+
+def test_the_worst_with_metrics_come_first_then_those_whose_statistics_are_furthest_apart() -> None:
+    stated = {"cmp_flag": False, "verdict": "fail", "golden_max_value": 2.0, "golden_min_value": -1.0, "golden_mean_value": 0.0}
+    same = {"acl_max_value": 2.0, "acl_min_value": -1.0, "acl_mean_value": 0.0}
+    statistics = "only statistics are known [E_STATS_ONLY]"
+    rows = [
+        {"data_id": "stated passes", **stated, **same, "verdict": "pass", "cmp_fail_reason": statistics},
+        {"data_id": "measured passes", "cmp_flag": True, "verdict": "pass", "relative_euclidean_distance": 1e-3},
+        {"data_id": "another shape", "cmp_flag": False, "verdict": "fail", "cmp_fail_reason": "data shape doesn't match. [E_SHAPE]"},
+        {"data_id": "near", **stated, **same, "acl_max_value": 3.0, "cmp_fail_reason": statistics},
+        {"data_id": "far", **stated, **same, "acl_min_value": 4.0, "cmp_fail_reason": statistics},
+        {"data_id": "NaN", **stated, **same, "acl_mean_value": math.nan, "cmp_fail_reason": statistics},
+        {"data_id": "checksum", "cmp_flag": False, "verdict": "fail", "cmp_fail_reason": "only checksums are known [E_CHECKSUM]"},
+        {"data_id": "unreadable", "cmp_flag": False, "verdict": "error", "cmp_fail_reason": "[E_TRUNCATED]"},
+        {"data_id": "alone", "cmp_flag": False, "verdict": "fail", "cmp_fail_reason": "[E_UNPAIRED]"},
+        {"data_id": "measured fails", "cmp_flag": True, "verdict": "fail", "relative_euclidean_distance": 1e-2},
+    ]
+    table = pa.Table.from_pylist([{"token_id": "", "rank": "", "verdict_reason": "", **row} for row in rows], schema=arrow_schema())
+    expected = ["measured fails", "NaN", "far", "near", "another shape", "checksum", "measured passes", "stated passes"]
+    assert [row.data_id for row in find_worst(table, 20)] == expected
+    assert [rows[row]["data_id"] for row in worst_order(table, np.arange(len(rows)))] == [*expected, "alone", "unreadable"]
 
 
 def test_a_failure_on_the_way_leaves_the_old_report(tmp_path: Path) -> None:
