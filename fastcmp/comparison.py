@@ -28,6 +28,7 @@ from fastcmp.results.findings import find_blind_spots, find_first_divergence
 from fastcmp.results.found_rows import FoundRows
 from fastcmp.results.journal import JournalWriter, next_journal_path, remove_journals
 from fastcmp.results.output_dir import OutputDirectory
+from fastcmp.results.page_file import remove_earlier_page
 from fastcmp.results.report_files import report_table, run_facts, write_report
 from fastcmp.results.resume import Recovered, deciding_facts, input_words, named_as, recover
 from fastcmp.results.schema import ROW_COLUMN
@@ -107,6 +108,7 @@ class Comparison:
             columns=self.options.columns,
         )
         remove_journals(self.output.path)
+        warnings = (*warnings, *remove_earlier_page(self.output))
         first = find_first_divergence(table, self.execution_orders)
         blind_spots = find_blind_spots(table, self.execution_orders, first)
         return Result(table, totals, first, blind_spots, run_order, self.options.output, warnings)

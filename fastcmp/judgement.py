@@ -11,6 +11,7 @@ from fastcmp.options import CompareOptions, check
 from fastcmp.result import Result, result_of_saved, totals_of_saved
 from fastcmp.results.judging import judged_again
 from fastcmp.results.output_dir import prepare
+from fastcmp.results.page_file import remove_earlier_page
 from fastcmp.results.report_files import write_report
 from fastcmp.results.saved import SavedReport, load_saved
 from fastcmp.results.schema import custom_names
@@ -63,7 +64,9 @@ def judge_saved(directory: str, options: CompareOptions | None = None, *, output
             parquet=given.get("parquet") is True,
             columns="msprobe" if given.get("columns") == "msprobe" else "",
         )
-    return _with_warnings(result_of_saved(saved, table, totals, output), rules)
+        remarks = remove_earlier_page(place)
+    result = _with_warnings(result_of_saved(saved, table, totals, output), rules)
+    return dataclasses.replace(result, warnings=(*result.warnings, *remarks))
 
 
 def _with_warnings(result: Result, rules: Rules) -> Result:

@@ -13,9 +13,7 @@ from typing import Final
 
 from fastcmp.page.cells import ALONE, EQUAL, MEASURED, NONFINITE, NOT_COMPARED, NOTHING, UNMEASURED
 from fastcmp.page.plots import PALETTE, Plots
-
-GENERATOR: Final = '<meta name="generator" content="fastcmp report">'
-"""In the first bytes of every page: what a later page may replace."""
+from fastcmp.results.page_file import GENERATOR
 
 _HERE: Final = Path(__file__).parent
 

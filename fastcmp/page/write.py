@@ -13,16 +13,15 @@ import pyarrow as pa
 from fastcmp.errors import EXIT_OK, OutputError
 from fastcmp.page.cells import MEASURED, Cells, cells_of
 from fastcmp.page.content import Content, make_content
-from fastcmp.page.document import GENERATOR, STATE_COLOURS, VERDICT_COLOURS, Text, make_document
+from fastcmp.page.document import STATE_COLOURS, VERDICT_COLOURS, Text, make_document
 from fastcmp.page.packing import shown
 from fastcmp.page.plots import PALETTE, make_plots, require_bokeh
 from fastcmp.page.words import counted, exit_meaning, grouped, headline, options_given, tell_divergence
 from fastcmp.page.worst import worst_table
 from fastcmp.results.output_dir import write_whole
+from fastcmp.results.page_file import PAGE_NAME, is_page
 from fastcmp.results.saved import ARROW_NAME, SavedReport, load_saved
 from fastcmp.results.totals import Totals, count
-
-PAGE_NAME: Final = "cmp_report.html"
 
 # With the rest of it, some 150 000, a page stays below 10 MB whatever the report holds.
 _MOST_CHARACTERS: Final = 9_600_000
@@ -95,14 +94,7 @@ def make_page(saved: SavedReport) -> str:
 
 def _refuse_foreign(path: str) -> None:
     """A page is made again and again; nothing else of that name is ours to replace."""
-    if not os.path.lexists(path):
-        return
-    try:
-        with open(path, "rb") as file:
-            is_page = GENERATOR.encode() in file.read(512)
-    except OSError:
-        is_page = False
-    if not is_page:
+    if os.path.lexists(path) and not is_page(path):
         raise OutputError(f"{path}: exists and is no page of fastcmp; move it away, or name another file with -o")
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from made_reports import made_report, save_report
 
 from fastcmp.cli.main import main
 from fastcmp.errors import OutputError, UsageError
-from fastcmp.page.document import GENERATOR
 from fastcmp.page.plots import require_bokeh
-from fastcmp.page.write import PAGE_NAME, write_page
+from fastcmp.page.write import write_page
 from fastcmp.results.journal import JournalWriter, next_journal_path
-from fastcmp.results.output_dir import write_whole
+from fastcmp.results.output_dir import prepare, write_whole
+from fastcmp.results.page_file import GENERATOR, PAGE_NAME, remove_earlier_page
 from fastcmp.results.schema import arrow_schema
 
 
@@ -119,3 +121,55 @@ def test_settings_of_bokeh_bring_nothing_from_elsewhere_into_the_page(directory:
     assert done.returncode == 0, done.stderr
     page = (directory / PAGE_NAME).read_text(encoding="utf-8")
     assert "<script src" not in page and len(page) < 10_000_000
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> tuple[list[str], Path]:
+    """A comparison of a tensor with itself, and the directory of its report, which has a page."""
+    np.save(tmp_path / "a.npy", np.arange(4, dtype=np.float32))
+    output = tmp_path / "compared"
+    command = ["compare", str(tmp_path / "a.npy"), str(tmp_path / "a.npy"), "-o", str(output), "--executor", "serial"]
+    assert main(command) == 0
+    write_page(str(output))
+    return command, output
+
+
+@pytest.mark.parametrize("command", ["compare", "judge"])
+def test_a_page_of_an_earlier_report_does_not_stay_and_that_is_told(
+    command: str, compared: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare, output = compared
+    capsys.readouterr()
+    assert main(compare if command == "compare" else ["judge", str(output), "--write"]) == 0
+    said = f"fastcmp: {output / PAGE_NAME} was the page of an earlier report and is removed; fastcmp report writes one of this"
+    assert said in capsys.readouterr().err.splitlines()
+    assert PAGE_NAME not in os.listdir(output)
+
+
+def test_what_is_no_page_stays_beside_a_new_report(compared: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    command, output = compared
+    path = output / PAGE_NAME
+    page = path.rename(output / "mine.html")
+    path.symlink_to(page)
+    assert main(command) == 0 and path.is_symlink() and page.exists()
+    path.unlink()
+    path.write_text("<html>mine</html>")
+    assert main(command) == 0 and path.read_text() == "<html>mine</html>"
+    path.unlink()
+    os.mkfifo(path)
+    assert main(command) == 0 and path.is_fifo()
+    assert "earlier report" not in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_removed_is_told(compared: tuple[list[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, output = compared
+
+    def refuse(path: str) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted", path)
+
+    with prepare(str(output)) as place:
+        monkeypatch.setattr(os, "unlink", refuse)
+        told = remove_earlier_page(place)
+        monkeypatch.undo()
+    why = "could not be removed: Operation not permitted; fastcmp report replaces it"
+    assert told == (f"{output / PAGE_NAME} is the page of an earlier report and {why}",)

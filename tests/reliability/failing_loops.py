@@ -20,6 +20,7 @@ from fastcmp.cli.main import main
 from fastcmp.dump import dump_counters, dump_data
 from fastcmp.dump_layout import read_journal
 from fastcmp.engine import executors
+from fastcmp.results.page_file import GENERATOR, PAGE_NAME
 
 _library = ctypes.CDLL(None)
 OUTPUT = "the_report"
@@ -90,6 +91,7 @@ def writes(golden: str, target: str, work: str, calls: str, error: int, sticky: 
     output, pristine = Path(work) / OUTPUT, Path(work) / "earlier"
     assert compare(golden, golden, pristine) == (0, "")
     earlier = {path.name: path.read_bytes() for path in pristine.iterdir()}
+    (pristine / PAGE_NAME).write_text(GENERATOR)
     assert compare(golden, target, output) == (0, "")
     wanted = report_lines(output)
     counts: Counter[str] = Counter()
@@ -110,7 +112,11 @@ def writes(golden: str, target: str, work: str, calls: str, error: int, sticky: 
         assert whole["cmp_report.csv"] == earlier["cmp_report.csv"] or report_lines(output) == wanted, at
         if "unlink" not in calls:
             assert not [path.name for path in output.iterdir() if path.name.endswith("-tmp")], at
+        # The page of the earlier report stays with it, and goes with it.
+        assert (output / PAGE_NAME).exists() or report_lines(output) == wanted, at
+        assert code or not (output / PAGE_NAME).exists() or {"open", "fstat", "close", "unlink"} & set(calls.split()), at
         assert compare(golden, target, output) == (0, "") and report_lines(output) == wanted, at
+        assert not (output / PAGE_NAME).exists(), at
         shutil.rmtree(output)
     assert tree_state(*inputs) == before
     return dict(counts)
