@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 from cyclopts import Parameter
 
-from fastcmp.cli.dump_text import dump_as_json, dump_in_lines
+from fastcmp.cli.dump_text import dump_as_json, dump_in_lines, first_of_data_ids
 from fastcmp.cli.endings import say
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, visible
 from fastcmp.errors import EXIT_ERROR, EXIT_OK, NoDataError, TensorError, UsageError
@@ -19,6 +19,7 @@ from fastcmp.options import CompareOptions, ScanOptions
 
 if TYPE_CHECKING:
     from fastcmp.formats.tensor_info import TensorInfo
+    from fastcmp.sources import TensorKey
 
 # Keeps memory flat and output flowing on directories of any size.
 _FILES_AT_ONCE: Final = 1000
@@ -57,13 +58,13 @@ def inspect(
 
     options = ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root)
     single = not os.path.isdir(path) and not path.endswith(".json") and _holds_one_tensor(path, options)
-    named = iter([(path, path)]) if single else _named_places(path, CompareOptions(scan=options, layout=layout), as_json=json)
+    named = iter([_Named(path, path)]) if single else _named_places(path, CompareOptions(scan=options, layout=layout), as_json=json)
     seen = failed = 0
     while batch := list(islice(named, _FILES_AT_ONCE)):
-        for (name, place), info in zip(batch, scan_batch([place for _, place in batch], options), strict=True):
+        for one, info in zip(batch, scan_batch([one.place for one in batch], options), strict=True):
             seen += 1
             failed += isinstance(info, TensorError) and not _is_stated(info)
-            say(_as_json(name, place, info) if json else _in_full(place, info) if single else _in_a_line(name, info))
+            say(_as_json(one, info) if json else _in_full(one.place, info) if single else _in_a_line(one.name, info))
     if not seen:
         raise UsageError(f"{path}: holds no tensor; expected {', '.join(SUFFIXES)} files, or a metadata.json")
     if not single and not json:
@@ -84,19 +85,30 @@ def _holds_one_tensor(path: str, options: ScanOptions) -> bool:
     return isinstance(names, TensorError) or names == ("",)
 
 
-def _named_places(path: str, options: CompareOptions, *, as_json: bool) -> Iterator[tuple[str, str]]:
-    """Names for people and places of what a metadata.json, a file of several tensors or a directory names; what that is, is said first."""
+class _Named(NamedTuple):
+    """A tensor: its name for people, its place, and its key where a dump gives it one."""
+
+    name: str
+    place: str
+    key: TensorKey | None = None
+
+
+def _named_places(path: str, options: CompareOptions, *, as_json: bool) -> Iterator[_Named]:
+    """What a metadata.json, a file of several tensors or a directory names; what that is, is said first."""
     from fastcmp import sources
+    from fastcmp.formats import scan_batch
     from fastcmp.formats.stated import is_stated
 
     dump = sources.load(path, "golden", options)
-    say(dump_as_json(dump) if as_json else dump_in_lines(dump))
+    firsts = [tensor.path for tensor in first_of_data_ids(dump)]
+    say(dump_as_json(dump) if as_json else dump_in_lines(dump, scan_batch(firsts, options.scan)))
     for tensor in dump.tensors:
         file, member = split_place(tensor.path)
         if is_stated(member):
-            yield tensor.written_path, tensor.path
+            yield _Named(tensor.written_path, tensor.path, tensor.key)
         else:
-            yield shown_place(member_place(os.path.relpath(file, path) if os.path.isdir(path) else file, member)), tensor.path
+            name = shown_place(member_place(os.path.relpath(file, path) if os.path.isdir(path) else file, member))
+            yield _Named(name, tensor.path, tensor.key)
 
 
 def _in_a_line(name: str, info: TensorInfo | TensorError) -> str:
@@ -137,14 +149,14 @@ def _oddities(info: TensorInfo) -> list[str]:
     return odd
 
 
-def _as_json(name: str, place: str, info: TensorInfo | TensorError) -> str:
+def _as_json(named: _Named, info: TensorInfo | TensorError) -> str:
     import json
 
     from fastcmp.formats.stated import is_stated
 
-    file, member = split_place(place)
-    said = {"member": name} if is_stated(member) else {"member": member} if member else {}
-    facts: dict[str, Any] = {"path": file, **said}
+    file, member = split_place(named.place)
+    said = {"member": named.name} if is_stated(member) else {"member": member} if member else {}
+    facts: dict[str, Any] = {"path": file, **said, **(named.key._asdict() if named.key else {})}
     if isinstance(info, TensorError):
         facts |= {"error": info.code, "detail": info.detail}
     else:

@@ -230,9 +230,10 @@ def test_inspect_lists_a_directory_and_counts_what_cannot_be_read(tmp_path: Path
         "tokens    none are told apart",
         "tensors   2",
     ]
-    assert lines[5] == "a.npy  float32  (4,)  16 B"
-    assert lines[6].startswith("b\\x1b[31m.npy  ") and lines[6].endswith("[E_EMPTY_FILE]")
-    assert lines[7] == "2 tensors, 1 cannot be read"
+    assert lines[5:7] == ["data_id   a: float32 (4,)", "data_id   b\\x1b[31m [E_EMPTY_FILE]"]
+    assert lines[7] == "a.npy  float32  (4,)  16 B"
+    assert lines[8].startswith("b\\x1b[31m.npy  ") and lines[8].endswith("[E_EMPTY_FILE]")
+    assert lines[9] == "2 tensors, 1 cannot be read"
 
 
 def test_a_closed_pipe_is_quiet_and_the_exit_code_honest() -> None:
@@ -280,7 +281,7 @@ def test_a_terminal_that_cannot_show_a_letter_shows_its_number(tmp_path: Path) -
     npy(tmp_path / "\u00fc.npy", (2, 3))
     done = fastcmp("inspect", str(tmp_path), PYTHONIOENCODING="ascii")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[5].startswith("\\xfc.npy  float32")
+    assert done.stdout.splitlines()[5:7] == ["data_id   \\xfc: float32 (2, 3)", "\\xfc.npy  float32  (2, 3)  24 B"]
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])

@@ -30,7 +30,13 @@ def test_inspect_says_first_as_what_a_dump_is_recognised_and_why(capsys: pytest.
         "tensors   16",
         "left out  8 files of no kind that holds tensors",
     ]
-    assert lines[6] == (
+    runner = "0_StandinModelTorch/0_StandinLayerRunner"
+    assert lines[6:8] == [
+        f"data_id   {runner}/before/intensor0, tokens 0, 1: float32 (1, 16)",
+        f"data_id   {runner}/0_NormOpsRunner/before/intensor0, tokens 0, 1: float32 (1, 16)",
+    ]
+    assert lines[11] == "          and 3 more"
+    assert lines[12] == (
         f"{place}/0/statistic.csv:0_StandinModelTorch/0_StandinLayerRunner/before/intensor0  float32  (1, 16)  "
         "stated without data: max=15, min=0, mean=7.5, l2norm=35.2136"
     )
@@ -44,6 +50,21 @@ def test_inspect_gives_the_dump_as_the_first_json_object(capsys: pytest.CaptureF
     assert dump["left_out"] == {"arguments that are no tensors": 1} and dump["warnings"] == []
     assert tensor["path"].endswith("/dump.json") and tensor["error"] == "E_CHECKSUM"
     assert tensor["member"].endswith("/dump.json:Module.fc.Linear.forward.0.input.0")
+    assert (tensor["data_id"], tensor["token_id"], tensor["rank"]) == ("Module.fc.Linear.forward.0.input.0", "0", "")
+    assert dump["data_ids"] == dump["tensors"] > 5
+
+
+def test_inspect_names_a_few_data_ids_however_many_and_whatever_they_are_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, 3), np.float32))
+    tokens = {str(token): "./a.npy" for token in range(20)}
+    names = {"\x1b[31m" + "x" * 500: tokens, "gone": {"0": "./gone.npy"}, **{f"layers.{layer}": tokens for layer in range(30)}}
+    (tmp_path / "metadata.json").write_text(json.dumps(names))
+    assert main(["inspect", str(tmp_path / "metadata.json")]) == 2
+    lines = lines_of(capsys)
+    said = lines[5 : 5 + 6]
+    few = "tokens 0, 1, 2, 3, 4, 5, 6, 7 and 12 more: float32 (2, 3)"
+    assert said[0].startswith("data_id   \\x1b[31mxxx") and said[0].endswith(f"xxx, {few}") and len(said[0]) < 200
+    assert said[1:] == ["data_id   gone, token 0 [E_MISSING]", *(f"data_id   layers.{n}, {few}" for n in range(3)), "          and 27 more"]
 
 
 def test_inspect_warns_of_what_is_odd_and_reads_as_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +72,7 @@ def test_inspect_warns_of_what_is_odd_and_reads_as_it_is_told(tmp_path: Path, ca
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         np.save(tmp_path / name, np.ones(2))
     assert main(["inspect", str(tmp_path)]) == 0
-    assert lines_of(capsys)[5] == f"warning   {tmp_path}: 1 tensor file not of the layout atb, named by path: extra.npy"
+    assert lines_of(capsys)[7] == f"warning   {tmp_path}: 1 tensor file not of the layout atb, named by path: extra.npy"
     assert main(["inspect", str(tmp_path), "--layout", "plain"]) == 0
     assert lines_of(capsys)[0] == "layout    plain: --layout plain"
     assert main(["inspect", str(tmp_path), "--layout", "msprobe"]) == 2
