@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "formats": GROUND,
     "kernels": ADDING,
     "sources": READING,
-    "pairing": NAMING,
+    "pairing": NAMING | {"parallel"},
     "parallel": NAMING,
     "metrics": GROUND | {"kernels"},
     "plan": PLANNING,

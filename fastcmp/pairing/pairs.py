@@ -15,6 +15,7 @@ from fastcmp.pairing.common_rank import common_ranks
 from fastcmp.pairing.nearest import Nearest, nearest_text
 from fastcmp.pairing.token_shift import Shift, better_shift
 from fastcmp.pairing.weights import RULE_WEIGHT, is_weight_name
+from fastcmp.parallel.advice import parallel_advice
 from fastcmp.sources.dump import Dump
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 from fastcmp.sources.natural_order import token_key
@@ -103,6 +104,8 @@ def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
     keys += [key for key in right if key not in left]
     shared_count = len(left) + len(right) - len(keys)
     shift = better_shift(left, right) if shared_count < min(len(left), len(right)) else None
+    advice = parallel_advice(golden, target, options) if shared_count < max(len(left), len(right)) else ""
+    warnings += [advice] if advice else []
     if not shared_count:
         way = "other rules or ways" if options.maps or options.pair_by != (RULE_KEY,) else "--map or --pair-by"
         no_pair = _no_pair(golden, target, left, right, _shift_text(shift, options), way)

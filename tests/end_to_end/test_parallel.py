@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -366,3 +367,34 @@ def test_ranks_of_a_plain_directory_are_those_of_its_directories(tmp_path: Path)
     sides = tmp_path / "golden", tmp_path / "target"
     result = fastcmp.compare(*sides, output=str(tmp_path / "out"), executor="serial", target_parallel=ParallelSide("tp=2"))
     assert result.ok and list(rows_of(result)) == [("step0/x", "")]
+
+
+@pytest.mark.parametrize("kind", ["metadata", "plain"])
+@pytest.mark.parametrize("is_swapped", [False, True], ids=["target", "golden"])
+def test_several_ranks_beside_one_or_none_point_to_parallel(tmp_path: Path, kind: str, is_swapped: bool) -> None:
+    whole, target = tp_dump(tmp_path)
+    dumped(tmp_path / "one" / "rank0", {"norm": {"0": np.ones((2, 3, 16), np.float32)}, "other": {"0": np.ones(1)}})
+    if kind == "plain":
+        for path in tmp_path.rglob("metadata.json"):
+            path.unlink()
+    side, other = ("golden", "target") if is_swapped else ("target", "golden")
+
+    def compared(golden: Path, **options: Any) -> fastcmp.result.Result:
+        sides = (target, golden) if is_swapped else (golden, target)
+        return fastcmp.compare(*sides, output=str(tmp_path / "out"), executor="serial", **options)
+
+    advice = 'how: ranks = "tp=4"; see docs/parallel.md'
+    with pytest.raises(UsageError, match=f"{side} has 4 ranks, {other} none: .*a table .{side}. {advice}"):
+        compared(whole)
+    told = [warning for warning in compared(tmp_path / "one").warnings if "--parallel" in warning]
+    assert len(told) == 1 and told[0].startswith(f"{side} has 4 ranks, {other} one: ") and told[0].endswith(f"[{side}] {advice}")
+    # Who says that the other ranks may stand alone, or how they share tensors, knows.
+    assert not any("--parallel" in warning for warning in compared(tmp_path / "one", allow_unpaired=side).warnings)
+    done = compared(whole, **{f"{side}_parallel": ParallelSide("tp=4", DIMS)})
+    assert done.totals.passed and not any("--parallel FILE" in warning for warning in done.warnings)
+
+
+def test_as_many_ranks_on_both_sides_point_nowhere(tmp_path: Path) -> None:
+    ranks = [{"a": {"0": np.ones(2)}, f"only{rank}": {"0": np.ones(2)}} for rank in range(2)]
+    golden, target = by_rank(tmp_path / "g", ranks), by_rank(tmp_path / "t", ranks[::-1])
+    assert fastcmp.compare(golden, target, output=str(tmp_path / "out"), executor="serial").warnings == ()
