@@ -277,7 +277,7 @@ def _check_texts(name: str, value: object) -> None:
 
 def _check_ways(ways: tuple[str, ...]) -> None:
     for way in ways:
-        _check_choice("pair_by", way, get_args(PairWay))
+        _check_choice("--pair-by", way, get_args(PairWay))
     if not ways or len(set(ways)) < len(ways):
         raise UsageError(f"--pair-by {','.join(ways)!r}: expected one or several of {', '.join(get_args(PairWay))}, each once")
 

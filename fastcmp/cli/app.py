@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env
 
 from fastcmp.cli.bench_command import bench
@@ -18,7 +19,7 @@ from fastcmp.cli.endings import say
 from fastcmp.cli.explain_command import explain
 from fastcmp.cli.inspect_command import inspect
 from fastcmp.cli.judge_command import PROJECT_OPTIONS, judge
-from fastcmp.cli.main import version_text
+from fastcmp.cli.main import COMMANDS, version_text
 from fastcmp.cli.project_file import project_files
 from fastcmp.cli.report_command import report
 from fastcmp.cli.run_command import preload_path
@@ -27,6 +28,8 @@ from fastcmp.cli.show_command import show
 from fastcmp.errors import UsageError
 
 _HELP: Final = frozenset(("--help", "-h"))
+_FRAMES: Final = "╭╮╰╯─│"
+_PLAIN_FRAMES: Final = str.maketrans(_FRAMES, "++++-|")
 
 
 def build() -> App:
@@ -36,6 +39,7 @@ def build() -> App:
         help="Compare the tensor dumps of two runs of a large language model.",
         version=version_text,
         help_format="plaintext",
+        default_parameter=Parameter(show_default=_shown_default),
     )
     # The table of a project speaks of its comparisons: of compare, and of judge what it has in common with it.
     compare_app = App(name="compare", help_format="plaintext", config=[Env("FASTCMP_", command=False), *project_files()])
@@ -57,6 +61,11 @@ def build() -> App:
     return app
 
 
+def _shown_default(value: Any) -> Any:
+    """What a help page says of a default; None for one that says nothing: no text, no list, a flag that is not set."""
+    return None if value in ("", (), None) or value is False else str(value)
+
+
 def run(arguments: Sequence[str]) -> int:
     """The exit code of a command line; `UsageError` if it is refused."""
     return dispatch(build(), arguments)
@@ -72,7 +81,17 @@ def dispatch(app: App, arguments: Sequence[str]) -> int:
         with contextlib.redirect_stdout(page) if _HELP & set(ours) else contextlib.nullcontext():
             code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        raise UsageError(f"{' '.join(str(error).split())} See {app.name[0]} --help.") from error
+        command = [*app.name[:1], *(word for word in arguments[:1] if word in COMMANDS)]
+        raise UsageError(f"{' '.join(str(error).split())} See {' '.join(command)} --help.") from error
     if page.getvalue():
-        say(page.getvalue())
+        say(_encodable(page.getvalue()))
     return code if isinstance(code, int) else 0
+
+
+def _encodable(page: str) -> str:
+    """A help page with frames that stdout can show."""
+    try:
+        _FRAMES.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return page.translate(_PLAIN_FRAMES)
+    return page

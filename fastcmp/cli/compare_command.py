@@ -67,7 +67,7 @@ def compare(
     csv_raw: Annotated[bool, _Flag] = False,
     parquet: Annotated[bool, _Flag] = False,
     layout: str = "auto",
-    as_: Annotated[Literal["", "msprobe"], Parameter(name="--as", env_var="FASTCMP_AS")] = "",
+    as_: Annotated[Literal["", "msprobe"], Parameter(name="--as", show_choices=False)] = "",
     fresh: Annotated[bool, _Flag] = False,
     watch: Annotated[bool, _Flag] = False,
     watch_quiet: float = 60.0,

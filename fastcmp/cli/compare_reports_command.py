@@ -30,8 +30,8 @@ def compare_reports(
 ) -> int:
     """Say which pairs got worse, which better, which came and which went between two reports: for finding the change that broke a model.
 
-    Exit code: 0 nothing got worse; 1 a pair fails that did not, is further off than it was, or is gone; 2 a report cannot be read or is
-    not complete. So it can drive git bisect.
+    Exit code: 0 nothing got worse; 1 a pair fails that did not, is further off than it was, or is gone;
+    2 a report cannot be read or is not complete. So it can drive git bisect.
 
     Parameters
     ----------

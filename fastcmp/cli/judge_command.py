@@ -30,8 +30,8 @@ def judge(
 ) -> int:
     """Judge a finished comparison by other thresholds, from its report: no tensor is read again.
 
-    Says what compare would have said, and ends with the same exit code; 2 as well while the comparison is not complete. What the run
-    itself was judged by does not count. Nothing is written unless asked for.
+    Says what compare would have said, and ends with the same exit code; 2 as well while the comparison is not complete.
+    What the run itself was judged by does not count. Nothing is written unless asked for.
 
     Parameters
     ----------

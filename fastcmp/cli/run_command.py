@@ -33,10 +33,12 @@ def run(
     tokens
         Dump only these token ids, such as 0,3-5 (FASTCMP_DUMP_TOKENS).
     select
-        Which tensors of the acceleration library are saved (FASTCMP_SELECT). registered: those that dump_data(tensor_path=...) names; a
-        libacltransformer is told to offer tensors (ACLTRANSFORMER_SAVE_TENSOR=1 and its _MAX, where they are not set). environment: those
-        that ATB_SAVE_TENSOR... or ACLTRANSFORMER_SAVE_TENSOR... select. auto: the registered; those that ATB_SAVE_TENSOR... selects as
-        long as nothing is registered. Without it registered, unless an ATB_SAVE_TENSOR... variable or FASTCMP_SELECT is set.
+        Which tensors of the acceleration library are saved (FASTCMP_SELECT).
+        registered: those that dump_data(tensor_path=...) names; a libacltransformer is told to offer them by
+        ACLTRANSFORMER_SAVE_TENSOR=1 and its _MAX, where those are not set.
+        environment: those that ATB_SAVE_TENSOR... or ACLTRANSFORMER_SAVE_TENSOR... select.
+        auto: the registered; those that ATB_SAVE_TENSOR... selects as long as nothing is registered.
+        Without it registered, unless an ATB_SAVE_TENSOR... variable or FASTCMP_SELECT is set.
     show
         Print the variables that it would set, for a shell, and run nothing.
     """

@@ -42,7 +42,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_page_fits_a_terminal_and_names_every_command() -> None:
-    assert max(map(len, HELP_PAGE.splitlines())) <= 83
+    assert max(map(len, HELP_PAGE.splitlines())) <= 80
     for command in COMMANDS:
         assert f"\n  {command} " in HELP_PAGE
     assert [name for name in build() if not name.startswith("-")] == list(COMMANDS)
@@ -61,8 +61,9 @@ def test_help_page_knows_only_real_options_of_compare(capsys: pytest.CaptureFixt
         "--compat-euclid",
         "--multi-record",
         "--format-policy",
-        "--executor",
     } <= real
+    # What a user of two tools or several ranks would not look for elsewhere.
+    assert {"--map", "--pair-by", "--token-offset", "--parallel", "--layout", "--as", "--executor"} <= named
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,29 @@ def test_a_usage_line_has_names(command: str, capsys: pytest.CaptureFixture[str]
 def test_wrong_arguments_are_one_line_and_exit_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     shown = capsys.readouterr().err
-    assert shown.startswith("fastcmp: ") and shown.count("\n") == 1 and "fastcmp --help" in shown
+    assert shown.startswith("fastcmp: ") and shown.count("\n") == 1 and "See fastcmp compare --help." in shown
+
+
+@pytest.mark.parametrize(("program", "command"), [("fastcmp", "show"), ("fastcmp", "inspect"), ("ait", "debug compare aclcmp")])
+def test_what_is_refused_points_to_the_page_that_has_it(program: str, command: str) -> None:
+    module = "fastcmp.cli.ait" if program == "ait" else "fastcmp.cli"
+    page = "ait" if program == "ait" else f"fastcmp {command}"
+    done = fastcmp(*command.split(), "--bogus", module=module)
+    assert (done.returncode, done.stdout) == (2, "") and f"See {page} --help." in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_help_page_says_nothing_of_what_is_empty_and_everything_once(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    page = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert not re.search(r"\[default: (\(\)|\"\"|False|None)?\]", page) and "[choices: ," not in page
+    variables = re.findall(r"\[env var: ([^]]*)\]", page)
+    assert not any("," in one for one in variables) and len(variables) == len(set(variables))
+
+
+def test_a_help_page_has_frames_that_can_be_shown() -> None:
+    lines = fastcmp("explain", "--help", PYTHONIOENCODING="ascii").stdout.splitlines()
+    assert lines[4].startswith("+- Arguments ---") and lines[5].startswith("| CODE ") and "\\u" not in "".join(lines)
 
 
 def test_nothing_to_do_shows_the_help_and_exits_two(capsys: pytest.CaptureFixture[str]) -> None:

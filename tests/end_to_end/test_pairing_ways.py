@@ -113,7 +113,7 @@ def test_each_way_on_the_command_line(ways: str, golden: Path, tmp_path: Path, c
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--pair-by", "key,name"], "pair_by: expected one of key, md5, ops, position, content, got 'name'"),
+        (["--pair-by", "key,name"], "--pair-by: expected one of key, md5, ops, position, content, got 'name'"),
         (["--pair-by", "key,key"], "--pair-by 'key,key': expected one or several of key, md5, ops, position, content, each once"),
         (["--pair-by", ","], "--pair-by '': expected one or several of"),
         (["--token-offset", "10000000000"], "--token-offset 10000000000: expected a whole number, -1000000000 to 1000000000"),
