@@ -33,7 +33,7 @@ def show_report(report: SavedReport, *, as_json: bool) -> int:
     from fastcmp.analysis.story import find_story
     from fastcmp.analysis.words import tell
     from fastcmp.cli.heat_map import heat_lines
-    from fastcmp.cli.summary import print_lines
+    from fastcmp.cli.summary import print_lines, rule_lines
     from fastcmp.result import totals_of_saved
     from fastcmp.results.execution_order import execution_orders
     from fastcmp.results.findings import find_first_divergence, find_worst
@@ -47,6 +47,7 @@ def show_report(report: SavedReport, *, as_json: bool) -> int:
         return EXIT_OK
     counts = f"{grouped(totals.passed)} passed, {grouped(totals.failed)} failed, {grouped(totals.errors)} could not be compared"
     lines: list[Line] = [[(f"{counted(totals.pairs, 'pair')}: {counts}; {grouped(totals.unpaired)} stood alone", "")]]
+    lines += rule_lines(report.table)
     lines += [[(f"  {one_line(sentence)}", "")] for sentence in words]
     lines += heat_lines(report.table)
     if rows:

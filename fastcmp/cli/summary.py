@@ -17,6 +17,8 @@ from fastcmp.results.json_text import plain_json
 from fastcmp.results.schema import BY_NAME
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from fastcmp.result import Result
     from fastcmp.results.findings import Finding
     from fastcmp.results.totals import Totals
@@ -32,6 +34,8 @@ _FIRST: Final[dict[RunOrder, str]] = {
     "name": " by name (such a dump does not say in which order it ran)",
 }
 _GOOD, _BAD, _PLAIN = "green", "red", ""
+# Rules of `--pair-by` that need no equal names, the surest first.
+_GUESSING: Final = ("ops", "position", "content")
 
 # One line: parts of (text, style).
 Line = list[tuple[str, str]]
@@ -67,6 +71,7 @@ def summary_lines(result: Result) -> list[Line]:
         _count_line("could not be compared", totals.errors, _BAD if totals.errors else _PLAIN, _error_codes(result)),
         _count_line("stood alone", totals.unpaired, _BAD if totals.unpaired > totals.unpaired_allowed else _PLAIN, _alone(result)),
     ]
+    lines.extend(rule_lines(result.table))
     failed = [row for row in result.worst(_WORST_SHOWN) if row.verdict == "fail"]
     if failed:
         lines.append([("worst:", _PLAIN)])
@@ -89,6 +94,22 @@ def _what_was_done(totals: Totals) -> str:
         return f"{counted(totals.pairs, 'pair')}, {work}"
     earlier = f"{bytes_text(totals.bytes)}; {counted(totals.resumed, 'pair')} done before"
     return f"{counted(totals.pairs, 'pair')}, {earlier}, the rest, {work}"
+
+
+def rule_lines(table: pa.Table) -> list[Line]:
+    """How many pairs were made by other than equal names or a rule of the user's: they may be the wrong ones."""
+    counts = _pair_rules(table)
+    made = [f"{counted(counts[rule], 'pair')} by {rule}" for rule in _GUESSING if rule in counts]
+    if not made:
+        return []
+    notes = ", and notes how alike those by content are" if "content" in counts else ""
+    return [[(f"not by equal names: {', '.join(made)}; pair_rule says which{notes}", _PLAIN)]]
+
+
+def _pair_rules(table: pa.Table) -> dict[str, int]:
+    """How many pairs each rule made."""
+    counts = {one["values"]: one["counts"] for one in table.column("pair_rule").value_counts().to_pylist()}
+    return {rule: count for rule, count in counts.items() if rule}
 
 
 def _metric_lines(result: Result) -> list[Line]:
@@ -203,6 +224,7 @@ def json_facts(result: Result) -> dict[str, Any]:
         "gigabytes_per_s": result.totals.gigabytes_per_s,
         "order_is_known": result.run_order == "computed",
         "run_order": result.run_order,
+        "pair_rules": _pair_rules(result.table),
         "not_compared": {
             "count": result.blind_spots.count,
             "before_first_divergence": result.blind_spots.before_divergence,

@@ -13,7 +13,7 @@ from fastcmp.globs import any_glob_mask
 from fastcmp.options import CompareOptions
 from fastcmp.pairing.common_rank import common_ranks
 from fastcmp.pairing.nearest import Nearest, nearest_text
-from fastcmp.pairing.token_shift import Shift, better_shift
+from fastcmp.pairing.token_shift import Shift, better_shift, idle_offset
 from fastcmp.pairing.weights import RULE_WEIGHT, is_weight_name
 from fastcmp.parallel.advice import parallel_advice
 from fastcmp.sources.dump import Dump
@@ -88,13 +88,14 @@ def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
     left, right = _by_key(golden), _by_key(target)
     kinds = {golden.kind, target.kind}
     rules: Mapping[TensorKey, str] = {}
-    warnings: list[str] = []
+    warnings = idle_offset(left, right, options.token_offset) if options.token_offset else []
     if kinds == {"file"} and len(left) == len(right) == 1:
         rule = RULE_FILE
         right = dict(zip(left, right.values(), strict=True))
     else:
         rule = RULE_PATH if kinds == {"directory"} else RULE_KEY
-        (left, right), warnings = common_ranks((golden, left), (target, right))
+        (left, right), remarks = common_ranks((golden, left), (target, right))
+        warnings += remarks
         if options.maps or options.token_offset or options.pair_by != (RULE_KEY,):
             from fastcmp.pairing.renamed import rename
 

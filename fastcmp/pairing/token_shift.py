@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 
+from fastcmp.options import ROLES
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 
 # As `str` writes an integer: two texts for one number would become one token.
@@ -24,6 +25,19 @@ def shifted(token_id: str, offset: int) -> str:
         return token_id
     moved = str(int(token_id) + offset)
     return moved if _INTEGER.fullmatch(moved) else token_id
+
+
+def idle_offset(left: Iterable[TensorKey], right: Iterable[TensorKey], offset: int) -> list[str]:
+    """A warning where an offset that was given moves nothing, because a side has no token that is a number."""
+    without = [role for role, keys in zip(ROLES, (left, right), strict=True) if not _has_numbers(keys)]
+    if not offset or not without:
+        return []
+    who = "neither side has" if len(without) == 2 else f"{without[0]} does not have"
+    return [f"--token-offset {offset} is without effect: {who} a token_id that is a number"]
+
+
+def _has_numbers(keys: Iterable[TensorKey]) -> bool:
+    return any(_INTEGER.fullmatch(key.token_id) for key in keys)
 
 
 class Shift(NamedTuple):

@@ -43,9 +43,11 @@ def make_finding(**values: Any) -> Finding:
     return Finding(**{**given, **values})
 
 
-def table_of(*rows: tuple[str, str]) -> pa.Table:
-    """The columns verdict and verdict_reason of a report."""
-    return pa.table({name: pa.array([row[place] for row in rows], pa.string()) for place, name in enumerate(("verdict", "verdict_reason"))})
+def table_of(*rows: tuple[str, str], rule: str = "key") -> pa.Table:
+    """The columns verdict, verdict_reason and pair_rule of a report."""
+    values = [(*row, rule) for row in rows]
+    names = ("verdict", "verdict_reason", "pair_rule")
+    return pa.table({name: pa.array([row[place] for row in values], pa.string()) for place, name in enumerate(names)})
 
 
 @dataclass
@@ -98,6 +100,19 @@ def test_summary_says_it_all() -> None:
         "  1 tensor before it could not be compared: it may have begun there",
         "report: ./fastcmp_report/cmp_report.csv",
     ]
+
+
+def test_pairs_that_were_not_made_by_equal_names_are_counted() -> None:
+    rules = ["key"] * 4 + ["content"] * 3 + ["", "map:3", "ops", "ops", "md5"]
+    table = table_of(*[("pass", "")] * len(rules))
+    table = table.set_column(table.column_names.index("pair_rule"), table.schema.field("pair_rule"), pa.array(rules))
+    result = FakeResult(make_totals(), table=table)
+    said = "not by equal names: 2 pairs by ops, 3 pairs by content; pair_rule says which, and notes how alike those by content are"
+    assert text_of(result)[5] == said
+    assert json_facts(result)["pair_rules"] == {"key": 4, "content": 3, "map:3": 1, "ops": 2, "md5": 1}
+    # A rule of the user's own is none of these.
+    result.table = table_of(("pass", ""), rule="map:3")
+    assert not any("equal names" in line for line in text_of(result))
 
 
 def make_story(**values: Any) -> Story:

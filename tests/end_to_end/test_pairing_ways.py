@@ -102,6 +102,9 @@ def test_each_way_on_the_command_line(ways: str, golden: Path, tmp_path: Path, c
     output = tmp_path / "r"
     arguments = ["compare", str(golden), str(target), "-o", str(output), "--pair-by", ways, "--executor", "serial"]
     assert main(arguments) == 0, capsys.readouterr()
+    said = f"not by equal names: {LAYERS * len(MODULES) * 3} pairs by {ways.rpartition(',')[2]}; pair_rule says which"
+    assert said in capsys.readouterr().out
+    assert main(["show", str(output)]) == 0 and said in capsys.readouterr().out
     rows = rows_of(output)
     assert {row["pair_rule"] for row in rows} == {ways.rpartition(",")[2]}
     assert all(row["golden_data_path"] == row["acl_data_path"] for row in rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
 from fastcmp.pairing import pair, pair_dumps
 from fastcmp.pairing.token_shift import better_shift, shifted
-from fastcmp.sources import TensorKey
+from fastcmp.sources import Dump, TensorKey
 
 
 def tokens(*numbers: object, names: str = "ab") -> object:
@@ -134,3 +136,17 @@ def test_a_text_that_pairs_hides_no_offset() -> None:
     golden = dump(*(("a", str(token)) for token in range(3)), ("b", "mean"))
     target = dump(*(("a", str(token + 10)) for token in range(3)), ("b", "mean"))
     assert "--token-offset 10" in pair_dumps(golden, target, CompareOptions()).warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("golden", "target", "who"),
+    [("", "", "neither side has"), ("x", "", "neither side has"), ("0", "", "target does not have"), ("", "3", "golden does not have")],
+)
+@pytest.mark.parametrize("kind", ["metadata", "file"])
+def test_an_offset_that_moves_nothing_is_told(golden: str, target: str, who: str, kind: str) -> None:
+    def side(token: str) -> Dump:
+        return replace(dump(("a", token)), kind=kind)
+
+    told = f"--token-offset 2 is without effect: {who} a token_id that is a number"
+    assert pair_dumps(side(golden), side(target), CompareOptions(token_offset=2)).warnings == [told]
+    assert pair_dumps(side("0"), side("2"), CompareOptions(token_offset=2)).warnings == []
