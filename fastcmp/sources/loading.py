@@ -20,7 +20,7 @@ from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
 from fastcmp.sources.natural_order import token_key
 from fastcmp.sources.plain_files import are_listed, as_listed, inside, not_listed, tensors_of_files
 from fastcmp.sources.roles import below
-from fastcmp.sources.tree import SOURCE_DIRECTORIES, Tree, walk
+from fastcmp.sources.tree import MARKER_NAMES, SOURCE_DIRECTORIES, Tree, name_its_directory, walk
 from fastcmp.sources.wording import MAX_SHOWN, counted, listing, printable
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def load(
     if path.lower().endswith(".json"):
         process = load_metadata(path, role, options, keys=keys, working_directory=working_directory)
         return Dump(path, "metadata", process.tensors, process.warnings, evidence="a metadata.json was named")
+    if os.path.basename(path) in MARKER_NAMES:
+        raise UsageError(name_its_directory(path))
     unread: list[TensorError] = []
     tensors = _tensors_of_file(path, given, options, keys, unread)
     warnings = [not_listed(unread)] if unread else []

@@ -16,6 +16,7 @@ from fastcmp.sources.eras import Rows, has_lists, rows_of
 from fastcmp.sources.json_document import MAX_FILE_BYTES, is_inside, parse, read_bounded
 from fastcmp.sources.named_tensor import KnownKeys, NamedTensor
 from fastcmp.sources.path_locator import PathLocator
+from fastcmp.sources.tree import MARKER_NAMES, name_its_directory
 from fastcmp.sources.wildcards import tensors_of
 from fastcmp.sources.wording import printable
 
@@ -85,7 +86,12 @@ def _rows_of_file(path: str, role: Role, options: CompareOptions) -> tuple[Rows,
     The document is gone then: its objects, one for each data_id, make room for the tensors.
     """
     document, warnings = parse(read_bounded(path, roots=options.scan.roots), path)
-    return rows_of(document, role, printable(path)), not has_lists(document), warnings
+    try:
+        return rows_of(document, role, printable(path)), not has_lists(document), warnings
+    except UsageError:
+        if os.path.basename(path) in MARKER_NAMES:
+            raise UsageError(name_its_directory(path)) from None
+        raise
 
 
 def _add_journal(rows: Rows, dtypes: dict[tuple[str, str], str], journal: Journal) -> None:

@@ -58,6 +58,12 @@ class Tree:
     looks_for_metadata: bool = True
 
 
+def name_its_directory(path: str) -> str:
+    """What to say of a file of `MARKER_NAMES` that was named itself."""
+    directory = printable(os.path.dirname(path) or ".")
+    return f"{printable(path)}: part of the dump of another tool, which is read as a directory; name that: {directory}"
+
+
 def walk(root: str, *, looks_for_metadata: bool = True) -> Tree:
     """Search a directory, hidden names left out. Linked files and directories are followed, loops of links are not.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from fastcmp.options import LAYOUT_NAMES, CompareOptions, check
 from fastcmp.sources import load
 from fastcmp.sources.layouts import LAYOUTS
 
+GOLDEN = Path(__file__).parent.parent / "golden"
 ATB = "msit_dump/tensors/0_71/0/0_X/after/outtensor0.bin"
 MSIT = "msit_dump/torch_tensors/npu0_71/0/root.a/output.npy"
 EXAMPLES = {
@@ -189,3 +191,20 @@ def test_keys_that_the_other_dump_has_are_its_objects(tmp_path: Path) -> None:
     golden = load(tmp_path, "golden", CompareOptions())
     target = load(tmp_path, "target", CompareOptions(), golden)
     assert golden.tensors[0].key is target.tensors[0].key
+
+
+@pytest.mark.parametrize(
+    ("tree", "name"),
+    [("msprobe_statistics_golden", "dump.json"), ("msprobe_statistics_golden", "construct.json"), ("atb_statistics", "statistic.csv")],
+)
+def test_a_file_that_belongs_to_a_directory_says_to_name_that(tree: str, name: str) -> None:
+    path = next((GOLDEN / tree).rglob(name))
+    said = f"{path}: part of the dump of another tool, which is read as a directory; name that: {path.parent}"
+    with pytest.raises(UsageError, match=f"^{re.escape(said)}$"):
+        load(path, "golden", CompareOptions())
+    assert load(path.parent, "golden", CompareOptions()).tensors
+
+
+def test_a_metadata_json_by_another_name_is_one(tmp_path: Path) -> None:
+    (tmp_path / "dump.json").write_text('{"a": {"0": "a.npy"}}')
+    assert [tensor.key.data_id for tensor in load(tmp_path / "dump.json", "golden", CompareOptions()).tensors] == ["a"]
