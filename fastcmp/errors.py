@@ -6,6 +6,7 @@ All exceptions here keep their fields positional in ``args``, so they survive th
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,6 +77,7 @@ CODES: Final[dict[str, CodeInfo]] = {
     "E_SHRUNK": CodeInfo("the file became smaller while it was read", "compare after the dump has finished"),
     "E_CHANGED": CodeInfo("the file changed while it was read", "compare after the dump has finished"),
     "E_IO": CodeInfo("the operating system could not read the file", "check the disk"),
+    "E_OPEN_FILES": CodeInfo("more files are open than this process, or the machine, may have", "raise the limit: ulimit -n, or -j fewer"),
     "E_MEMORY": CodeInfo("there was not enough memory for this pair", "run with fewer workers (-j)"),
     "E_TIMEOUT": CodeInfo("no byte of this pair could be read for a long time", "check the file system, or raise --stall"),
     "E_WORKER_DIED": CodeInfo("the worker process died twice on this pair", "look at this pair alone; report it if the files are sound"),
@@ -97,6 +99,11 @@ WARNINGS: Final[dict[str, str]] = {
     "W_ALIAS": "the file names another one, which was compared in its place",
     "W_MULTI_RECORD": "several records in one file; one was chosen",
 }
+
+
+def open_files_hint(error: BaseException) -> str:
+    """What follows a reason of the operating system where it is that too many files are open; "" for all others."""
+    return " (ulimit -n raises the limit)" if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE) else ""
 
 
 class FastcmpError(Exception):

@@ -59,6 +59,9 @@ std::string describe(int error) { return std::error_code{error, std::generic_cat
         case ENXIO:
         case ENODEV:
             throw ReadError("E_NOT_REGULAR", ReadError::kNoOffset, "a socket or device, expected a regular file");
+        case EMFILE:
+        case ENFILE:
+            throw ReadError("E_OPEN_FILES", ReadError::kNoOffset, "cannot be opened: " + describe(error));
         case ENOMEM:
             throw ReadError("E_MEMORY", ReadError::kNoOffset, "no memory to open the file");
         default:

@@ -169,6 +169,7 @@ void test_errors_of_open(const Folder& folder) {
         {EACCES, "E_PERMISSION", "permission denied"}, {EPERM, "E_PERMISSION", "permission denied"}, {ELOOP, "E_LOOP", "without end"},
         {ENAMETOOLONG, "E_PATH", "too many for a file name"}, {EISDIR, "E_NOT_REGULAR", "socket or device"},
         {ENXIO, "E_NOT_REGULAR", "socket or device"}, {ENODEV, "E_NOT_REGULAR", "socket or device"}, {ENOMEM, "E_MEMORY", "no memory"},
+        {EMFILE, "E_OPEN_FILES", "Too many open files"}, {ENFILE, "E_OPEN_FILES", "Too many open files"},
         {EIO, "E_IO", "errno 5"}, {ENOENT, "E_MISSING", "no such file"}, {ENOTDIR, "E_MISSING", "no such file"},
     };
     for (const auto& row : rows) {

@@ -12,7 +12,7 @@ from fastcmp.engine.abilities import Ends
 from fastcmp.engine.beacon import CountingBeacon, use_beacon
 from fastcmp.engine.local_pool import LocalPool
 from fastcmp.engine.spawn import cannot_start
-from fastcmp.errors import UsageError
+from fastcmp.errors import UsageError, open_files_hint
 from fastcmp.executor_choice import parse_executor
 from fastcmp.options import CompareOptions
 
@@ -85,7 +85,7 @@ def _make_executor(options: CompareOptions) -> Executor:
         try:
             pool = LocalPool(count, stall_s=options.stall_s)
         except OSError as error:
-            raise cannot_start(str(error)) from error
+            raise cannot_start(f"{error}{open_files_hint(error)}") from error
         from fastcmp.engine import calls  # behind the start of the pool, for it brings numpy
 
         pool.warm(calls.prepare, [])

@@ -15,6 +15,8 @@ _CODE_BY_ERRNO: Final = {
     errno.EACCES: "E_PERMISSION",
     errno.EPERM: "E_PERMISSION",
     errno.ELOOP: "E_LOOP",
+    errno.EMFILE: "E_OPEN_FILES",
+    errno.ENFILE: "E_OPEN_FILES",
     errno.ENOMEM: "E_MEMORY",
 }
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import fastcmp
 from fastcmp.engine.beacon import SLOT_BYTES, BeaconPage
 from fastcmp.engine.messages import TERMINAL_SIGNALS
-from fastcmp.errors import UsageError
+from fastcmp.errors import UsageError, open_files_hint
 
 _HOME = os.path.dirname(os.path.abspath(fastcmp.__file__))
 
@@ -52,7 +52,7 @@ def make_page(slot_count: int) -> tuple[int, BeaconPage]:
         os.ftruncate(fd, slot_count * SLOT_BYTES)
         return fd, BeaconPage(fd, slot_count)
     except (AttributeError, OSError) as error:
-        raise cannot_start(f"no shared memory: {error}") from error
+        raise cannot_start(f"no shared memory: {error}{open_files_hint(error)}") from error
 
 
 def start_nursery(page_fd: int, slot_count: int) -> Nursery:
@@ -93,7 +93,7 @@ def start_nursery(page_fd: int, slot_count: int) -> Nursery:
     except (OSError, ValueError) as error:
         ours.close()
         os.close(lifeline_write)
-        raise cannot_start(f"{sys.executable}: {error}") from error
+        raise cannot_start(f"{sys.executable}: {error}{open_files_hint(error)}") from error
     finally:
         theirs.close()
         os.close(lifeline_read)

@@ -19,7 +19,7 @@ from fastcmp.engine import messages, spawn
 from fastcmp.engine.beacon import NO_ROW
 from fastcmp.engine.worker import RemoteTraceback
 from fastcmp.engine.worker_handle import Call, WorkerHandle
-from fastcmp.errors import UsageError, WorkerDied
+from fastcmp.errors import UsageError, WorkerDied, open_files_hint
 
 # One call runs and one waits in the worker's socket: replies are handled in a thread that shares the interpreter with
 # its caller, and without a second call a worker would sit idle through every such delay (up to 5 ms a task).
@@ -111,7 +111,7 @@ class Supervisor:
         except UsageError as error:
             self.failure = error
         except Exception as error:
-            self.failure = spawn.cannot_start(f"its supervisor failed: {type(error).__name__}: {error}")
+            self.failure = spawn.cannot_start(f"its supervisor failed: {type(error).__name__}: {error}{open_files_hint(error)}")
         finally:
             self._end()
 

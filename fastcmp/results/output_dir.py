@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, Final
 
-from fastcmp.errors import OutputError
+from fastcmp.errors import OutputError, open_files_hint
 
 REPORT_NAMES: Final = ("cmp_report.arrow", "cmp_report.csv", "cmp_report.parquet", "run.json")
 _LOCK_NAME: Final = ".fastcmp.lock"
@@ -288,4 +288,4 @@ def sync_directory(path: str) -> None:
 
 
 def _why(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return ((error.strerror if isinstance(error, OSError) else None) or str(error)) + open_files_hint(error)

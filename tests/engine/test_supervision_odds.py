@@ -55,6 +55,7 @@ def result(task: int, rows: list[int], code: str = "", records: int = 1) -> Task
         (OSError(errno.EIO, "Input/output error", "/t/3"), "E_IO", "/t/3: EIO: Input/output error"),
         (OSError(errno.ENOENT, "No such file", "/g/3"), "E_MISSING", "/g/3: ENOENT"), (PermissionError(errno.EACCES, "no"), "E_PERMISSION", "/g/3: EACCES"),
         (OSError(errno.ELOOP, "loop"), "E_LOOP", "ELOOP"), (OSError(errno.ENOMEM, "memory"), "E_MEMORY", "ENOMEM"), (OSError(9999, "odd"), "E_IO", "9999: odd"),
+        (OSError(errno.EMFILE, "many"), "E_OPEN_FILES", "EMFILE: many"), (OSError(errno.ENFILE, "many"), "E_OPEN_FILES", "ENFILE: many"),
         (OSError("no number"), "E_INTERNAL", "OSError: no number"), (ZeroDivisionError("x"), "E_INTERNAL", "ZeroDivisionError: x"),
         (TensorError("E_DTYPE", "/t/3", "odd"), "E_DTYPE", "/t/3: odd"), (ItemError("E_SHAPE", "", "as it is"), "E_SHAPE", "as it is"),
     ],

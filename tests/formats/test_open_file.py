@@ -8,6 +8,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bin_files import OK_2X3
 
@@ -178,3 +179,17 @@ def test_a_device_is_not_opened_to_see_what_it_is() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, start_new_session=True)
     assert done.stdout.startswith("/dev/tty: a character device, expected a regular file")
+
+
+def test_too_many_open_files_are_no_fault_of_the_disk(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones(2))
+    code = (
+        "import resource, sys\nfrom fastcmp.formats import scan_batch\nfrom fastcmp.options import ScanOptions\n"
+        "scan_batch([sys.argv[1]], ScanOptions())\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "print(scan_batch([sys.argv[1]], ScanOptions())[0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.npy")], capture_output=True, text=True, check=False)
+    assert done.stdout == (
+        f"{tmp_path}/a.npy: cannot be opened: Too many open files; raise the limit: ulimit -n, or -j fewer [E_OPEN_FILES]\n"
+    ), done.stderr

@@ -30,7 +30,7 @@ using Roots = std::vector<std::string>;
 /// An open regular file. Moves, closes itself.
 class File {
 public:
-    /// Throws ReadError: E_MISSING, E_PERMISSION, E_NOT_REGULAR, E_LOOP, E_PATH, E_PATH_OUTSIDE, E_LINK_OUTSIDE, E_IO, E_MEMORY.
+    /// Throws ReadError: E_MISSING, E_PERMISSION, E_NOT_REGULAR, E_LOOP, E_PATH, E_PATH_OUTSIDE, E_LINK_OUTSIDE, E_OPEN_FILES, E_IO, E_MEMORY.
     static File open(const std::string& path, const Roots& roots);
 
     File(File&& other) noexcept;
