@@ -57,13 +57,13 @@ def test_inspect_gives_the_dump_as_the_first_json_object(capsys: pytest.CaptureF
 def test_inspect_names_a_few_data_ids_however_many_and_whatever_they_are_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 3), np.float32))
     tokens = {str(token): "./a.npy" for token in range(20)}
-    names = {"\x1b[31m" + "x" * 500: tokens, "gone": {"0": "./gone.npy"}, **{f"layers.{layer}": tokens for layer in range(30)}}
+    names = {"x" * 500 + "\x1b[31m": tokens, "gone": {"0": "./gone.npy"}, **{f"layers.{layer}": tokens for layer in range(30)}}
     (tmp_path / "metadata.json").write_text(json.dumps(names))
     assert main(["inspect", str(tmp_path / "metadata.json")]) == 2
     lines = lines_of(capsys)
     said = lines[5 : 5 + 6]
     few = "tokens 0, 1, 2, 3, 4, 5, 6, 7 and 12 more: float32 (2, 3)"
-    assert said[0].startswith("data_id   \\x1b[31mxxx") and said[0].endswith(f"xxx, {few}") and len(said[0]) < 200
+    assert said[0].startswith("data_id   ...xxx") and said[0].endswith(f"xxx\\x1b[31m, {few}") and len(said[0]) < 200
     assert said[1:] == ["data_id   gone, token 0 [E_MISSING]", *(f"data_id   layers.{n}, {few}" for n in range(3)), "          and 27 more"]
 
 
