@@ -5,8 +5,8 @@ import numpy as np
 _Identity = tuple[int, int, int, int]
 """device, inode, size, mtime_ns"""
 _Failure = tuple[str, int, str]
-_Described = tuple[str, int, str, int, tuple[int, ...], str]
-"""A failure, and what the header says all the same: dtype code, dims, statistics as written"""
+_Described = tuple[str, int, str, int, tuple[int, ...], str, _Identity]
+"""A failure, and what the header says all the same: dtype code, dims, statistics as written; and which file it was"""
 _Tensor = tuple[int, int, tuple[int, ...], int, int, bool, tuple[str, ...], _Identity, int]
 """dtype code, format code, dims, data_offset, nbytes, packed, warnings, identity, where the file is kept or -1"""
 

@@ -33,6 +33,7 @@ from fastcmp.results.report_files import report_table, run_facts, write_report
 from fastcmp.results.resume import Recovered, deciding_facts, input_words, named_as, recover
 from fastcmp.results.schema import ROW_COLUMN
 from fastcmp.results.stated_rows import stated_remark
+from fastcmp.results.stated_sides import stated_sides
 from fastcmp.results.table import compared_positions, record_batch, unpaired_result
 from fastcmp.results.totals import count
 from fastcmp.sources import Dump, TensorKey
@@ -198,8 +199,9 @@ class Comparison:
         result = join_results(self.waiting)
         self.waiting, self.waiting_rows = [], 0
         batch = record_batch(result, self.pairs, self._metrics(result), self.rules, self.custom)
-        self.journal.append(result.task, batch, result.inputs, [named_as(self.pairs[row]) for row in result.rows])
-        self.kept += batch.column("cmp_flag").true_count
+        stated = stated_sides(result)
+        self.journal.append(result.task, batch, result.inputs, [named_as(self.pairs[row]) for row in result.rows], stated)
+        self.kept += batch.column("cmp_flag").true_count + len(stated)
         self.found.add(batch)
         self.bytes_compared += result.bytes_compared
         self.rows_done += len(result.rows)

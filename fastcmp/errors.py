@@ -88,6 +88,9 @@ CODES: Final[dict[str, CodeInfo]] = {
     "E_UNPAIRED": CodeInfo("the tensor was dumped on one side only", "dump it on the other side, pair it by --map, or --allow-unpaired"),
 }  # fmt: skip
 
+STATED_CODES: Final = ("E_STATS_ONLY", "E_CHECKSUM")
+"""Those of a file that says something of a tensor's elements without holding them."""
+
 WARNINGS: Final[dict[str, str]] = {
     "W_COUNT": "$Object.Count is not the number of objects",
     "W_TRAILING": "bytes follow the payload",
@@ -168,6 +171,8 @@ class NoDataError(TensorError):
     checksum : str
     names : str
         The tensor that it names instead of holding one, as written.
+    identity : tuple of int or None
+        The file as it was, as `fastcmp.formats.tensor_info.FileIdentity`; zeros where none was opened for it, None where that is not known.
     """
 
     def __init__(
@@ -181,9 +186,10 @@ class NoDataError(TensorError):
         decimals: int | None = None,
         checksum: str = "",
         names: str = "",
+        identity: tuple[int, int, int, int] | None = None,
     ) -> None:
         super().__init__(code, path, detail)
-        self.args = (code, path, detail, dtype, shape, statistics, decimals, checksum, names)
+        self.args = (code, path, detail, dtype, shape, statistics, decimals, checksum, names, identity)
 
     @property
     def dtype(self) -> str:
@@ -208,6 +214,10 @@ class NoDataError(TensorError):
     @property
     def names(self) -> str:
         return self.args[8]
+
+    @property
+    def identity(self) -> tuple[int, int, int, int] | None:
+        return self.args[9]
 
 
 class UsageError(FastcmpError, ValueError):

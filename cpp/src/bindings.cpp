@@ -55,7 +55,8 @@ nb::tuple to_python(const FileIdentity& identity) {
 
 nb::object to_python(const ReadError& error) {
     if (const auto& known = error.description()) {
-        return nb::make_tuple(error.code(), error.offset(), error.reason(), known->dtype_code, to_tuple(known->dims), known->statistics);
+        return nb::make_tuple(error.code(), error.offset(), error.reason(), known->dtype_code, to_tuple(known->dims), known->statistics,
+                              to_python(known->identity));
     }
     return nb::make_tuple(error.code(), error.offset(), error.reason());
 }

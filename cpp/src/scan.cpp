@@ -123,7 +123,7 @@ BinTensor scan_file(const std::string& path, MultiRecord policy, const Roots& ro
     try {
         check_payload(header);
     } catch (const ReadError& error) {
-        throw error.at(record.base);
+        throw error.at(record.base).of(file.identity());
     }
     return {header.dtype.code,
             header.format,

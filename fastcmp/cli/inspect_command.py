@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from fastcmp.cli.dump_text import dump_as_json, dump_in_lines, first_of_data_ids
 from fastcmp.cli.endings import say
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, visible
-from fastcmp.errors import EXIT_ERROR, EXIT_OK, NoDataError, TensorError, UsageError
+from fastcmp.errors import EXIT_ERROR, EXIT_OK, STATED_CODES, NoDataError, TensorError, UsageError
 from fastcmp.formats.places import member_place, shown_place, split_place
 from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.options import CompareOptions, ScanOptions
@@ -74,7 +74,7 @@ def inspect(
 
 def _is_stated(info: TensorInfo | TensorError) -> bool:
     """True where there are statistics or a checksum instead of data: all that the dump has, and it can be compared."""
-    return isinstance(info, NoDataError) and info.code in ("E_STATS_ONLY", "E_CHECKSUM")
+    return isinstance(info, NoDataError) and info.code in STATED_CODES
 
 
 def _holds_one_tensor(path: str, options: ScanOptions) -> bool:

@@ -17,10 +17,10 @@ from fastcmp.dtypes import DTYPES
 from fastcmp.engine.beacon import NO_ROW, Beacon, present_beacon
 from fastcmp.engine.custom_metrics import custom_values
 from fastcmp.engine.item_errors import ItemError, as_item_error, both_sides
-from fastcmp.engine.measured import Measured, measured_beside
+from fastcmp.engine.measured import Measured, measured_beside, stated_record
 from fastcmp.engine.narrow_values import differ_notably, narrow_values_notes
 from fastcmp.engine.pieces import edges_of, merge_pieces, row_length, stack
-from fastcmp.errors import NoDataError
+from fastcmp.errors import STATED_CODES, NoDataError
 from fastcmp.formats import KeptFiles, scan_batch
 from fastcmp.formats.composed_payload import ComposedPayload
 from fastcmp.formats.layout import reconcile
@@ -235,7 +235,7 @@ def _append(entry: _Entry, result: TaskResult) -> None:
 def _input_record(entry: _Entry) -> InputRecord:
     golden, target = entry.golden, entry.target
     if entry.failure is not None or isinstance(golden, Exception) or isinstance(target, Exception):
-        return NOTHING_READ
+        return stated_record(golden, target) if entry.failure is not None and entry.failure.code in STATED_CODES else NOTHING_READ
     return input_record(golden.identity, target.identity)
 
 

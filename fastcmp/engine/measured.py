@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastcmp.dtypes import DTYPES
-from fastcmp.errors import NoDataError
+from fastcmp.errors import STATED_CODES, NoDataError
 from fastcmp.formats.composed_payload import ComposedPayload
 from fastcmp.formats.decode import decode
 from fastcmp.formats.payload import Payload
 from fastcmp.formats.stated import XOR, checksum_kind
-from fastcmp.formats.tensor_info import TensorInfo
+from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
+from fastcmp.outcome import NOTHING_READ, InputRecord, input_record
 
 # Decoded they take 8 bytes each: the memory this needs, whatever the size of the tensor.
 _ELEMENTS_AT_ONCE: Final = 1 << 20
 Opened = Payload | ComposedPayload
-_CODES: Final = ("E_STATS_ONLY", "E_CHECKSUM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,18 @@ def measured_beside(
 ) -> Measured | None:
     """What can be measured of the one side that is there; None where neither or both are, or nothing is stated of the other."""
     for info, other in ((golden, target), (target, golden)):
-        if isinstance(info, TensorInfo) and isinstance(other, NoDataError) and other.code in _CODES:
+        if isinstance(info, TensorInfo) and isinstance(other, NoDataError) and other.code in STATED_CODES:
             return _measured(info, other.checksum, open_payload, on_bytes)
     return None
+
+
+def stated_record(golden: TensorInfo | Exception, target: TensorInfo | Exception) -> InputRecord:
+    """Which files a pair was judged by that has no data on a side."""
+    if not isinstance(golden, TensorInfo | NoDataError) or not isinstance(target, TensorInfo | NoDataError):
+        return NOTHING_READ
+    if golden.identity is None or target.identity is None:
+        return NOTHING_READ
+    return input_record(FileIdentity._make(golden.identity), FileIdentity._make(target.identity))
 
 
 def _measured(info: TensorInfo, stated: str, open_payload: Callable[[TensorInfo], Opened], on_bytes: Callable[[int], None]) -> Measured:

@@ -60,7 +60,7 @@ def _behind(alias: NoDataError, listings: Listings, options: ScanOptions, kept: 
 def _to_info(path: str, entry: tuple[Any, ...], policy: Literal["strict", "flat"]) -> TensorInfo | TensorError:
     if len(entry) == 3:
         return tensor_error(path, (entry[0], entry[1], entry[2]))
-    if len(entry) == 6:
+    if len(entry) == 7:
         return _described(tensor_error(path, (entry[0], entry[1], entry[2])), *entry[3:])
     code, format_code, dims, data_offset, nbytes, packed, warnings, identity, _ = entry
     dtype = BY_ACL_CODE[code]
@@ -76,9 +76,11 @@ def _to_info(path: str, entry: tuple[Any, ...], policy: Literal["strict", "flat"
     )  # fmt: skip
 
 
-def _described(error: TensorError, code: int, dims: tuple[int, ...], statistics: str) -> NoDataError:
+def _described(error: TensorError, code: int, dims: tuple[int, ...], statistics: str, identity: Any) -> NoDataError:
     numbers = tuple(
         (name, float(value)) for word in statistics.split(", ") if (found := _STATISTIC.fullmatch(word)) for name, value in [found.groups()]
     )
     named = statistics.removeprefix("data=").strip("'") if error.code == "E_ALIAS" else ""
-    return NoDataError(error.code, error.path, error.detail, BY_ACL_CODE[code].name, dims, numbers, _DECIMALS, names=named)
+    return NoDataError(
+        error.code, error.path, error.detail, BY_ACL_CODE[code].name, dims, numbers, _DECIMALS, names=named, identity=identity
+    )

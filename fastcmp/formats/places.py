@@ -15,6 +15,7 @@ COMPOSED_MARK: Final = "\0\0"
 
 STATED_MARK: Final = f"stated{_MARK}"
 """How what stands in the place of a member begins where a file only states something of a tensor, see `fastcmp.formats.stated`."""
+_STATED: Final = f"{_MARK}{STATED_MARK}"
 
 REFUSED_MARK: Final = f"refused{_MARK}"
 """How what stands in the place of a member begins where a source has a path with a NUL byte: it names no member and states nothing."""
@@ -55,6 +56,11 @@ def files_of(place: str) -> tuple[str, ...]:
 def is_composed(place: str) -> bool:
     """True for what several ranks hold."""
     return place.startswith(COMPOSED_MARK)
+
+
+def is_stated_place(place: str) -> bool:
+    """True for a tensor of which a file only states something, see `fastcmp.formats.stated`."""
+    return _STATED in place and not is_composed(place)
 
 
 def _parts(place: str) -> list[str]:

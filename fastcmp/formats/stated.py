@@ -15,7 +15,7 @@ from fastcmp.dtypes import DTYPES
 from fastcmp.errors import STATISTICS, NoDataError, TensorError
 from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.places import NUL_IN_PATH, STATED_MARK, member_place, split_place
-from fastcmp.formats.tensor_info import TensorInfo
+from fastcmp.formats.tensor_info import NOT_OPENED, TensorInfo
 from fastcmp.options import ScanOptions
 
 _MOST_TEXT: Final = 4096
@@ -60,8 +60,12 @@ class Stated:
 
 def stated_place(path: str, stated: Stated) -> str:
     """The place of a tensor that ``path`` says this of."""
-    text = json.dumps([stated.dtype, stated.shape, dict(stated.statistics), stated.decimals, stated.checksum], separators=(",", ":"))
-    return member_place(path, STATED_MARK + text)
+    return member_place(path, STATED_MARK + stated_text(stated))
+
+
+def stated_text(stated: Stated) -> str:
+    """All of it in one line."""
+    return json.dumps([stated.dtype, stated.shape, dict(stated.statistics), stated.decimals, stated.checksum], separators=(",", ":"))
 
 
 def is_stated(member: str) -> bool:
@@ -75,7 +79,7 @@ def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | No
 
 
 def _scan(path: str, member: str) -> TensorError:
-    stated = _parsed(member.removeprefix(STATED_MARK))
+    stated = parsed_stated(member.removeprefix(STATED_MARK))
     if stated is None:
         return TensorError("E_PATH", path, NUL_IN_PATH)
     numbers = ", ".join(f"{name}={value:g}" for name, value in stated.statistics.items())
@@ -84,12 +88,13 @@ def _scan(path: str, member: str) -> TensorError:
     code = "E_CHECKSUM" if stated.checksum else "E_STATS_ONLY" if numbers or is_empty else "E_NO_DATA"
     detail = f"stated without data: {said or 'no element'}" if said or is_empty else "the tensor is described, expected data and found none"
     return NoDataError(
-        code, path, detail, stated.dtype, stated.shape, tuple(stated.statistics.items()), stated.decimals, stated.checksum
+        code, path, detail, stated.dtype, stated.shape, tuple(stated.statistics.items()), stated.decimals, stated.checksum,
+        identity=NOT_OPENED,
     )  # fmt: skip
 
 
-def _parsed(text: str) -> Stated | None:
-    """None for what `stated_place` never wrote: a metadata.json may hold any text as a path."""
+def parsed_stated(text: str) -> Stated | None:
+    """What `stated_text` was given; None for what it never wrote: a metadata.json may hold any text as a path."""
     if len(text) > _MOST_TEXT:
         return None
     try:

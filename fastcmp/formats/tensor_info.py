@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from fastcmp.formats.composed import Node
@@ -15,6 +15,10 @@ class FileIdentity(NamedTuple):
     inode: int
     size: int
     mtime_ns: int
+
+
+NOT_OPENED: Final = FileIdentity(0, 0, 0, 0)
+"""Of what is known without that any file was opened for it."""
 
 
 class TensorInfo(NamedTuple):

@@ -30,6 +30,7 @@ from fastcmp.outcome import INPUT_WORDS
 from fastcmp.results.foreign import BatchReader, RefusedError, mapped, parsed_facts, wrong_in
 from fastcmp.results.output_dir import create, write_error
 from fastcmp.results.schema import arrow_schema, custom_names_of
+from fastcmp.results.stated_sides import Sides, kept_sides, kept_texts
 from fastcmp.results.text import string_array
 
 _VERSION: Final = b"2"
@@ -50,6 +51,7 @@ def _schema(custom: Sequence[str], metadata: Mapping[bytes, bytes] | None = None
         arrow_schema(with_row=True, custom=custom)
         .append(pa.field("inputs", pa.binary(_INPUT_BYTES)))
         .append(pa.field("named_as", pa.string()))
+        .append(pa.field("stated", pa.string()))
         .with_metadata(dict(metadata or {}))
     )
 
@@ -67,12 +69,15 @@ class JournalEntry:
         See `fastcmp.outcome.input_record`; zeros where nothing was compared.
     named_as : list of str
         What the dumps said about each pair that no other column holds.
+    stated : list of (tuple or None)
+        What a pair without data was judged by, golden and target; None for the others.
     """
 
     task: int
     batch: pa.RecordBatch
     inputs: np.ndarray
     named_as: list[str]
+    stated: list[Sides | None]
 
 
 def journal_paths(directory: str) -> list[str]:
@@ -148,7 +153,14 @@ class JournalWriter:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
 
-    def append(self, task: int, batch: pa.RecordBatch, inputs: np.ndarray | None = None, named_as: list[str] | None = None) -> None:
+    def append(
+        self,
+        task: int,
+        batch: pa.RecordBatch,
+        inputs: np.ndarray | None = None,
+        named_as: list[str] | None = None,
+        stated: Mapping[int, Sides] | None = None,
+    ) -> None:
         """Write the rows of finished tasks, ``task`` the last of them; after the return they survive the death of this process.
 
         Parameters
@@ -157,6 +169,8 @@ class JournalWriter:
         batch : pyarrow.RecordBatch
         inputs, named_as
             See `JournalEntry`; nothing is known about them where they are left out.
+        stated : mapping, optional
+            By position in the batch, see `fastcmp.results.stated_sides.stated_sides`.
         """
         count = batch.num_rows
         words = np.zeros((count, INPUT_WORDS), np.int64) if inputs is None else np.ascontiguousarray(inputs, np.int64)
@@ -166,6 +180,7 @@ class JournalWriter:
             *batch.columns,
             pa.FixedSizeBinaryArray.from_buffers(pa.binary(_INPUT_BYTES), count, [None, pa.py_buffer(words)]),
             string_array(named_as if named_as is not None else [""] * count),
+            string_array(kept_texts(stated or {}, count)),
         ]
         whole = pa.record_batch(columns, schema=self._schema)
         checksum = _checksum(whole, task, self._run)
@@ -263,12 +278,12 @@ class Journal:
         except (ValueError, KeyError, struct.error, pa.ArrowException) as error:
             raise RefusedError("no checksum") from error
         wrong = wrong_in(batch)
-        inputs, named_as = batch.columns[-2:]
-        if wrong or inputs.null_count or named_as.null_count:
-            raise RefusedError(wrong or "inputs or named_as is empty")
+        inputs, named_as, stated = batch.columns[-3:]
+        if wrong or inputs.null_count or named_as.null_count or stated.null_count:
+            raise RefusedError(wrong or "inputs, named_as or stated is empty")
         words = np.frombuffer(inputs.buffers()[1], np.int64, INPUT_WORDS * len(inputs), _INPUT_BYTES * inputs.offset)
-        rows = pa.record_batch(batch.columns[:-2], schema=arrow_schema(with_row=True, custom=self._custom))
-        return JournalEntry(task, rows, words.reshape(-1, INPUT_WORDS), named_as.to_pylist())
+        rows = pa.record_batch(batch.columns[:-3], schema=arrow_schema(with_row=True, custom=self._custom))
+        return JournalEntry(task, rows, words.reshape(-1, INPUT_WORDS), named_as.to_pylist(), kept_sides(rows, stated.to_pylist()))
 
 
 def _facts(run: bytes, path: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from fastcmp.errors import CODES
 from fastcmp.results.schema import custom_names
+from fastcmp.results.stated_sides import Sides, stated_verdicts
 from fastcmp.results.text import string_array
 from fastcmp.thresholds import JUDGED_METRICS
 from fastcmp.verdict import PASS, Rules, Shape, judge, judge_uncompared
@@ -19,7 +21,7 @@ _UNPAIRED: Final = "E_UNPAIRED"
 Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 
 
-def judged_again(rows: Rows, rules: Rules) -> Rows:
+def judged_again(rows: Rows, rules: Rules, stated: Mapping[int, Sides] | None = None) -> Rows:
     """``rows`` with the verdicts and reasons that ``rules`` give them; every other column is as it was.
 
     Parameters
@@ -28,6 +30,8 @@ def judged_again(rows: Rows, rules: Rules) -> Rows:
         The report's columns, and the ``row`` column if it is there.
     rules : Rules
         ``scale_known`` and ``legacy_euclid`` must be those of the run that made the rows.
+    stated : mapping, optional
+        By position, what pairs without data are judged by. Those of which that is not known keep their verdicts.
 
     Returns
     -------
@@ -46,6 +50,11 @@ def judged_again(rows: Rows, rules: Rules) -> Rows:
         verdict, reasons[position] = judge_uncompared(rules, _UNPAIRED, "golden" if golden_present[position] else "target")
         verdicts[position] = verdict
         failures[position] = _with_advice(failures[position] or "", needs_advice=verdict != PASS)
+    if stated:
+        data_ids = _column(rows, "data_id").take(pa.array(list(stated))).to_pylist()
+        for position, said in stated_verdicts(stated, data_ids, rules).items():
+            code = (failures[position] or "").rpartition(" ")[2]
+            verdicts[position], reasons[position], failures[position] = said.verdict, said.reason, f"{said.detail} {code}"
     return _replaced(rows, {"verdict": verdicts, "verdict_reason": reasons, "cmp_fail_reason": failures})
 
 

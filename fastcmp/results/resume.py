@@ -18,7 +18,8 @@ import pyarrow as pa
 from fastcmp.errors import OutputError
 from fastcmp.formats import identity_now
 from fastcmp.formats.composed import composition_of
-from fastcmp.formats.places import is_composed
+from fastcmp.formats.places import is_composed, is_stated_place, split_place
+from fastcmp.formats.tensor_info import NOT_OPENED
 from fastcmp.metric_functions import digests, parse_metrics
 from fastcmp.options import CompareOptions, ScanOptions
 from fastcmp.outcome import input_record
@@ -143,7 +144,8 @@ def _take(entry: JournalEntry, names: Sequence[str], finder: _Finder, rules: Rul
     found.rows.update(rows[positions].tolist())
     batch = entry.batch.select(names).take(pa.array(positions))  # metrics may have been given in another order
     columns = [pa.array(rows[positions], pa.int64()), *batch.columns[1:]]
-    batch = judged_again(pa.record_batch(columns, schema=batch.schema), rules)
+    stated = {number: both for number, position in enumerate(positions.tolist()) if (both := entry.stated[position]) is not None}
+    batch = judged_again(pa.record_batch(columns, schema=batch.schema), rules, stated)
     found.bytes += int(np.sum(batch.column("bytes").to_numpy()))
     found.batches.append(batch)
 
@@ -188,14 +190,17 @@ class _Finder:
         rows = np.full(batch.num_rows, -1, np.int64)
         chosen: set[int] = set()
         for position, key in reversed(list(enumerate(zip(ranks, data_ids, tokens, strict=True)))):
-            if not flags[position]:
+            if not flags[position] and entry.stated[position] is None:
                 continue  # an error is tried again: what was wrong may be well
             row = self._row(key, before[position])
             if row < 0 or row in taken or row in chosen:
                 continue
             pair = self._pairs[row]
             said = (goldens[position], targets[position], rules[position], entry.named_as[position])
-            if _says(pair) == said and self._words_of(pair) == tuple(entry.inputs[position].tolist()):
+            words = self._words_of(pair) if _says(pair) == said else None
+            if entry.stated[position] is not None:
+                words = _of_opened(pair, words)
+            if words == tuple(entry.inputs[position].tolist()):
                 rows[position] = row
                 chosen.add(row)
             else:
@@ -223,6 +228,14 @@ def _says(pair: Pair) -> tuple[str | None, str | None, str, str]:
     return golden, target, pair.rule, named_as(pair)
 
 
+def _of_opened(pair: Pair, words: InputWords) -> InputWords:
+    """Without those of a file that was not opened, for what it states of a tensor stands in the place."""
+    if words is None or pair.golden is None or pair.target is None:
+        return None
+    golden, target = (NOT_OPENED[1:] if is_stated_place(side.path) else None for side in (pair.golden, pair.target))
+    return (*(golden or words[:3]), *(target or words[3:]))
+
+
 def named_as(pair: Pair) -> str:
     """What the dumps say about a pair that no column of the report holds as such; "" for nothing, as nearly always."""
     said = [_named(pair.golden), _named(pair.target)]
@@ -236,6 +249,8 @@ def _named(tensor: NamedTensor | None) -> list[str]:
     if is_composed(tensor.path):  # how it is put together may be inferred from other tensors
         composition = composition_of(tensor.path)
         made = [f"{composition.dims}", " ".join(composition.order), *(part.rank for part in composition.parts)]
+    elif is_stated_place(tensor.path):
+        made = [split_place(tensor.path)[1]]
     return [tensor.dtype, *tensor.notes, *made] if tensor.dtype or tensor.notes or made else []
 
 

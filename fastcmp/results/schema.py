@@ -103,7 +103,7 @@ BY_NAME: Final[dict[str, Column]] = {column.name: column for column in COLUMNS}
 # In the journal and in memory only: where the row stands in the report.
 ROW_COLUMN: Final = "row"
 # What a journal has beside the columns of the report.
-JOURNAL_NAMES: Final = (ROW_COLUMN, "inputs", "named_as")
+JOURNAL_NAMES: Final = (ROW_COLUMN, "inputs", "named_as", "stated")
 
 # What `fastcmp.metrics.finish` fills.
 METRIC_NAMES: Final[tuple[str, ...]] = tuple(

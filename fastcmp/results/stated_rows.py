@@ -19,13 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastcmp.dtypes import DTYPES
-from fastcmp.errors import STATISTICS
+from fastcmp.errors import STATED_CODES, STATISTICS
 from fastcmp.formats.stated import XOR, checksum_kind
 from fastcmp.outcome import TensorFacts
 from fastcmp.thresholds import LARGER_IS_BETTER, Threshold, needs_scale
 from fastcmp.verdict import ERROR, FAIL, PASS, Rules, same_but_for_ones
-
-STATED_CODES: Final = ("E_STATS_ONLY", "E_CHECKSUM")
 
 # What the mean and the norm of a tensor may be off by: they are added up in its own dtype, in an order that differs between devices.
 _ROUNDING_STEPS: Final = 4

@@ -14,7 +14,8 @@ from fastcmp.errors import CODES
 from fastcmp.outcome import TaskResult, TensorFacts
 from fastcmp.pairing import Alone, Pair
 from fastcmp.results.schema import BY_NAME, METRIC_NAMES, ROW_COLUMN, arrow_schema
-from fastcmp.results.stated_rows import STATED_CODES, StatedVerdict, is_stated, judge_stated
+from fastcmp.results.stated_rows import StatedVerdict
+from fastcmp.results.stated_sides import stated_sides, stated_verdicts
 from fastcmp.results.text import joined, shape_text, string_array, valid_unicode
 from fastcmp.sources.named_tensor import NamedTensor
 from fastcmp.sources.wording import LOW_LEVEL_ADVICE, printable
@@ -143,18 +144,8 @@ def _add_statistics(columns: dict[str, Any], prefix: str, facts: Sequence[Tensor
 
 def _stated(result: TaskResult, row_pairs: Sequence[Pair], rules: Rules) -> dict[int, StatedVerdict]:
     """By position: what statistics and checksums say about pairs without data."""
-    positions = [
-        position
-        for position, code in enumerate(result.error_codes)
-        if code in STATED_CODES and is_stated(result.golden[position], result.target[position])
-    ]
-    if not positions:
-        return {}
-    class_of, matched = rules.by_name.classes(_data_ids(row_pairs, positions, rules))
-    return {
-        position: judge_stated(result.golden[position], result.target[position], rules, matched[number])
-        for position, number in zip(positions, class_of.tolist(), strict=True)
-    }
+    sides = stated_sides(result)
+    return stated_verdicts(sides, _data_ids(row_pairs, list(sides), rules), rules)
 
 
 def _verdicts(

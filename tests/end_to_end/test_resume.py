@@ -14,19 +14,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from interrupted_runs import SERIAL, Sides, interrupted, report, run, stop_after
 from noted import Notes
 
-import fastcmp
 from fastcmp import surroundings
-from fastcmp.comparison import Comparison
-from fastcmp.engine import compare_items
 from fastcmp.errors import OutputError
-from fastcmp.options import CompareOptions, Rule, ScanOptions
-from fastcmp.outcome import TaskResult
+from fastcmp.options import Rule, ScanOptions
 from fastcmp.pairing import pair
-from fastcmp.plan import Task
 from fastcmp.progress import Silent
-from fastcmp.result import Result
 from fastcmp.results import resume
 from fastcmp.results.journal import Journal, JournalWriter, next_journal_path
 from fastcmp.results.saved import load_saved
@@ -36,15 +31,9 @@ from fastcmp.verdict import Rules
 sys.path.insert(0, str(Path(__file__).parent.parent / "sources"))
 from layout_makers import alias_bytes, write_tree
 
-Sides = tuple[Path, Path]
 PAIRS = 40
-SERIAL = CompareOptions(executor="serial", kl="none")
 
-
-@pytest.fixture(autouse=True)
-def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several tasks beyond those that are on their way when a run is ended."""
-    monkeypatch.setattr("fastcmp.plan.BATCH_COUNT", 4)
+pytestmark = pytest.mark.usefixtures("small_tasks")
 
 
 @pytest.fixture
@@ -70,57 +59,8 @@ def sides(tmp_path: Path) -> Sides:
     return documents[0], documents[1]
 
 
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Rows that a serial run really compares, as it goes."""
-    rows: list[int] = []
-    whole = compare_items.run_task
-
-    def counting(task: Task, **options: Any) -> TaskResult:
-        result = whole(task, **options)
-        rows.extend(result.rows)
-        return result
-
-    monkeypatch.setattr(compare_items, "run_task", counting)
-    return rows
-
-
 def tries(name: str, quick: int) -> int:
     return int(os.environ.get(f"TRY_{name}", quick))
-
-
-def run(sides: Sides, output: Path, notes: Silent | None = None, **changes: Any) -> Result:
-    options = replace(SERIAL, output=str(output), **changes)
-    return fastcmp.compare(*sides, options=options, progress=notes)
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, results: int) -> Callable[[], None]:
-    """Have the next run end as by Ctrl-C after so many tasks; gives back what undoes it."""
-    take, left = Comparison._take, [results]
-
-    def taking(self: Comparison, result: TaskResult) -> None:
-        take(self, result)
-        left[0] -= 1
-        if left[0] == 0:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Comparison, "_take", taking)
-    return lambda: monkeypatch.setattr(Comparison, "_take", take)
-
-
-def interrupted(monkeypatch: pytest.MonkeyPatch, sides: Sides, output: Path, results: int = 3, **changes: Any) -> Notes:
-    notes = Notes()
-    undo = stop_after(monkeypatch, results)
-    with pytest.raises(KeyboardInterrupt):
-        run(sides, output, notes, **changes)
-    undo()
-    assert not (output / "cmp_report.csv").exists()
-    return notes
-
-
-def report(output: Path) -> tuple[bytes, bytes]:
-    assert {path.name for path in output.iterdir()} <= {"cmp_report.csv", "cmp_report.arrow", "cmp_report.parquet", "run.json"}
-    return (output / "cmp_report.csv").read_bytes(), (output / "cmp_report.arrow").read_bytes()
 
 
 @pytest.mark.parametrize("executor", ["serial", "local", "threads"])

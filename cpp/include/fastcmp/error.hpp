@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "fastcmp/identity.hpp"
+
 namespace fastcmp {
 
 /// What a header says about a tensor that the file does not hold.
@@ -18,6 +20,7 @@ struct Description {
     std::int64_t dtype_code = 0;
     std::vector<std::int64_t> dims;
     std::string statistics;  ///< max=, min=, mean=, l2norm=, as written; or data= and the tensor that is named; or nothing
+    FileIdentity identity;   ///< of the file that says so
 };
 
 /// Why one file cannot be used. `code` is one of the closed list in fastcmp/errors.py.
@@ -46,6 +49,14 @@ public:
         auto described = *this;
         described.description_ = std::move(description);
         return described;
+    }
+    /// The same error of this file.
+    [[nodiscard]] ReadError of(const FileIdentity& identity) const {
+        auto known = *this;
+        if (known.description_) {
+            known.description_->identity = identity;
+        }
+        return known;
     }
     [[nodiscard]] const std::optional<Description>& description() const noexcept { return description_; }
 

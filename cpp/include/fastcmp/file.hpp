@@ -8,18 +8,9 @@
 #include <vector>
 
 #include "fastcmp/error.hpp"
+#include "fastcmp/identity.hpp"
 
 namespace fastcmp {
-
-/// Who a file was when it was opened.
-struct FileIdentity {
-    std::uint64_t device = 0;
-    std::uint64_t inode = 0;
-    std::uint64_t size = 0;
-    std::int64_t mtime_ns = 0;
-
-    bool operator==(const FileIdentity&) const = default;
-};
 
 /// fstat of an open file; throws E_SHRUNK or E_CHANGED if it is no longer `expected`.
 void expect_unchanged(int descriptor, const FileIdentity& expected);
