@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -86,8 +85,8 @@ class Comparison:
         self.alone = Alone(self.pairs)
         if self.options.fresh:
             remove_journals(self.output.path)
-        words_of = (elsewhere.input_words if elsewhere else None) or partial(input_words, options=self.options.scan)
-        self._go_on_from(recover(self.output.path, facts, self.pairs, self.rules, words_of))
+        words_of, scan = (elsewhere.input_words if elsewhere else None) or input_words, self.options.scan
+        self._go_on_from(recover(self.output.path, facts, self.pairs, self.rules, lambda pair: words_of(pair, scan)))
         try:
             self._compare_rest(facts, executor, on_plan)
         except BaseException:

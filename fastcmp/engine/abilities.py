@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # they bring numpy, and the local pool is started before that
     from fastcmp.engine.disks import Disks
-    from fastcmp.options import CompareOptions
+    from fastcmp.options import CompareOptions, ScanOptions
     from fastcmp.pairing import Pair
     from fastcmp.sources import Dump
 
@@ -52,7 +52,7 @@ class ReadsElsewhere(Protocol):
     cpu: str
 
     @property
-    def input_words(self) -> Callable[[Pair], tuple[int, ...] | None] | None:
+    def input_words(self) -> Callable[[Pair, ScanOptions], tuple[int, ...] | None] | None:
         """As `fastcmp.results.resume.input_words`, of files that only other machines have; None where this one has them all."""
 
     def remarks(self, pairs: Sequence[Pair]) -> list[str]:

@@ -19,7 +19,7 @@ from fastcmp.engine.cluster_link import Link, Node, NodeLost
 from fastcmp.engine.disks import HERE, Disks
 from fastcmp.engine.node_agent import IN_AGENT, IN_POOL, WARM, packed, unpacked
 from fastcmp.errors import UsageError, WorkerDied
-from fastcmp.options import CompareOptions
+from fastcmp.options import CompareOptions, ScanOptions
 from fastcmp.pairing import Pair
 from fastcmp.plan import Task
 from fastcmp.sources import Dump
@@ -130,7 +130,7 @@ class ClusterExecutor(Executor):
         return dumps
 
     @property
-    def input_words(self) -> Callable[[Pair], tuple[int, ...] | None] | None:
+    def input_words(self) -> Callable[[Pair, ScanOptions], tuple[int, ...] | None] | None:
         """See `fastcmp.engine.abilities.ReadsElsewhere`."""
         return getattr(self.disks, "words", None)
 

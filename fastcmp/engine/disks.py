@@ -9,7 +9,7 @@ from typing import Final
 
 from fastcmp.engine.abilities import ReadsElsewhere
 from fastcmp.errors import TensorError
-from fastcmp.formats import place_sizes, scan_batch
+from fastcmp.formats import identity_now, place_sizes, scan_batch
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import ScanOptions
 from fastcmp.pairing import Pair
@@ -31,6 +31,10 @@ class Disks:
         """What each header says."""
         return scan_batch(places, options)
 
+    def inputs(self, places: Sequence[str], options: ScanOptions) -> list[FileWords]:
+        """Words of the file that each place is read from, which a file may only name; `MISSING` where there is none."""
+        return [_input_of(place, options) for place in places]
+
     def home(self, pair: Pair) -> int:
         """See `fastcmp.plan.PairSize`."""
         return 0
@@ -46,6 +50,14 @@ HERE: Final = Disks()
 def disks_of(executor: object) -> Disks:
     """Where an executor's workers find the files."""
     return executor.disks if isinstance(executor, ReadsElsewhere) else HERE
+
+
+def _input_of(place: str, options: ScanOptions) -> FileWords:
+    try:
+        found = identity_now(place, options)
+    except (OSError, ValueError):
+        return MISSING
+    return found.inode, found.size, found.mtime_ns
 
 
 def words_of(path: str) -> FileWords:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastcmp.engine.disks import HERE, MISSING, Disks, FileWords, in_threes, words_of, words_of_all
 from fastcmp.errors import TensorError, UsageError
+from fastcmp.formats import may_be_alias
 from fastcmp.formats.places import files_of, shown_place, split_place
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import CompareOptions, ScanOptions
@@ -57,6 +58,7 @@ class NodeDisks(Disks):
     def __init__(self, cluster: ClusterExecutor, files: dict[str, _OnDisk]) -> None:
         self._cluster, self._files = cluster, files
         self._everywhere = (1 << len(cluster.nodes)) - 1
+        self._named: dict[str, FileWords] | None = None
 
     def sizes(self, places: Sequence[str], options: ScanOptions) -> array[int]:
         """Bytes of each place; 0 where no node has it."""
@@ -105,12 +107,22 @@ class NodeDisks(Disks):
         golden, target = self._on_disk(pair.golden.path)[0], self._on_disk(pair.target.path)[0]
         return bool(golden and target and not golden & target)
 
-    def words(self, pair: Pair) -> tuple[int, ...] | None:
-        """Those of the files where they lie."""
+    def words(self, pair: Pair, options: ScanOptions) -> tuple[int, ...] | None:
+        """Those of the files where they lie; of one that only names another, those of that one."""
         if pair.golden is None or pair.target is None:
             return None
-        golden, target = self._on_disk(pair.golden.path)[1], self._on_disk(pair.target.path)[1]
+        golden, target = (self._input_of(side.path, options) for side in (pair.golden, pair.target))
         return None if MISSING in (golden, target) else (*golden, *target)
+
+    def _input_of(self, place: str, options: ScanOptions) -> FileWords:
+        path, words = files_of(place)[0], self._on_disk(place)[1]
+        if not may_be_alias(path, words[1]):
+            return words
+        if self._named is None:  # all of them with one question to each node
+            small = [path for path, (_, words) in self._files.items() if may_be_alias(path, words[1])]
+            found = self._asked(small, HERE.inputs, options)
+            self._named = {small[position]: words for position, words in found if isinstance(words, tuple)}
+        return self._named.get(path, MISSING)
 
     def _on_disk(self, place: str) -> _OnDisk:
         return self._files.get(files_of(place)[0], (0, MISSING))

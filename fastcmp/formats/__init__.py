@@ -23,7 +23,7 @@ from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
 
-__all__ = ["FileIdentity", "KeptFiles", "TensorInfo", "identity_now", "list_members", "place_sizes", "scan", "scan_batch"]
+__all__ = ["FileIdentity", "KeptFiles", "TensorInfo", "identity_now", "list_members", "may_be_alias", "place_sizes", "scan", "scan_batch"]
 
 Members = tuple[str, ...]
 
@@ -133,11 +133,16 @@ def identity_now(place: str, options: ScanOptions | None = None) -> FileIdentity
         return combined_identity(identity_now(part.place, options) for part in composition_of(place).parts)
     path = split_place(place)[0]
     found = os.stat(path)
-    if found.st_size <= _MOST_OF_AN_ALIAS and splitext(path)[1].lower() in bin_reader.SUFFIXES:
+    if may_be_alias(path, found.st_size):
         info = bin_reader.scan_batch((path,), options or ScanOptions())[0]
         if isinstance(info, TensorInfo):
             return info.identity
     return FileIdentity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def may_be_alias(path: str, size: int) -> bool:
+    """True for a file that may name another one instead of holding a tensor, by its name and bytes."""
+    return 0 < size <= _MOST_OF_AN_ALIAS and splitext(path)[1].lower() in bin_reader.SUFFIXES
 
 
 def _scan_composed(place: str, options: ScanOptions) -> TensorInfo | TensorError:

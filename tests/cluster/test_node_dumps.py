@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +28,9 @@ from fastcmp.result import Result
 from fastcmp.results.output_dir import prepare
 from fastcmp.sources import load
 from fastcmp.verdict import Rules
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "sources"))
+from layout_makers import alias_bytes, bin_bytes, write_tree
 
 MakeCluster = Callable[..., ClusterExecutor]
 
@@ -198,6 +203,39 @@ def test_what_was_done_on_nodes_is_gone_on_with_and_what_changed_there_is_done_a
     np.save(changed, np.load(changed) + 1)
     result = compare(executor, place / "golden", place / "target", tmp_path / "r")
     assert result.totals.resumed == 23 and result.totals.errors == 0
+
+
+@needs_mounts
+def test_what_a_file_on_a_node_names_is_gone_on_with_until_that_changes(
+    clusters: MakeCluster, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disks = [disk(tmp_path, "a"), disk(tmp_path, "b")]
+    for rank, side in itertools.product(range(2), ("golden", "target")):
+        values = np.arange(6, dtype=np.float32) + rank
+        names = {f"op{number}": f"data/0_71/3/{number}_Op/before/intensor0.bin" for number in range(1, 6)}
+        tree = {
+            "data/0_71/3/0_Model/after/outtensor0.bin": values,
+            **dict.fromkeys(names.values(), alias_bytes(values, "0_outtensor0.bin")),
+        }
+        folder = write_tree(disks[rank] / side / f"rank{rank}", tree)
+        (folder / "metadata.json").write_text(json.dumps({name: {"0": path} for name, path in names.items()}))
+    executor = clusters(disks, place)
+
+    def compared() -> Result:
+        return compare(executor, place / "golden", place / "target", tmp_path / "r")
+
+    def end_early() -> None:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("fastcmp.comparison.write_report", interrupt)
+            compared()
+
+    end_early()
+    assert compared().totals.resumed == 10
+    end_early()
+    named = disks[1] / "golden/rank1/data/0_71/3/0_Model/after/outtensor0.bin"
+    named.write_bytes(bin_bytes(np.zeros(6, np.float32)))
+    result = compared()
+    assert (result.totals.resumed, result.totals.failed) == (5, 5)
 
 
 @needs_mounts
