@@ -19,7 +19,7 @@ from fastcmp.formats.tensor_info import NOT_OPENED, TensorInfo
 from fastcmp.options import ScanOptions
 
 _MOST_TEXT: Final = 4096
-_MOST_AXES: Final = 64
+MOST_AXES: Final = 64
 _MOST_CHECKSUM: Final = 128
 
 CRC: Final = "a CRC-32"
@@ -49,6 +49,8 @@ class Stated:
         To how many decimals they are rounded; None for all digits of a float.
     checksum : str
         As written; "" for none.
+    fault : str
+        What is wrong with the shape that it gives, so that nothing is judged by the rest; "" for nothing.
     """
 
     dtype: str = ""
@@ -56,6 +58,12 @@ class Stated:
     statistics: Mapping[str, float] = field(default_factory=dict)
     decimals: int | None = None
     checksum: str = ""
+    fault: str = ""
+
+
+def bad_shape(written: str) -> str:
+    """The fault of a shape that no tensor has."""
+    return f"shape {written}: expected at most {MOST_AXES} lengths, each from 0 to 2^63-1"
 
 
 def stated_place(path: str, stated: Stated) -> str:
@@ -65,7 +73,8 @@ def stated_place(path: str, stated: Stated) -> str:
 
 def stated_text(stated: Stated) -> str:
     """All of it in one line."""
-    return json.dumps([stated.dtype, stated.shape, dict(stated.statistics), stated.decimals, stated.checksum], separators=(",", ":"))
+    said: list[Any] = [stated.dtype, stated.shape, dict(stated.statistics), stated.decimals, stated.checksum]
+    return json.dumps([*said, stated.fault] if stated.fault else said, separators=(",", ":"))
 
 
 def is_stated(member: str) -> bool:
@@ -82,6 +91,8 @@ def _scan(path: str, member: str) -> TensorError:
     stated = parsed_stated(member.removeprefix(STATED_MARK))
     if stated is None:
         return TensorError("E_PATH", path, NUL_IN_PATH)
+    if stated.fault:
+        return TensorError("E_BAD_DIMS", path, stated.fault)
     numbers = ", ".join(f"{name}={value:g}" for name, value in stated.statistics.items())
     said = ", ".join(part for part in (numbers, f"checksum {stated.checksum}" if stated.checksum else "") if part)
     is_empty = 0 in stated.shape
@@ -98,7 +109,7 @@ def parsed_stated(text: str) -> Stated | None:
     if len(text) > _MOST_TEXT:
         return None
     try:
-        dtype, shape, statistics, decimals, checksum = json.loads(text)
+        dtype, shape, statistics, decimals, checksum, *fault = json.loads(text)
     except (ValueError, TypeError, RecursionError):
         return None
     if not (isinstance(dtype, str) and (not dtype or dtype in DTYPES) and _is_shape(shape)):
@@ -109,11 +120,13 @@ def parsed_stated(text: str) -> Stated | None:
         return None
     if not isinstance(checksum, str) or len(checksum) > _MOST_CHECKSUM:
         return None
-    return Stated(dtype, tuple(shape), {name: float(value) for name, value in statistics.items()}, decimals, checksum)
+    if len(fault) > 1 or not all(isinstance(one, str) for one in fault):
+        return None
+    return Stated(dtype, tuple(shape), {name: float(value) for name, value in statistics.items()}, decimals, checksum, *fault)
 
 
 def _is_shape(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= _MOST_AXES and all(type(extent) is int and 0 <= extent < 2**63 for extent in value)
+    return isinstance(value, list) and len(value) <= MOST_AXES and all(type(extent) is int and 0 <= extent < 2**63 for extent in value)
 
 
 def _is_number(value: Any) -> bool:

@@ -16,7 +16,7 @@ import torch
 from fastcmp.errors import NoDataError, TensorError
 from fastcmp.formats import list_members, place_sizes, scan_batch
 from fastcmp.formats.places import member_place, split_place
-from fastcmp.formats.stated import Stated, is_stated, stated_place
+from fastcmp.formats.stated import Stated, bad_shape, is_stated, stated_place
 from fastcmp.options import ScanOptions
 
 OPTIONS = ScanOptions()
@@ -47,6 +47,13 @@ def test_what_is_stated_comes_back_without_a_file(stated: Stated, code: str, det
     assert (found.decimals, found.checksum) == (stated.decimals, stated.checksum)
     again = pickle.loads(pickle.dumps(found))
     assert again.args == found.args
+
+
+def test_a_fault_is_all_that_counts() -> None:
+    found = scanned(stated_place("/d/dump.json", Stated("float32", (), {"max": 1.0}, checksum="deadbeef", fault=bad_shape("[-1]"))))
+    assert not isinstance(found, NoDataError)
+    assert (found.code, found.path) == ("E_BAD_DIMS", "/d/dump.json")
+    assert found.detail == "shape [-1]: expected at most 64 lengths, each from 0 to 2^63-1"
 
 
 def test_not_a_number_is_a_statistic() -> None:
@@ -90,6 +97,8 @@ def test_stated_tensors_and_files_are_scanned_in_one_batch(tmp_path: Path) -> No
         '["float32",[2],{},21,""]',
         '["float32",[2],{},true,""]',
         '["float32",[2],{},null,3]',
+        '["float32",[2],{},null,"",3]',
+        '["float32",[2],{},null,"","a","b"]',
         json.dumps(["float32", [2], {}, None, "a" * 129]),
         '["float32",[2],{},null,""]' + " " * 5000,
         "[" * 2000,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from layout_makers import empty_tree, write_tree
 
-from fastcmp.errors import NoDataError
+from fastcmp.errors import NoDataError, TensorError
 from fastcmp.formats import scan_batch
 from fastcmp.options import CompareOptions, ScanOptions
 from fastcmp.sources import Dump, load
@@ -247,7 +247,8 @@ def test_a_csv_of_other_columns_is_not_used(tmp_path: Path) -> None:
     ("fields", "shape", "numbers"),
     [
         ("bf16,nd,2x3,1.5,-1,N/A,2", (2, 3), {"max": 1.5, "min": -1.0, "l2norm": 2.0}),
-        ("float,nd,2x\u00b3,1_0,1e999,nan,(1.0,2.0)", (), {}),
+        ("float,nd,2,1_0,1e999,nan,(1.0,2.0)", (2,), {}),
+        ("float,nd,N/A,1,1,1,1", (), {"max": 1.0, "min": 1.0, "mean": 1.0, "l2norm": 1.0}),
         ("odd,nd,,inf,-inf,,", (), {"max": float("inf"), "min": float("-inf")}),
     ],
 )
@@ -258,6 +259,14 @@ def test_what_a_line_states(tmp_path: Path, fields: str, shape: tuple[int, ...],
     (found,) = scan_batch([tensor.path for tensor in loaded(statistics(tmp_path, STATISTIC_HEAD + line)).tensors], ScanOptions())
     assert isinstance(found, NoDataError)
     assert (found.shape, found.statistics, found.decimals) == (shape, numbers, 6)
+
+
+@pytest.mark.parametrize("shape", ["2x\u00b3", "abc", "-2", "2x", "x", "2x-3", "x".join(["1"] * 65), "2.0", "1" * 19])
+def test_a_shape_that_none_can_have_is_an_error_of_its_row(tmp_path: Path, shape: str) -> None:
+    line = STATISTIC_LINE.replace("2x3", shape)
+    (found,) = scan_batch([tensor.path for tensor in loaded(statistics(tmp_path, STATISTIC_HEAD + line)).tensors], ScanOptions())
+    assert isinstance(found, TensorError) and not isinstance(found, NoDataError)
+    assert found.code == "E_BAD_DIMS" and found.detail.startswith("shape '") and found.detail.endswith("each from 0 to 2^63-1")
 
 
 def test_lines_that_stand_twice_have_a_row_each(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from layout_makers import call, dump_json, empty_tree, leaf, write_msprobe, write_tree
 
-from fastcmp.errors import NoDataError
+from fastcmp.errors import NoDataError, TensorError
 from fastcmp.formats import scan_batch
 from fastcmp.formats.places import split_place
 from fastcmp.options import CompareOptions, ScanOptions
@@ -291,11 +291,23 @@ def test_statistics_and_checksums_travel_to_the_reader(tmp_path: Path) -> None:
     assert (four.code, four.dtype, four.shape, four.checksum) == ("E_CHECKSUM", "", (7,), "deadbeef")
 
 
-@pytest.mark.parametrize("shape", [[-1], [2.5], ["2"], [2**70], [1] * 65])
-def test_a_shape_that_none_can_have_is_no_shape(tmp_path: Path, shape: list[Any]) -> None:
-    described = {**leaf(ONES), "shape": shape}
-    write_msprobe(tmp_path / "step0" / "rank0", dump_json({"Torch.a.0.forward": call([described])}))
-    assert stated(tmp_path)[0].shape == ()
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [
+        ([-1], "[-1]"), ([2.5], "[2.5]"), (["2"], '["2"]'), ([2**70], "[1.18059e+21]"), ([1] * 65, "[1, 1, 1,"), ([[2]], "[[2]]"), ([None], "[null]"),
+        ("abc", '"abc"'), (-2, "-2"), (3, "3"), (None, "null"), ({}, "{}"), ("\x1b[31m" + "a" * 500, '"\\u001b[31maaa'),
+    ],
+)  # fmt: skip
+def test_a_shape_that_none_can_have_is_an_error_of_its_row(tmp_path: Path, shape: Any, shown: str) -> None:
+    described = {**leaf(ONES, md5="deadbeef"), "shape": shape}
+    write_msprobe(tmp_path / "step0" / "rank0", dump_json({"Torch.a.0.forward": call([described, leaf(ONES)])}, task="statistics"))
+    dump = loaded(tmp_path)
+    assert len(dump.tensors) == 2 and not dump.left_out
+    found, other = scan_batch([tensor.path for tensor in dump.tensors], ScanOptions())
+    assert isinstance(found, TensorError) and isinstance(other, NoDataError)
+    assert (found.code, found.path) == ("E_BAD_DIMS", f"{tmp_path}/step0/rank0/dump.json")
+    assert found.detail.startswith(f"shape {shown}") and found.detail.endswith(": expected at most 64 lengths, each from 0 to 2^63-1")
+    assert len(found.detail) < 200
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import UsageError
-from fastcmp.formats.stated import Stated
+from fastcmp.formats.stated import MOST_AXES, Stated, bad_shape
 from fastcmp.sources.json_document import read_bounded
 from fastcmp.sources.layouts.atb_paths import order_of
 from fastcmp.sources.layouts.layout import Entry, Reading
@@ -26,7 +26,8 @@ STATISTIC_NAME: Final = "statistic.csv"
 _MOST_BYTES: Final = 1 << 30
 _DECIMALS: Final = 6
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
-_MOST_AXES: Final = 64
+# Of a tensor without axes.
+_NO_SHAPES: Final = ("", "N/A")
 # Those of models known have fewer than ten.
 _MOST_LEVELS: Final = 64
 _COLUMNS: Final = (
@@ -87,11 +88,14 @@ def _operation(line: dict[str, Any]) -> str | None:
 def _stated(line: dict[str, Any]) -> Stated:
     written = line["Dtype"] or ""
     dtype = _DTYPES.get(written, written)
-    extents = (line["Shape"] or "").split("x")
-    shape = tuple(map(int, extents)) if all(map(_DIGITS.fullmatch, extents)) and len(extents) <= _MOST_AXES else ()
+    said = line["Shape"] or ""
+    extents = [] if said in _NO_SHAPES else said.split("x")
+    is_shape = all(map(_DIGITS.fullmatch, extents)) and len(extents) <= MOST_AXES
+    shape = tuple(map(int, extents)) if is_shape else ()
     numbers = {name: _number(line[column]) for name, column in (("max", "Max"), ("min", "Min"), ("mean", "Mean"), ("l2norm", "Norm"))}
     given = {name: value for name, value in numbers.items() if value is not None}
-    return Stated(dtype if dtype in DTYPES else "", shape, given, _DECIMALS)
+    fault = "" if is_shape else bad_shape(printable(repr(said), 80))
+    return Stated(dtype if dtype in DTYPES else "", shape, given, _DECIMALS, fault=fault)
 
 
 def _number(text: Any) -> float | None:

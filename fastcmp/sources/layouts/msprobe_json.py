@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -11,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import UsageError
-from fastcmp.formats.stated import Stated, checksum_kind
+from fastcmp.formats.stated import MOST_AXES, Stated, bad_shape, checksum_kind
 from fastcmp.sources.json_document import is_inside, parse, read_bounded
 from fastcmp.sources.wording import printable
 
@@ -27,7 +28,6 @@ _DEBUG: Final = "debug"
 _STATISTICS: Final = {"Max": "max", "Min": "min", "Mean": "mean", "Norm": "l2norm"}
 # A name goes into each tensor below it. Those of files have at most 255 characters.
 _MOST_NAME: Final = 1024
-_MOST_AXES: Final = 64
 
 
 class Item(NamedTuple):
@@ -208,7 +208,7 @@ def _leaves(name: str, value: Any, found: DumpJson, *, has_indices: bool = True)
         if not isinstance(value.get("type"), str):
             for key, one in value.items():
                 yield from _leaves(f"{name}.{key}", one, found, has_indices=has_indices)
-        elif isinstance(value.get("dtype"), str) and isinstance(value.get("shape"), list):
+        elif isinstance(value.get("dtype"), str) and "shape" in value:
             written = value.get("data_name")
             yield Item(name, written if isinstance(written, str) and written != "-1" else "", _stated(value))
         else:
@@ -220,17 +220,29 @@ def _stated(leaf: Mapping[str, Any]) -> Stated:
     dtype = next((name for name in (written, written.lower()) if name in DTYPES), "")
     numbers = {ours: _number(leaf.get(theirs)) for theirs, ours in _STATISTICS.items()}
     checksum = leaf.get("md5")
+    shape = _shape(leaf["shape"])
     return Stated(
         dtype,
-        _shape(leaf["shape"]),
+        shape or (),
         {name: value for name, value in numbers.items() if value is not None},
         checksum=checksum if isinstance(checksum, str) and checksum_kind(checksum) else "",
+        fault=bad_shape(printable(_as_written(leaf["shape"]), 80)) if shape is None else "",
     )
 
 
-def _shape(value: list[Any]) -> tuple[int, ...]:
+def _shape(value: Any) -> tuple[int, ...] | None:
+    """None for what is none."""
+    if not isinstance(value, list) or len(value) > MOST_AXES:
+        return None
     extents = [int(extent) for extent in value if isinstance(extent, float) and 0 <= extent < 2**63 and extent.is_integer()]
-    return tuple(extents) if len(extents) == len(value) <= _MOST_AXES else ()
+    return tuple(extents) if len(extents) == len(value) else None
+
+
+def _as_written(value: Any) -> str:
+    """Integers were read as floats."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_as_written, value[: MOST_AXES + 1]))}]"
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
 
 
 def _number(value: Any) -> float | None:
