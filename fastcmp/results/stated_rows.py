@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import STATED_CODES, STATISTICS
-from fastcmp.formats.stated import XOR, checksum_kind
+from fastcmp.formats.stated import CRC, XOR, checksum_kind
 from fastcmp.outcome import TensorFacts
 from fastcmp.thresholds import LARGER_IS_BETTER, Threshold, needs_scale
 from fastcmp.verdict import ERROR, FAIL, PASS, Rules, same_but_for_ones
@@ -88,18 +88,25 @@ def judge_stated(golden: TensorFacts, target: TensorFacts, rules: Rules, matched
     statistics = _Statistics(golden, target)
     kinds = checksum_kind(golden.checksum), checksum_kind(target.checksum)
     if all(kinds):
-        if kinds[0] == kinds[1] and golden.dtype == target.dtype and not statistics.other_bytes:
-            return _same_checksums(golden, kinds[0], statistics)
+        if kinds[0] == kinds[1] and not statistics.other_bytes and (golden.dtype == target.dtype or _is_widened(golden, target, kinds[0])):
+            return _same_checksums(golden, target, kinds[0], statistics)
         if not statistics.names:
             return _other_bytes(golden, target) if kinds[0] == kinds[1] else _other_kinds(golden, target, kinds)
     return statistics.verdict(rules, matched)
 
 
-def _same_checksums(golden: TensorFacts, kind: str, statistics: _Statistics) -> StatedVerdict:
+def _is_widened(golden: TensorFacts, target: TensorFacts, kind: str) -> bool:
+    """True where the checksum of a bfloat16 tensor may be that of its elements as float32: numpy has no dtype for them as they are."""
+    return kind == CRC and {golden.dtype, target.dtype} == {"bfloat16", "float32"}
+
+
+def _same_checksums(golden: TensorFacts, target: TensorFacts, kind: str, statistics: _Statistics) -> StatedVerdict:
     if statistics.are_of_other_bytes():
         said = f"checksums agree, both {golden.checksum}, and statistics do not: {statistics.compared()}"
         return StatedVerdict(ERROR, f"{said}; one of them is not of this tensor [E_CHECKSUM]", said)
     known = "the same bytes" if kind != XOR else "as the same bytes have it, and these in another order"
+    if golden.dtype != target.dtype:
+        known = "the same bytes as float32"
     return StatedVerdict(PASS, "", f"only checksums are known, both {golden.checksum}: {known}")
 
 

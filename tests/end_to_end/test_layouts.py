@@ -6,9 +6,11 @@ import csv
 import json
 import shutil
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -121,8 +123,6 @@ def made_tree(root: Path, values: np.ndarray, *, kind: str) -> Path:
     name = "Torch.a.0.forward.output.0.npy"
     described = leaf(values, data_name=name) if kind == "data" else leaf(values)
     if kind == "checksum":
-        import zlib
-
         described = leaf(None, shape=values.shape, dtype=values.dtype.name, md5=f"{zlib.crc32(values.tobytes()):08x}")
     document = dump_json({"Torch.a.0.forward": call([], [described])}, task="tensor" if kind == "data" else "statistics")
     write_msprobe(root / "step0" / "rank0", document, {name: values} if kind == "data" else None)
@@ -140,6 +140,17 @@ def test_data_against_what_is_stated_of_the_same_tensor_passes_and_of_another_fa
         (row,) = rows.values()
         assert (row["verdict"], row["cmp_flag"], row["bytes"]) == (verdict, False, RANDOM.nbytes)
         assert row["acl_max_value" if is_swapped else "golden_max_value"] == pytest.approx(float(RANDOM.max()))
+
+
+@pytest.mark.parametrize(("change", "verdict"), [(0, "pass"), (1, "error")])
+def test_bfloat16_that_was_saved_as_float32_meets_its_checksum(tmp_path: Path, change: int, verdict: str) -> None:
+    values = RANDOM.astype(ml_dtypes.bfloat16).astype(np.float32)
+    checksum = f"{zlib.crc32(values.tobytes()) ^ change:08x}"
+    data = made_tree(tmp_path / "data", values, kind="data")
+    described = leaf(None, shape=values.shape, dtype="bfloat16", md5=checksum)
+    write_msprobe(tmp_path / "s/step0/rank0", dump_json({"Torch.a.0.forward": call([], [described])}, task="statistics"))
+    _, rows = compared(data, tmp_path / "s", tmp_path / "r")
+    assert [(row["golden_dtype"], row["acl_dtype"], row["verdict"]) for row in rows.values()] == [("float32", "bfloat16", verdict)]
 
 
 @pytest.mark.parametrize(

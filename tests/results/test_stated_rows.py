@@ -151,6 +151,27 @@ ALL = {"max": 2.0, "min": -1.0, "mean": 0.5, "l2norm": 3.0}
             "only checksums are known; float16 and float32 have checksums of different bytes, equal tensors too",
         ),
         (
+            facts("bfloat16", checksum=CRC),
+            facts("float32", checksum=CRC),
+            "pass",
+            "",
+            f"only checksums are known, both {CRC}: the same bytes as float32",
+        ),
+        (
+            facts("float32", checksum=CRC, max=500.0),
+            facts("bfloat16", checksum=CRC, max=2.0),
+            "error",
+            f"checksums agree, both {CRC}, and statistics do not: max 500 against 2; one of them is not of this tensor [E_CHECKSUM]",
+            f"checksums agree, both {CRC}, and statistics do not: max 500 against 2",
+        ),
+        (
+            facts("bfloat16", checksum=XOR),
+            facts("float32", checksum=XOR),
+            "error",
+            "bfloat16 and float32 have checksums of different bytes [E_CHECKSUM]",
+            "only checksums are known; bfloat16 and float32 have checksums of different bytes, equal tensors too",
+        ),
+        (
             facts(checksum="ab12ab12", **ALL),
             facts(checksum="cd34cd34", **ALL),
             "pass",
