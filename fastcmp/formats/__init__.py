@@ -17,8 +17,11 @@ from fastcmp.formats import safetensors as safetensors_reader
 from fastcmp.formats import stated
 from fastcmp.formats.composed import combined_identity, compose, composition_of
 from fastcmp.formats.kept_files import KeptFiles
+from fastcmp.formats.npz import NPZ
 from fastcmp.formats.open_file import read_heads, unencodable
 from fastcmp.formats.places import NUL_IN_PATH, REFUSED_MARK, is_composed, split_place
+from fastcmp.formats.pt import PT
+from fastcmp.formats.safetensors import SAFETENSORS
 from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
@@ -40,9 +43,9 @@ class _Reader(NamedTuple):
 _READERS: Final = (
     _Reader(bin_reader.SUFFIXES, bin_reader.MAGICS, bin_reader.scan_batch),
     _Reader(npy_reader.SUFFIXES, npy_reader.MAGICS, npy_reader.scan_batch),
-    _Reader(safetensors_reader.SUFFIXES, safetensors_reader.MAGICS, safetensors_reader.scan_batch, safetensors_reader.members),
-    _Reader(pt_reader.SUFFIXES, pt_reader.MAGICS, pt_reader.scan_batch, pt_reader.members),
-    _Reader(npz_reader.SUFFIXES, npz_reader.MAGICS, npz_reader.scan_batch, npz_reader.members),
+    _Reader(safetensors_reader.SUFFIXES, safetensors_reader.MAGICS, SAFETENSORS.scan_batch, SAFETENSORS.members),
+    _Reader(pt_reader.SUFFIXES, pt_reader.MAGICS, PT.scan_batch, PT.members),
+    _Reader(npz_reader.SUFFIXES, npz_reader.MAGICS, NPZ.scan_batch, NPZ.members),
 )
 # Such a file is a header alone.
 _MOST_OF_AN_ALIAS: Final = 4096

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
 
 from fastcmp.errors import TensorError
 from fastcmp.formats.kept_files import SMALL_BYTES, KeptFiles
-from fastcmp.formats.malformed import Malformed
+from fastcmp.formats.malformed import Malformed, no_such_member
 from fastcmp.formats.open_file import read_heads, read_unchanged
 from fastcmp.formats.places import split_place
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
@@ -84,62 +85,78 @@ def open_parts(paths: Sequence[str], options: ScanOptions, kept: KeptFiles | Non
             yield FileParts(path, identity, head if whole is None else whole)
 
 
-def scan_places(
-    places: Sequence[str],
-    options: ScanOptions,
-    kept: KeptFiles | None,
-    open_file: Callable[[FileParts], _Opened],
-    describe: Callable[[FileParts, _Opened, str], TensorInfo],
-) -> list[TensorInfo | TensorError]:
-    """`formats.scan_batch` for a format of several tensors a file, each opened once.
+@dataclass(frozen=True, slots=True)
+class Container(Generic[_Opened]):
+    """A format of several tensors a file. Each of its functions may raise Malformed or TensorError, which becomes the answer.
 
-    Parameters
+    Attributes
     ----------
-    open_file
-        From a file to what ``describe`` needs.
-    describe
-        One tensor of it by name; "" if none is named. Both raise Malformed or TensorError, which becomes the answer.
+    open_file : callable
+        From a file to all that ``describe`` needs.
+    names : callable
+        The names of its tensors, from that.
+    describe : callable
+        One tensor of it, by one of its names.
     """
-    asked: dict[str, list[tuple[int, str]]] = {}
-    for index, place in enumerate(places):
-        path, member = split_place(place)
-        asked.setdefault(path, []).append((index, member))
-    found: list[TensorInfo | TensorError | None] = [None] * len(places)
-    for (path, wanted), parts in zip(asked.items(), open_parts(list(asked), options, kept), strict=True):
-        opened = _answer(parts, path, _opened, open_file)
-        for index, member in wanted:
-            found[index] = opened if isinstance(opened, TensorError) else _answer(parts, path, describe, opened, member)
-    return [entry for entry in found if entry is not None]
+
+    open_file: Callable[[FileParts], _Opened]
+    names: Callable[[_Opened], Collection[str]]
+    describe: Callable[[FileParts, _Opened, str], TensorInfo]
+
+    def scan_batch(self, places: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
+        """What each tensor is and where it lies, or why it cannot be used; each file is opened once."""
+        asked: dict[str, list[tuple[int, str]]] = {}
+        for index, place in enumerate(places):
+            path, member = split_place(place)
+            asked.setdefault(path, []).append((index, member))
+        found: list[TensorInfo | TensorError | None] = [None] * len(places)
+        for (path, wanted), parts in zip(asked.items(), open_parts(list(asked), options, kept), strict=True):
+            opened = _answer(parts, path, _opened, self)
+            for index, member in wanted:
+                found[index] = opened if isinstance(opened, TensorError) else _answer(parts, path, self._described, opened, member)
+        return [entry for entry in found if entry is not None]
+
+    def members(self, paths: Sequence[str], options: ScanOptions) -> list[tuple[str, ...] | TensorError]:
+        """The names of the tensors of each file, in its own order, or why they cannot be known."""
+        listed: list[tuple[str, ...] | TensorError] = []
+        for path, parts in zip(paths, open_parts(paths, options, None), strict=True):
+            opened = _answer(parts, path, _opened, self)
+            listed.append(opened if isinstance(opened, TensorError) else tuple(self.names(opened)))
+        return listed
+
+    def _described(self, parts: FileParts, opened: _Opened, member: str) -> TensorInfo:
+        """``member`` is "" where no tensor is named: the only one is meant."""
+        names = self.names(opened)
+        if member not in names:
+            if member or len(names) != 1:
+                raise no_such_member(parts.path, member, names)
+            (member,) = names
+        return self.describe(parts, opened, member)
 
 
-def list_files(
-    paths: Sequence[str], options: ScanOptions, open_file: Callable[[FileParts], _Opened], names: Callable[[_Opened], Iterable[str]]
-) -> list[tuple[str, ...] | TensorError]:
-    """`formats.list_members` for such a format."""
-    listed: list[tuple[str, ...] | TensorError] = []
-    for path, parts in zip(paths, open_parts(paths, options, None), strict=True):
-        opened = _answer(parts, path, _opened, open_file)
-        listed.append(opened if isinstance(opened, TensorError) else tuple(names(opened)))
-    return listed
+# What the last files said that are too large to be kept, or have many tensors: these are asked for in many batches. A pair has two files,
+# and a batch of a checkpoint in several files more; the tensors are counted, for a file may have a million.
+_MOST_LAST: Final = 8
+_MANY_TENSORS: Final = 64
+_MOST_LAST_TENSORS: Final = 200_000
+_last: dict[str, tuple[FileIdentity, object, Any, int]] = {}
 
 
-# What the last files said that are too large to be kept: one of many tensors is asked for them in many batches, and a pair has two.
-_last: dict[str, tuple[FileIdentity, object, Any]] = {}
-_MOST_LAST: Final = 2
-
-
-def _opened(parts: FileParts, open_file: Callable[[FileParts], _Opened]) -> _Opened:
-    if parts.size <= SMALL_BYTES:
-        return open_file(parts)
+def _opened(parts: FileParts, container: Container[_Opened]) -> _Opened:
     known = _last.pop(parts.path, None)
-    if known is not None and known[0] == parts.identity and known[1] is open_file:
+    if known is not None and known[:2] == (parts.identity, container):
         _last[parts.path] = known
         found: _Opened = known[2]
         return found
-    for path in list(_last)[: 1 - _MOST_LAST]:
+    opened = container.open_file(parts)
+    count = len(container.names(opened))
+    if parts.size <= SMALL_BYTES and count < _MANY_TENSORS:
+        return opened
+    for path in list(_last):  # the oldest first; threads may be here too
+        if len(_last) < _MOST_LAST and count + sum(one[3] for one in list(_last.values())) <= _MOST_LAST_TENSORS:
+            break
         _last.pop(path, None)
-    opened = open_file(parts)
-    _last[parts.path] = parts.identity, open_file, opened
+    _last[parts.path] = parts.identity, container, opened, count
     return opened
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
 from typing import Final
 
-from fastcmp.errors import TensorError
-from fastcmp.formats.file_parts import FileParts, list_files, scan_places
-from fastcmp.formats.kept_files import KeptFiles
-from fastcmp.formats.malformed import Malformed, no_such_member, shortened
+from fastcmp.formats.file_parts import Container, FileParts
+from fastcmp.formats.malformed import Malformed, shortened
 from fastcmp.formats.npy import check_size, header_end, parse_header
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.formats.zip_file import IS_UTF8, MAGIC, Member, content_offset, read_directory
-from fastcmp.options import ScanOptions
 
 SUFFIXES = (".npz",)
 # Local headers as numpy writes them: version 4.5 or 2.0, no flags, stored.
@@ -28,17 +24,8 @@ _FIRST_READ: Final = 128
 _Archive = dict[str, Member]
 
 
-def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
-    """What the header of each array says, or why it cannot be used; each file is opened once."""
-    return scan_places(places, options, kept, _open, _describe)
-
-
-def members(paths: Sequence[str], options: ScanOptions) -> list[tuple[str, ...] | TensorError]:
-    """The names of the arrays of each file, without ``.npy``, in the order in which they lie."""
-    return list_files(paths, options, _open, lambda arrays: arrays)
-
-
 def _open(parts: FileParts) -> _Archive:
+    """The arrays in the order in which they lie, named without ``.npy``."""
     arrays: _Archive = {}
     for member in read_directory(parts).values():
         if not member.name.endswith(_SUFFIX):
@@ -62,11 +49,7 @@ def _text(member: Member) -> str:
 
 
 def _describe(parts: FileParts, arrays: _Archive, name: str) -> TensorInfo:
-    member = arrays.get(name)
-    if member is None and not name and len(arrays) == 1:
-        (member,) = arrays.values()
-    if member is None:
-        raise no_such_member(parts.path, name, arrays)
+    member = arrays[name]
     start = content_offset(parts, member)
     try:
         return _described(parts, member, start)
@@ -97,3 +80,6 @@ def _described(parts: FileParts, member: Member, start: int) -> TensorInfo:
         header.big_endian,
         warnings=warnings,
     )
+
+
+NPZ: Final = Container(_open, lambda arrays: arrays, _describe)

@@ -9,21 +9,18 @@ The pickle goes through `pt_machine`, which makes descriptions and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from fastcmp.dtypes import DTYPES
-from fastcmp.errors import TensorError
-from fastcmp.formats.file_parts import FileParts, list_files, scan_places
-from fastcmp.formats.kept_files import KeptFiles
-from fastcmp.formats.malformed import Malformed, no_such_member, shortened
+from fastcmp.formats.file_parts import Container, FileParts
+from fastcmp.formats.malformed import Malformed, shortened
 from fastcmp.formats.pt_machine import load
 from fastcmp.formats.pt_names import named_tensors
 from fastcmp.formats.pt_stream import STREAM_MAGICS, is_tar, read_stream
 from fastcmp.formats.pt_values import Refused, Tensor
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.formats.zip_file import MAGIC, Member, content, content_offset, read_directory
-from fastcmp.options import ScanOptions
 
 SUFFIXES = (".pt", ".pth")
 # A local header as torch writes it (version 0, sizes behind, UTF-8, stored), or the first pickle of a stream.
@@ -39,21 +36,11 @@ _Locate = Callable[[FileParts, Tensor], int]
 
 
 class _Opened(NamedTuple):
-    """What one file says: its tensors, and where their storages lie."""
+    """What one file says: its tensors in the order of its containers, "" for one that was saved as it is; and where their storages lie."""
 
     tensors: Tensors
     locate: _Locate
     is_big_endian: bool
-
-
-def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
-    """What each tensor is and where it lies, or why it cannot be used; each file is opened once."""
-    return scan_places(places, options, kept, _open, _describe)
-
-
-def members(paths: Sequence[str], options: ScanOptions) -> list[tuple[str, ...] | TensorError]:
-    """The names of the tensors of each file in the order of its containers; ("",) where one tensor was saved as it is."""
-    return list_files(paths, options, _open, lambda opened: opened.tensors)
 
 
 def _open(parts: FileParts) -> _Opened:
@@ -176,12 +163,7 @@ def _check_bytes(what: str, found: int, expected: int) -> None:
 
 
 def _describe(parts: FileParts, opened: _Opened, member: str) -> TensorInfo:
-    tensors = opened.tensors
-    tensor = tensors.get(member)
-    if tensor is None and not member and len(tensors) == 1:
-        (tensor,) = tensors.values()
-    if tensor is None:
-        raise no_such_member(parts.path, member, tensors)
+    tensor = opened.tensors[member]
     if isinstance(tensor, Refused):
         raise Malformed(tensor.code, f"tensor {shortened(member)}: {tensor.detail}" if member else tensor.detail)
     if opened.is_big_endian and tensor.dtype == "complex32":
@@ -189,3 +171,6 @@ def _describe(parts: FileParts, opened: _Opened, member: str) -> TensorInfo:
     offset = opened.locate(parts, tensor) + tensor.first_byte
     is_swapped = opened.is_big_endian and DTYPES[tensor.dtype].bits > 8
     return TensorInfo(parts.path, offset, tensor.nbytes, tensor.dtype, tensor.shape, parts.identity, tensor.strides, is_swapped)
+
+
+PT: Final = Container(_open, lambda opened: opened.tensors, _describe)

@@ -11,25 +11,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from fastcmp.dtypes import DTYPES
-from fastcmp.errors import TensorError
-from fastcmp.formats.kept_files import KeptFiles
-from fastcmp.formats.malformed import Malformed, no_such_member, shortened
-from fastcmp.formats.open_file import read_heads
-from fastcmp.formats.places import split_place
-from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
-from fastcmp.options import ScanOptions
+from fastcmp.formats.file_parts import Container, FileParts
+from fastcmp.formats.malformed import Malformed, shortened
+from fastcmp.formats.tensor_info import TensorInfo
 
 SUFFIXES = (".safetensors",)
 # The length of a header has no fixed beginning: such files are known by their name.
 MAGICS: tuple[bytes, ...] = ()
 
 _LENGTH_BYTES: Final = 8
-_FIRST_READ: Final = 4096
 _MAX_HEADER: Final = 100_000_000  # as the format's own reader has it
 _MAX_TENSORS: Final = 2**20
 _MAX_ENTRY: Final = 4096
@@ -62,62 +57,15 @@ class _Entry(NamedTuple):
 _Entries = dict[str, _Entry]
 
 
-def scan_batch(places: Sequence[str], options: ScanOptions, kept: KeptFiles | None = None) -> list[TensorInfo | TensorError]:
-    """What the header says about each tensor, or why it cannot be used; each file is read once."""
-    files = list(dict.fromkeys(split_place(place)[0] for place in places))
-    headers = dict(zip(files, _headers(files, options, kept), strict=True))
-    return [_describe(*split_place(place), headers[split_place(place)[0]]) for place in places]
-
-
-def members(paths: Sequence[str], options: ScanOptions) -> list[tuple[str, ...] | TensorError]:
-    """The names of the tensors of each file, as the header has them, or why it cannot be used."""
-    return [header if isinstance(header, TensorError) else tuple(header[0].entries) for header in _headers(paths, options, None)]
-
-
 class _Header(NamedTuple):
     entries: _Entries
     data_offset: int
 
 
-_Found = tuple[_Header, FileIdentity] | TensorError
-
-
-def _headers(files: Sequence[str], options: ScanOptions, kept: KeptFiles | None) -> list[_Found]:
-    return [
-        head if isinstance(head, TensorError) else _header_of(path, head[0], head[1], options.roots)
-        for path, head in zip(files, read_heads(files, _FIRST_READ, options.roots, kept), strict=True)
-    ]
-
-
-# The header of a file of thousands of tensors is asked for by every task that has some of them.
-_KNOWN_LIMIT: Final = 8
-_KNOWN_TENSORS: Final = 200_000
-_known: dict[tuple[bytes, FileIdentity], _Header] = {}
-
-
-def _header_of(path: str, head: bytes, identity: FileIdentity, roots: tuple[str, ...]) -> _Found:
-    known = _known.get((head, identity))
-    if known is not None:
-        return known, identity
-    try:
-        stop = _LENGTH_BYTES + _header_length(head, identity.size)
-        whole = head
-        if stop > len(head):
-            opened = read_heads((path,), stop, roots)[0]
-            if isinstance(opened, TensorError):
-                return opened
-            whole, found = opened
-            if found != identity or len(whole) < stop:
-                raise Malformed("E_CHANGED", "the file changed while its header was read")
-        header = _parse(whole[_LENGTH_BYTES:stop], identity.size)
-    except Malformed as error:
-        return error.of(path)
-    while len(_known) >= _KNOWN_LIMIT or sum(len(one.entries) for one in list(_known.values())) > _KNOWN_TENSORS:  # threads may be here too
-        if not _known:
-            break
-        _known.pop(next(iter(_known), (b"", identity)), None)
-    _known[head, identity] = header
-    return header, identity
+def _open(parts: FileParts) -> _Header:
+    head = bytes(parts.read(0, min(_LENGTH_BYTES, parts.size)))
+    length = _header_length(head, parts.size)
+    return _parse(bytes(parts.read(_LENGTH_BYTES, length)), parts.size)
 
 
 def _header_length(head: bytes, size: int) -> int:
@@ -281,24 +229,20 @@ def _refuse_overlaps(entries: _Entries) -> None:
             )
 
 
-def _describe(path: str, member: str, found: _Found) -> TensorInfo | TensorError:
-    if isinstance(found, TensorError):
-        return found
-    (entries, data_offset), identity = found
-    if not member and len(entries) == 1:
-        (member,) = entries
-    entry = entries.get(member)
-    if entry is None:
-        return no_such_member(path, member, entries)
+def _describe(parts: FileParts, header: _Header, member: str) -> TensorInfo:
+    entry = header.entries[member]
     if entry.error:
-        return TensorError("E_DTYPE", path, entry.error)
+        raise Malformed("E_DTYPE", entry.error)
     return TensorInfo(
-        path,
-        data_offset + entry.begin,
+        parts.path,
+        header.data_offset + entry.begin,
         entry.end - entry.begin,
         entry.dtype,
         entry.shape,
-        identity,
+        parts.identity,
         packed=DTYPES[entry.dtype].is_sub_byte,
         warnings=entry.warnings,
     )
+
+
+SAFETENSORS: Final = Container(_open, lambda header: header.entries, _describe)

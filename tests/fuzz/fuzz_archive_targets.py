@@ -6,7 +6,6 @@ import io
 import os
 import zipfile
 import zlib
-from types import ModuleType
 from typing import Final
 
 import numpy as np
@@ -15,19 +14,20 @@ from fuzz_watch import BOMB_MARKER, LONGEST_MESSAGE, memory_file, only_these_are
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import CODES, TensorError
 from fastcmp.formats import TensorInfo, npz, pt, safetensors
+from fastcmp.formats.file_parts import Container
 from fastcmp.formats.places import member_place
 from fastcmp.options import ScanOptions
 
 _PLAIN: Final = ScanOptions()
 
 
-def _read(reader: ModuleType, data: bytes) -> tuple[tuple[str, ...] | TensorError, list[TensorInfo | TensorError]]:
+def _read(container: Container, data: bytes) -> tuple[tuple[str, ...] | TensorError, list[TensorInfo | TensorError]]:
     """The names in a file of several tensors, and each of them or the error: refused with a code, or inside the file; nothing in it runs."""
     file = memory_file()
     file.fill(data)
     with only_these_are_opened():
-        names = reader.members([file.path], _PLAIN)[0]
-        found = reader.scan_batch([member_place(file.path, name) for name in names], _PLAIN) if isinstance(names, tuple) else [names]
+        names = container.members([file.path], _PLAIN)[0]
+        found = container.scan_batch([member_place(file.path, name) for name in names], _PLAIN) if isinstance(names, tuple) else [names]
     assert not os.path.lexists(BOMB_MARKER), "a pickle was loaded"
     for entry in found:
         check_place(entry, data)
@@ -36,7 +36,7 @@ def _read(reader: ModuleType, data: bytes) -> tuple[tuple[str, ...] | TensorErro
 
 def pt_file(data: bytes) -> None:
     """A `.pt` file is refused with a code, or each of its tensors lies in it; nothing in it runs."""
-    names, _ = _read(pt, data)
+    names, _ = _read(pt.PT, data)
     if isinstance(names, tuple):
         assert len(set(names)) == len(names) and all(len(name) <= 1024 and name.encode() for name in names if name), names
         assert data.startswith(pt.MAGICS[1:]) or members_of(data) != []
@@ -53,7 +53,7 @@ def pickle_in_archive(data: bytes) -> None:
 
 def npz_file(data: bytes) -> None:
     """A `.npz` file is refused with a code, or its arrays lie where numpy finds them."""
-    names, found = _read(npz, data)
+    names, found = _read(npz.NPZ, data)
     if isinstance(names, tuple):
         theirs = members_of(data)
         assert theirs is None or len(theirs) == len(names)
@@ -101,7 +101,7 @@ def _content_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | None
 
 def safetensors_file(data: bytes) -> None:
     """A `.safetensors` file is refused with a code, or means to us what it means to the library that writes them."""
-    names, found = _read(safetensors, data)
+    names, found = _read(safetensors.SAFETENSORS, data)
     if isinstance(names, tuple) and (theirs := _by_their_reader(data)) is not None:
         assert set(names) == set(theirs), (names, theirs)
         for name, entry in zip(names, found, strict=True):
