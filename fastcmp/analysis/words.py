@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from fastcmp.sources.wording import counted
+
 if TYPE_CHECKING:
     from fastcmp.analysis.choices import Choices
     from fastcmp.analysis.divergence import Jump, Spread
@@ -127,7 +129,7 @@ class _Words:
         where = self.where(jump.place)
         whose, passes = self._came_from(jump), "; it still passes" if jump.passes else ""
         if jump.what == "non-finite":
-            count = _counted(jump.nonfinite, "element")
+            count = counted(jump.nonfinite, "element")
             before = "its inputs had none" if jump.knows_inputs else "nothing before it had any"
             return f"{'NaN' if jump.is_nan else 'infinity'} on one side only first appears at {where}, in {count}: {before}"
         if jump.what == "shape":
@@ -226,7 +228,7 @@ def _layers(spread: Spread) -> str:
 def _of_identical(story: Story, shown: Callable[[str], str], before: str) -> list[str]:
     identical, lines = story.identical, []
     if identical.same_file:
-        lines.append(f"{_counted(identical.same_file, 'pair')} of one file with itself: both sides name the same path")
+        lines.append(f"{counted(identical.same_file, 'pair')} of one file with itself: both sides name the same path")
     elif identical.compared == identical.equal and story.first_failure is None:
         if identical.compared == 1:
             lines.append("the compared pair is equal bit for bit")
@@ -281,7 +283,7 @@ def _course(rounding: Rounding) -> str:
     course = f"{first} {'growing' if rounding.last > rounding.first else 'falling'} to {last}" if first != last else f"staying at {last}"
     if not rounding.layer_count:
         return course
-    return f"{course} over {_counted(rounding.layer_count, 'layer')}, {rounding.most_per_layer:.1f} roundings in one at most"
+    return f"{course} over {counted(rounding.layer_count, 'layer')}, {rounding.most_per_layer:.1f} roundings in one at most"
 
 
 def tell_what_is_not_known(story: Story) -> list[str]:
@@ -289,7 +291,7 @@ def tell_what_is_not_known(story: Story) -> list[str]:
     lines = []
     found = story.jump is not None or story.first_failure is not None
     if story.unknown_before:
-        tensors = _counted(story.unknown_before, "tensor")
+        tensors = counted(story.unknown_before, "tensor")
         lines.append(
             f"{tensors} before it could not be compared: it may have begun there"
             if found
@@ -304,7 +306,3 @@ def _ids(choices: Choices) -> str:
     if choices.golden is None or choices.target is None:
         return ""
     return f" (golden {choices.golden}, target {choices.target})"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

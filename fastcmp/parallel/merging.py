@@ -15,6 +15,7 @@ from fastcmp.globs import any_glob_mask
 from fastcmp.options import ParallelSide
 from fastcmp.parallel.rank_grid import Ways, numbers_of, parse_ranks, rank_count
 from fastcmp.sources import Dump, NamedTensor, Role, TensorKey
+from fastcmp.sources.tree import RANK_NAME
 from fastcmp.sources.wording import listing, printable
 
 Ranks = dict[int, NamedTensor]
@@ -25,7 +26,7 @@ Orders = Mapping[str, tuple[str, ...]]
 Inferred = Mapping[tuple[str, str], tuple[str | None, str]]
 """data_id and token_id to a notation, or None and why there is none."""
 
-_RANK_DIRECTORY: Final = re.compile(r"(?<![^/])rank[_-]?([0-9]{1,7})/", re.IGNORECASE)
+_RANK_DIRECTORY: Final = re.compile(f"(?<![^/]){RANK_NAME}/", re.IGNORECASE)
 
 
 def ranks_of(dump: Dump, side: ParallelSide, role: Role) -> tuple[Names, Ways]:

@@ -20,13 +20,13 @@ from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
 from fastcmp.sources.natural_order import token_key
 from fastcmp.sources.plain_files import are_listed, as_listed, inside, not_listed, tensors_of_files
 from fastcmp.sources.roles import below
-from fastcmp.sources.tree import MARKER_NAMES, SOURCE_DIRECTORIES, Tree, name_its_directory, walk
+from fastcmp.sources.tree import MARKER_NAMES, RANK_NAME, SOURCE_DIRECTORIES, Tree, name_its_directory, walk
 from fastcmp.sources.wording import MAX_SHOWN, counted, listing, printable
 
 if TYPE_CHECKING:
     from fastcmp.sources import layouts
 
-_RANK_DIRECTORY: Final = re.compile(r"rank[_-]?([0-9]+)", re.IGNORECASE)
+_RANK_DIRECTORY: Final = re.compile(RANK_NAME, re.IGNORECASE)
 
 
 def load(

@@ -20,6 +20,9 @@ MAX_LINKED_DIRECTORIES: Final = 10_000
 SOURCE_DIRECTORIES: Final = {source_directory_name(source): role for source, role in ROLE_OF_SOURCE.items()}
 """``golden_tensor``, ``acl_tensor`` and the role of each."""
 
+RANK_NAME: Final = r"rank[_-]?([0-9]{1,7})"
+"""What a directory of one rank is called, in capitals or not; the expression has its number."""
+
 # What tools write beside their tensors and what says how a tree is to be read.
 MARKER_NAMES: Final = frozenset({"dump.json", "debug.json", "construct.json", "stack.json", "model_tree.json", "statistic.csv"})
 
