@@ -19,10 +19,15 @@ EXIT_TERMINATED: Final = 143
 
 @dataclass(frozen=True)
 class CodeInfo:
-    """What an error code means, and what its reader can do about it."""
+    """What an error code means, and what its reader can do about it; ``is_in_detail`` where each detail says that, for the very tensor."""
 
     meaning: str
     advice: str
+    is_in_detail: bool = False
+
+    def advised(self, detail: str) -> str:
+        """``detail`` and, where that does not say it, what to do."""
+        return detail if self.is_in_detail or self.advice in detail else f"{detail}; {self.advice}"
 
 
 CODES: Final[dict[str, CodeInfo]] = {
@@ -64,11 +69,12 @@ CODES: Final[dict[str, CodeInfo]] = {
     "E_SAFETENSORS": CodeInfo("the .safetensors header is malformed", "save this file again"),
     "E_MEMBER": CodeInfo("the file holds no tensor of that name, or several and none is named", "name one that it holds, or dump it alone"),
     "E_ZIP": CodeInfo("the zip archive is malformed", "save this file again"),
-    "E_COMPRESSED": CodeInfo("the tensor lies compressed in its archive", "save it by np.savez or torch.save, without compression"),
+    "E_COMPRESSED": CodeInfo("the tensor lies compressed in its archive", "save it by np.savez or torch.save, without compression", True),
     "E_PICKLE": CodeInfo("the pickle is malformed, or names what is no tensor", "save tensors in dicts, lists and tuples"),
     "E_TENSOR_KIND": CodeInfo(
         "the tensor has no plain elements (sparse, quantized, conjugated, a private NPU format), or is none (an array, a set, a storage)",
         "save it by .to_dense(), .dequantize(), .resolve_conj() or .cpu(), an array by torch.from_numpy()",
+        True,
     ),
     # tensors of several ranks
     "E_SHARDS": CodeInfo("the parts of the ranks do not make up one tensor", "say how they do: --parallel, docs/parallel.md"),
@@ -146,7 +152,7 @@ class TensorError(FastcmpError, ValueError):
         return self.args[2]
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.detail}; {CODES[self.code].advice} [{self.code}]"
+        return f"{self.path}: {CODES[self.code].advised(self.detail)} [{self.code}]"
 
 
 STATISTICS: Final = ("max", "min", "mean", "l2norm")

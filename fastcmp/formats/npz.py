@@ -50,7 +50,7 @@ def _text(member: Member) -> str:
 
 def _describe(parts: FileParts, arrays: _Archive, name: str) -> TensorInfo:
     member = arrays[name]
-    start = content_offset(parts, member)
+    start = content_offset(parts, member, "save it by np.savez instead of np.savez_compressed")
     try:
         return _described(parts, member, start)
     except Malformed as error:

@@ -99,7 +99,7 @@ def _plain_globals() -> dict[str, object]:
         found |= {f"{module}.{name}": Made(name, _nothing) for name in ("bytearray", "complex", "slice", "range", "xrange")}
         found |= {f"{module}.{name}": Made(name, _set) for name in ("set", "frozenset")}
         found |= {f"{module}.{name}": Named(name) for name in ("int", "float", "bool", "str", "bytes", "list", "tuple", "dict")}
-    array = Refused("E_TENSOR_KIND", "an array of numpy's in a pickle, expected a tensor of torch's")
+    array = Refused("E_TENSOR_KIND", "an array of numpy's in a pickle, expected a tensor of torch's; save torch.from_numpy() of it")
     for module in _NUMPY:
         found |= {f"{module}._reconstruct": Made("_reconstruct", lambda _: array), f"{module}.scalar": Made("scalar", _nothing)}
     found |= {f"{module}._frombuffer": Made("_frombuffer", lambda _: array) for module in ("numpy.core.numeric", "numpy._core.numeric")}

@@ -99,8 +99,10 @@ def _items(value: object) -> Iterator[tuple[object, object]] | None:
     return enumerate(value) if type(value) is list or type(value) is tuple else None
 
 
-_OF_A_SET: Final = Refused("E_TENSOR_KIND", "a set that holds tensors, which have no names in it, expected a list, a tuple or a dict")
-_BARE_STORAGE: Final = Refused("E_TENSOR_KIND", "a storage, which has no shape, expected a tensor of it")
+_OF_A_SET: Final = Refused(
+    "E_TENSOR_KIND", "a set that holds tensors, which have no names in it, expected a list, a tuple or a dict; save a list of them"
+)
+_BARE_STORAGE: Final = Refused("E_TENSOR_KIND", "a storage, which has no shape, expected a tensor of it; save the tensor that it is from")
 
 
 @dataclass(frozen=True, slots=True)

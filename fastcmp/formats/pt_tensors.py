@@ -11,6 +11,7 @@ from fastcmp.formats.pt_values import DTypeName, Mapping, Refused, Storage, Tens
 
 _LONGEST_KEY: Final = 200
 _MOST_METADATA: Final = 64
+_PLAIN_COPY: Final = "save what .cpu() gives"
 
 Arguments = tuple[Any, ...]
 
@@ -99,7 +100,8 @@ def _tensor_npu(arguments: Arguments) -> Tensor | Refused:
 
 def _private_format(name: str) -> Refused:
     return Refused(
-        "E_TENSOR_KIND", f"a tensor of an NPU in the memory format {shortened(name)}, expected ND or another in the order of its shape"
+        "E_TENSOR_KIND",
+        f"a tensor of an NPU in the memory format {shortened(name)}, expected ND or another in the order of its shape; {_PLAIN_COPY}",
     )
 
 
@@ -133,18 +135,20 @@ def _refused_by(metadata: list[object]) -> Refused | None:
     if type(table) is not Mapping:
         raise Malformed("E_PICKLE", f"expected a dict as metadata of a tensor, got {kind_of(table)}")
     if len(table.keys) > _MOST_METADATA:
-        return Refused("E_TENSOR_KIND", f"{len(table.keys)} values as metadata of a tensor, expected at most {_MOST_METADATA}")
+        said = f"{len(table.keys)} values as metadata of a tensor, expected at most {_MOST_METADATA}"
+        return Refused("E_TENSOR_KIND", f"{said}; {_PLAIN_COPY}")
     formats: dict[str, str] = {}
     for key, value in zip(table.keys, table.values, strict=True):
         kind, _, rest = key[:_LONGEST_KEY].partition("/") if type(key) is str else (shortened(kind_of(key)), "", "")
         if kind in ("conj", "neg"):
             if value is not False:
                 how = "conjugated" if kind == "conj" else "negated"
-                return Refused("E_TENSOR_KIND", f"the stored elements are to be {how} when they are read, expected them as they are")
+                said = f"the stored elements are to be {how} when they are read, expected them as they are"
+                return Refused("E_TENSOR_KIND", f"{said}; save what .resolve_{kind}() gives")
         elif kind in ("npu_format_", "origin_format_"):
             formats[kind] = rest
         elif kind not in ("base_sizes_", "base_strides_", "storage_sizes_"):
-            return Refused("E_TENSOR_KIND", f"metadata {shortened(kind)} of a tensor, whose meaning is not known")
+            return Refused("E_TENSOR_KIND", f"metadata {shortened(kind)} of a tensor, whose meaning is not known; {_PLAIN_COPY}")
     format_name = formats.get("npu_format_", "ND")
     if format_name not in ("ND", "NCHW", "NCDHW", "NC", "NCL") and not (
         format_name in ("NHWC", "NDHWC") and formats.get("origin_format_") == format_name
@@ -193,8 +197,8 @@ def _is_wrappable(function: Made) -> bool:
     return function.name in FUNCTIONS and function.make is not _from_type
 
 
-def _kind(what: str) -> Callable[[Arguments], object]:
-    return lambda _: Refused("E_TENSOR_KIND", f"{what}, expected a dense one with elements of its own")
+def _kind(what: str, advice: str) -> Callable[[Arguments], object]:
+    return lambda _: Refused("E_TENSOR_KIND", f"{what}, expected a dense one with elements of its own; {advice}")
 
 
 TENSOR_TYPES: Final = (Named("torch.Tensor"), Named("torch.nn.parameter.Parameter"), Named("torch.nn.parameter.Buffer"))
@@ -210,17 +214,17 @@ def _functions() -> dict[str, object]:
         "torch._utils._rebuild_device_tensor_from_cpu_tensor": _from_cpu_tensor,
         "torch_npu.utils.storage._rebuild_npu_tensor": _tensor_npu,
     }
-    for name, what in {
-        "_rebuild_device_tensor_from_numpy": "a tensor pickled as an array of numpy's",
-        "_rebuild_xla_tensor": "a tensor pickled as an array of numpy's",
-        "_rebuild_sparse_tensor": "a sparse tensor",
-        "_rebuild_sparse_csr_tensor": "a sparse tensor",
-        "_rebuild_qtensor": "a quantized tensor",
-        "_rebuild_nested_tensor": "a nested tensor",
-        "_rebuild_meta_tensor_no_storage": "a tensor without elements (meta)",
-        "_rebuild_wrapper_subclass": "a tensor that wraps others",
-    }.items():
-        made[f"torch._utils.{name}"] = _kind(what)
+    for name, what, advice in (
+        ("_rebuild_device_tensor_from_numpy", "a tensor pickled as an array of numpy's", "save what .cpu() gives"),
+        ("_rebuild_xla_tensor", "a tensor pickled as an array of numpy's", "save what .cpu() gives"),
+        ("_rebuild_sparse_tensor", "a sparse tensor", "save what .to_dense() gives"),
+        ("_rebuild_sparse_csr_tensor", "a sparse tensor", "save what .to_dense() gives"),
+        ("_rebuild_qtensor", "a quantized tensor", "save what .dequantize() gives"),
+        ("_rebuild_nested_tensor", "a nested tensor", "save the tensors that .unbind() gives"),
+        ("_rebuild_meta_tensor_no_storage", "a tensor without elements (meta)", "load the model on a device, and save it then"),
+        ("_rebuild_wrapper_subclass", "a tensor that wraps others", "save those, or what .full_tensor() of a DTensor gives"),
+    ):
+        made[f"torch._utils.{name}"] = _kind(what, advice)
     for module in ("torch", "torch.tensor", "torch._tensor"):  # the second is that of torch before 1.9
         made |= {f"{module}.{name}": _from_type for name in ("_rebuild_from_type", "_rebuild_from_type_v2")}
     return {name: Made(name, make) for name, make in made.items()}

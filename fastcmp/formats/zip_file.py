@@ -31,6 +31,7 @@ _FULL16: Final = 0xFFFF
 _FULL32: Final = 0xFFFFFFFF
 
 _STORED: Final = 0
+_PACK_AGAIN: Final = "pack the archive again without compression (zip -0)"
 _METHODS: Final = {
     8: "deflated",
     9: "deflated (64)",
@@ -199,8 +200,10 @@ def _apart(entries: list[_Entry], directory: int) -> list[Member]:
     return members
 
 
-def content_offset(parts: FileParts, member: Member) -> int:
+def content_offset(parts: FileParts, member: Member, advice: str = _PACK_AGAIN) -> int:
     """Where the bytes of a stored member begin: behind its local header, which may be longer than the directory says.
+
+    ``advice`` is what to do about a member that is not stored.
 
     Raises
     ------
@@ -211,7 +214,7 @@ def content_offset(parts: FileParts, member: Member) -> int:
     """
     if member.method != _STORED:
         how = _METHODS.get(member.method, f"stored by method {member.method}")
-        raise Malformed("E_COMPRESSED", f"member {shortened(member.name)} is {how}, expected its bytes as they are")
+        raise Malformed("E_COMPRESSED", f"member {shortened(member.name)} is {how}, expected its bytes as they are; {advice}")
     at = member.offset
     length = _LOCAL_BYTES + len(member.name)
     header = parts.read(at, length, _LOCAL_READ)

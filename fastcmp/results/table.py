@@ -202,14 +202,13 @@ def _fail_reason(result: TaskResult, position: int, pair: Pair, verdict: str, st
         sentence = _MISSING_SENTENCE.get(absent, _MISSING_SENTENCE["golden"])
     elif code == "E_SHAPE":
         sentence = _SHAPE_SENTENCE
-    advice = CODES[code].advice
     detail = result.error_details[position] or CODES[code].meaning
     tensor = pair.target if side == "target" else pair.golden
     if code == "E_MISSING" and tensor is not None and split_low_level_path(tensor.written_path) is not None:
         why = [note for note in tensor.notes if tensor.is_unmatched]
         detail = "; ".join([detail, *why, LOW_LEVEL_ADVICE])
-    if advice not in detail and verdict != PASS:  # a pass without metrics stands alone, and may
-        detail = f"{detail}; {advice}"
+    if verdict != PASS:  # a pass without metrics stands alone, and may
+        detail = CODES[code].advised(detail)
     return " ".join(part for part in (sentence, detail, f"[{code}]") if part)
 
 

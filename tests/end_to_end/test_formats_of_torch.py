@@ -78,7 +78,7 @@ def test_a_tensor_that_cannot_be_compared_is_a_row_and_its_neighbours_are_compar
     rows = rows_of(fastcmp.compare(tmp_path / "g.pt", tmp_path / "t.pt", output=str(tmp_path / "report"), executor="serial"))
     assert rows["hidden"]["verdict"] == "pass"
     assert rows["odd"]["verdict"] == "error" and "a sparse tensor" in str(rows["odd"]["cmp_fail_reason"])
-    assert str(rows["odd"]["cmp_fail_reason"]).endswith("[E_TENSOR_KIND]")
+    assert str(rows["odd"]["cmp_fail_reason"]).endswith("with elements of its own; save what .to_dense() gives [E_TENSOR_KIND]")
 
 
 def test_a_metadata_json_may_name_files_of_torch(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_inspect_shows_every_tensor_of_a_file(tmp_path: Path, capsys: pytest.Cap
     first, second, odd, total = capsys.readouterr().out.splitlines()[-4:]
     assert first.startswith(f"{tmp_path}/a.pt:hidden.0  float32  (300, 64)") and "strides (1, 300) elements" in first
     assert second.startswith(f"{tmp_path}/a.pt:hidden.1  bfloat16  (2,)")
-    assert odd.endswith("[E_TENSOR_KIND]") and total == "3 tensors, 1 cannot be read"
+    assert odd.endswith("; save what .to_dense() gives [E_TENSOR_KIND]") and total == "3 tensors, 1 cannot be read"
     torch.save(values(1), tmp_path / "b.pt")
     assert main(["inspect", str(tmp_path / "b.pt")]) == 0
     assert "C-contiguous, native byte order" in capsys.readouterr().out

@@ -109,7 +109,7 @@ LIES = [
     ("two of one name", archive(("a.npy", PLAIN), ("b.npy", PLAIN)).replace(b"b.npy", b"a.npy"), "E_ZIP", "the directory has a name twice"),
     ("a name that is none", archive(("\xfca.npy", PLAIN)).replace("\xfca".encode(), b"\xff\xfea"), "E_ZIP", "expected a name in UTF-8"),
     ("cut", archive(("a.npy", PLAIN))[:-5], "E_TRUNCATED", "expected the end record of a zip archive"),
-    ("deflated", archive(("a.npy", PLAIN), method=zipfile.ZIP_DEFLATED), "E_COMPRESSED", "member b'a.npy' is deflated, expected its bytes as they are"),
+    ("deflated", archive(("a.npy", PLAIN), method=zipfile.ZIP_DEFLATED), "E_COMPRESSED", "is deflated, expected its bytes as they are; save it by np.savez instead of np.savez_compressed"),
     ("empty member", archive(("a.npy", b"")), "E_TRUNCATED", "member b'a.npy': byte 0: it ends inside its header, expected 8 bytes"),
     ("cut header", archive(("a.npy", PLAIN[:60])), "E_TRUNCATED", "member b'a.npy': byte 60: it ends inside its header, expected 128 bytes"),
     ("cut payload", archive(("a.npy", PLAIN[:-1]), ("b.npy", PLAIN)), "E_TRUNCATED", "shape (3,) in float64 needs 24 bytes, the file has 23 left"),

@@ -186,16 +186,17 @@ def test_the_state_of_a_model_and_of_its_optimizer_is_read_whole(tmp_path: Path,
 
 
 REFUSED = {
-    "sparse": (lambda: torch.eye(3).to_sparse(), "a sparse tensor"),
-    "sparse csr": (lambda: torch.eye(3).to_sparse_csr(), "a sparse tensor"),
-    "quantized": (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "a quantized tensor"),
+    "sparse": (lambda: torch.eye(3).to_sparse(), "a sparse tensor", ".to_dense()"),
+    "sparse csr": (lambda: torch.eye(3).to_sparse_csr(), "a sparse tensor", ".to_dense()"),
+    "quantized": (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "a quantized tensor", ".dequantize()"),
     "quantized by channel": (
-        lambda: torch.quantize_per_channel(torch.ones(3, 2), torch.ones(3), torch.zeros(3), 0, torch.quint8), "a quantized tensor"
+        lambda: torch.quantize_per_channel(torch.ones(3, 2), torch.ones(3), torch.zeros(3), 0, torch.quint8), "a quantized tensor",
+        ".dequantize()",
     ),
-    "meta": (lambda: torch.empty(3, device="meta"), "a tensor without elements (meta)"),
-    "conjugated": (lambda: torch.ones(3, dtype=torch.complex64).conj(), "the stored elements are to be conjugated"),
-    "negated": (lambda: torch.ones(3, dtype=torch.complex64).conj().imag, "the stored elements are to be negated"),
-    "array": (lambda: np.arange(3), "an array of numpy's in a pickle"),
+    "meta": (lambda: torch.empty(3, device="meta"), "a tensor without elements (meta)", "load the model on a device"),
+    "conjugated": (lambda: torch.ones(3, dtype=torch.complex64).conj(), "the stored elements are to be conjugated", ".resolve_conj()"),
+    "negated": (lambda: torch.ones(3, dtype=torch.complex64).conj().imag, "the stored elements are to be negated", ".resolve_neg()"),
+    "array": (lambda: np.arange(3), "an array of numpy's in a pickle", "torch.from_numpy()"),
 }  # fmt: skip
 
 
@@ -203,13 +204,14 @@ REFUSED = {
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.filterwarnings("ignore")  # that torch is about to change or give up some of these
 def test_a_tensor_of_another_kind_is_refused_and_its_neighbours_are_not(tmp_path: Path, kind: str, is_zip: bool) -> None:
-    make, reason = REFUSED[kind]
+    make, reason, advice = REFUSED[kind]
     path = save(tmp_path / "a.pt", {"plain": torch.arange(3), "odd": make(), "last": torch.arange(4)}, is_zip)
     assert names(path) == ("plain", "odd", "last")
     assert read_tensor(path, member="last").tolist() == [0, 1, 2, 3]
     with pytest.raises(TensorError, match=re.escape(f"tensor 'odd': {reason}")) as error:
         scan(member_place(path, "odd"), OPTIONS)
     assert error.value.code == "E_TENSOR_KIND"
+    assert re.search(rf"; [^;]*{re.escape(advice)}[^;]* \[E_TENSOR_KIND\]$", str(error.value)) and str(error.value).count("; ") == 1
 
 
 @pytest.mark.parametrize("dtype", ["float8_e4m3fnuz", "float8_e5m2fnuz", "float4_e2m1fn_x2"])
@@ -298,14 +300,18 @@ def test_tensors_of_a_set_do_not_vanish(tmp_path: Path, make: Any, protocol: int
     torch.save(value, tmp_path / "a.pt", pickle_protocol=protocol, _use_new_zipfile_serialization=is_zip)
     path = str(tmp_path / "a.pt")
     assert names(path) == ("ok", "odd")
-    with pytest.raises(TensorError, match=r"tensor 'odd': a set that holds tensors, which have no names in it.*E_TENSOR_KIND"):
+    with pytest.raises(
+        TensorError, match=r"tensor 'odd': a set that holds tensors, which have no names in it.*; save a list of them \[E_TENSOR_KIND\]$"
+    ):
         scan(member_place(path, "odd"), OPTIONS)
 
 
 def test_a_storage_does_not_vanish(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pt", {"ok": torch.arange(3), "odd": torch.ones(2).untyped_storage()})
     assert names(path) == ("ok", "odd")
-    with pytest.raises(TensorError, match=r"tensor 'odd': a storage, which has no shape.*E_TENSOR_KIND"):
+    with pytest.raises(
+        TensorError, match=r"tensor 'odd': a storage, which has no shape.*; save the tensor that it is from \[E_TENSOR_KIND\]$"
+    ):
         scan(member_place(path, "odd"), OPTIONS)
     path = save(tmp_path / "b.pt", torch.ones(2).untyped_storage())
     with pytest.raises(TensorError, match=r"b\.pt: a storage, which has no shape, expected a tensor of it"):
@@ -492,7 +498,7 @@ def test_private_formats_are_refused_and_never_misread(tmp_path: Path, case: str
     content, reason = PRIVATE[case]
     with pytest.raises(TensorError, match=re.escape(reason)) as error:
         scan(pt_files.written(tmp_path / "a.pt", content), OPTIONS)
-    assert error.value.code == "E_TENSOR_KIND"
+    assert error.value.code == "E_TENSOR_KIND" and str(error.value).endswith("; save what .cpu() gives [E_TENSOR_KIND]")
 
 
 # --- files that lie ----------------------------------------------------------------------------------------------------------------------
