@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
+import fastcmp
+from fastcmp.dtypes import BY_ACL_CODE
 from fastcmp.errors import CODES
 from fastcmp.results.schema import COLUMNS
 
@@ -49,6 +53,22 @@ def test_every_test_that_the_documents_name_exists() -> None:
     assert len(named) > 20 and {path for path in named if not (ROOT / path).exists()} == set()
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     assert set(re.findall(r"`TRY_(\w+)`", text)) == set(re.findall(r'\btries\("(\w+)"', sources))
+
+
+def test_the_bin_file_of_the_documents_is_read_as_they_say(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    (header,) = re.findall(r"^```\n(\$Version=.*?)^```", text, re.DOTALL | re.MULTILINE)
+    ((name, printed),) = re.findall(r"^```\n\$ fastcmp inspect (\S+\.bin)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    values = np.arange(6, dtype="<f4").reshape(2, 3)
+    (tmp_path / name).write_bytes(header.encode() + values.tobytes())
+    assert values.nbytes == int(re.findall(r"Here (\d+) bytes follow", text)[0])
+    np.testing.assert_array_equal(fastcmp.read_tensor(tmp_path / name), values)
+    done = subprocess.run([sys.executable, "-m", "fastcmp", "inspect", name], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, printed)
+    codes = re.search(r"aclDataType \((.*?)\)", text, re.DOTALL)
+    assert codes is not None and {int(code): word for code, word in re.findall(r"(\d+) (\w+)", codes[1])} == {
+        code: BY_ACL_CODE[code].name for code in (0, 1, 3, 9, 27)
+    }
 
 
 def test_what_the_documents_do_in_python_works(tmp_path: Path) -> None:
