@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from cyclopts import Parameter
 
 from fastcmp.cli.endings import complain
+from fastcmp.cli.paths import is_there
 from fastcmp.cli.project_file import chosen_rules
 from fastcmp.errors import UsageError
 from fastcmp.executor_choice import parse_executor
@@ -81,7 +81,7 @@ def compare(
     Parameters
     ----------
     golden
-        The reference: a metadata.json, a directory of dumps, or a tensor file.
+        The reference: a metadata.json, a directory of dumps, a tensor file, or FILE:NAME, one tensor of a file that holds several.
     target
         The candidate, likewise.
     output
@@ -189,7 +189,7 @@ def run_comparison(golden: str, target: str, options: CompareOptions, *, silent:
     for role, path in (("GOLDEN", golden), ("TARGET", target)):
         # What a cluster compares may lie on the disks of its nodes only.
         may_be_absent = watch_quiet_s is not None or choice.is_cluster
-        if "\0" in path or (not may_be_absent and not os.path.lexists(path)):
+        if "\0" in path or (not may_be_absent and not is_there(path)):
             raise UsageError(f"{path}: {role} does not exist; name a metadata.json, a directory of dumps or a tensor file")
     metrics = parse_metrics(options.metrics)
     for text in options.thresholds:

@@ -15,8 +15,8 @@ fastcmp - where two runs of a large language model part first, how badly,
 Usage: fastcmp [compare] GOLDEN TARGET [-o DIR] [OPTIONS]
        fastcmp COMMAND ...
 
-GOLDEN and TARGET are each a metadata.json, a directory of dumps, or a tensor
-file.
+GOLDEN and TARGET are each a metadata.json, a directory of dumps, a tensor file,
+or FILE:NAME, one tensor of a file that holds several.
 
 Commands:
   compare GOLDEN TARGET  the main job; the word compare may be left out

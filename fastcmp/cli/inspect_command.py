@@ -11,9 +11,10 @@ from cyclopts import Parameter
 
 from fastcmp.cli.dump_text import dump_as_json, dump_in_lines, first_of_data_ids
 from fastcmp.cli.endings import say
+from fastcmp.cli.paths import is_there
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, visible
 from fastcmp.errors import EXIT_ERROR, EXIT_OK, STATED_CODES, NoDataError, TensorError, UsageError
-from fastcmp.formats.places import member_place, shown_place, split_place
+from fastcmp.formats.places import file_and_member, member_place, shown_place, split_place
 from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.options import CompareOptions, ScanOptions
 
@@ -40,7 +41,7 @@ def inspect(
     Parameters
     ----------
     path
-        A tensor file, a metadata.json, or a directory of dumps.
+        A tensor file, FILE:NAME for one tensor of a file that holds several, a metadata.json, or a directory of dumps.
     root
         Open nothing whose real path is outside of this directory. Repeatable.
     multi_record
@@ -52,13 +53,14 @@ def inspect(
     json
         One JSON object for the dump, unless one tensor file was named, then one per tensor.
     """
-    if "\0" in path or not os.path.lexists(path):
+    if not is_there(path):
         raise UsageError(f"{path}: does not exist; name a tensor file, a metadata.json or a directory")
     from fastcmp.formats import scan_batch
 
     options = ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root)
-    single = not os.path.isdir(path) and not path.endswith(".json") and _holds_one_tensor(path, options)
-    named = iter([_Named(path, path)]) if single else _named_places(path, CompareOptions(scan=options, layout=layout), as_json=json)
+    place = member_place(*file_and_member(path))
+    single = place != path or (not os.path.isdir(path) and not path.endswith(".json") and _holds_one_tensor(path, options))
+    named = iter([_Named(path, place)]) if single else _named_places(path, CompareOptions(scan=options, layout=layout), as_json=json)
     seen = failed = 0
     while batch := list(islice(named, _FILES_AT_ONCE)):
         for one, info in zip(batch, scan_batch([one.place for one in batch], options), strict=True):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from fastcmp.engine.disks import HERE, MISSING, Disks, FileWords, in_threes, words_of, words_of_all
+from fastcmp.engine.disks import HERE, MISSING, Disks, FileWords, in_threes, words_of_all, words_of_argument
 from fastcmp.errors import TensorError, UsageError
 from fastcmp.formats import may_be_alias
 from fastcmp.formats.places import files_of, shown_place, split_place
@@ -162,9 +162,9 @@ def _load(
     cluster: ClusterExecutor, path: str, role: Role, options: CompareOptions, other: Dump | None, files: dict[str, _OnDisk]
 ) -> tuple[Dump, bool]:
     """One dump; and True where all nodes see it as this machine does, so that nothing was noted in ``files``."""
-    absolute = os.path.abspath(path)
-    own = words_of(absolute)
-    marks = cluster.ask_all(words_of, absolute)
+    absolute = os.path.join(_working_directory(), path)
+    own = words_of_argument(absolute)
+    marks = cluster.ask_all(words_of_argument, absolute)
     if own != MISSING and all(mark == own for mark in marks):
         dump = load(path, role, options, other)
         if not _unlike(cluster, range(len(marks)), dump, None):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from fastcmp.errors import TensorError, UsageError
 from fastcmp.formats import list_members
+from fastcmp.formats.malformed import no_such_member
+from fastcmp.formats.places import file_and_member
 from fastcmp.formats.suffixes import LISTING_SUFFIXES, MEMBER_SUFFIXES, SUFFIXES
 from fastcmp.options import CompareOptions, layout_of
 from fastcmp.sources.dump import Dump, Listed, Role
@@ -43,6 +45,7 @@ def load(
     * Any other directory: its tensor files; the key of one is its path below the directory without extension, the token is "".
       Of a file that holds several tensors, the name of each follows behind a slash.
     * Any other regular file: one tensor, whose key is the name without extension, or several, by their names.
+    * ``FILE:MEMBER``, where there is no file of that name: that tensor of FILE alone.
 
     Keys that ``other``, loaded before, has too are its objects then: half the memory for names. ``working_directory`` is where a
     relative ``path``, and relative paths of a metadata.json, begin, if not where this process is.
@@ -56,6 +59,9 @@ def load(
     path = os.path.join(working_directory, given)
     name = printable(path)
     keys: KnownKeys = {tensor.key: tensor.key for tensor in other.tensors} if other is not None else {}
+    file, member = file_and_member(path)
+    if member:
+        return _load_member(path, file, member, given, options, keys)
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
@@ -78,6 +84,17 @@ def load(
     warnings = [not_listed(unread)] if unread else []
     listed: Listed = "file" if are_listed(tensors) else ""
     return Dump(path, "file", tensors, warnings, len(tensors) == 1, "file", "a tensor file was named", listed=listed)
+
+
+def _load_member(path: str, file: str, member: str, given: str, options: CompareOptions, keys: KnownKeys) -> Dump:
+    names = list_members((file,), options.scan)[0]
+    if not isinstance(names, TensorError) and member not in names:
+        wrong = no_such_member(file, member, names)
+        advice = "name the file alone" if names == ("",) else "name one that it holds, or the file alone for all"
+        raise UsageError(f"{printable(file)}: {wrong.detail}; {advice}")
+    key = TensorKey("", member, "")
+    tensor = inside(keys.get(key, key), given[: -len(member) - 1], os.path.abspath(file), member)
+    return Dump(path, "file", [tensor], [], True, "file", "one tensor of a file was named")
 
 
 def _tensors_of_file(path: str, written: str, options: CompareOptions, keys: KnownKeys, unread: list[TensorError]) -> list[NamedTensor]:

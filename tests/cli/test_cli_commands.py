@@ -88,6 +88,8 @@ def test_help_page_knows_only_real_options_of_compare(capsys: pytest.CaptureFixt
         (["preloadpath"], "fastcmp: no command 'preloadpath', and no file of that name; did you mean preload-path?"),
         (["./compre", "a"], "fastcmp: ./compre: GOLDEN does not exist"),
         (["run1", "run2"], "fastcmp: run1: GOLDEN does not exist"),
+        (["a.pt:x", "."], "fastcmp: a.pt:x: GOLDEN does not exist"),
+        (["inspect", "a.pt:x"], "fastcmp: a.pt:x: does not exist; name a tensor file"),
         (["inspect", "nope"], "fastcmp: nope: does not exist; name a tensor file, a metadata.json or a directory"),
         (["explain", "E_TRUNCATE"], "fastcmp: no error code is called 'E_TRUNCATE'; did you mean E_TRUNCATED"),
     ],
@@ -239,6 +241,16 @@ def test_inspect_shows_one_header(tmp_path: Path, capsys: pytest.CaptureFixture[
     )
     assert main(["inspect", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["shape"] == [2, 3]
+
+
+def test_inspect_shows_one_tensor_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "x.npz", a=np.zeros((2, 3), np.float32), b=np.zeros(4))
+    path = f"{tmp_path}/x.npz"
+    assert main(["inspect", f"{path}:a"]) == 0
+    assert capsys.readouterr().out.startswith(f"file      {path}:a\ndtype     float32\nshape     (2, 3)\n")
+    assert main(["inspect", f"{path}:c"]) == 2
+    assert capsys.readouterr().out.startswith(f"{path}: expected a tensor 'c', the file holds 2 ('a', 'b' ...); name one that it holds")
+    assert main([f"{path}:a", f"{path}:a", "-o", str(tmp_path / "r"), "-q"]) == 0
 
 
 def test_inspect_lists_a_directory_and_counts_what_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

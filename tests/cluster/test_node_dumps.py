@@ -84,6 +84,13 @@ def test_a_shared_file_system_is_listed_once_and_here(clusters: MakeCluster, tmp
     assert report(tmp_path / "r") == local(tmp_path, tmp_path / "here")
 
 
+def test_one_tensor_of_a_shared_file_is_compared(clusters: MakeCluster, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.ones(3), b=np.ones(3))
+    executor = clusters(2)
+    assert compare(executor, tmp_path / "x.npz:a", tmp_path / "x.npz:b", tmp_path / "r").totals.passed == 1
+    assert executor.disks is HERE
+
+
 @needs_mounts
 def test_ranks_on_the_disks_of_two_nodes_are_compared_where_they_lie(clusters: MakeCluster, tmp_path: Path, place: Path) -> None:
     disks = [disk(tmp_path, "a"), disk(tmp_path, "b")]

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 import fastcmp
 from fastcmp.errors import UsageError
+from fastcmp.formats.places import member_place
 from fastcmp.options import CompareOptions
 from fastcmp.sources import load
 
@@ -74,6 +75,63 @@ def test_in_a_directory_each_file_lists_its_own(tmp_path: Path) -> None:
     (tmp_path / "single").mkdir()
     torch.save(torch.ones(2), tmp_path / "single" / "x.pt")
     assert load(tmp_path / "single", "golden", CompareOptions()).run_order == "name"
+
+
+@pytest.mark.parametrize("member", ["a", "b:c.x", "b:c.y/../z"])
+def test_one_tensor_of_a_file_is_named_behind_a_colon(tmp_path: Path, member: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"a": torch.ones(2), "b:c": {"x": torch.ones(3), "y/../z": torch.ones(4)}}, tmp_path / "m.PT")
+    assert named(tmp_path / f"m.PT:{member}") == {member: f"{tmp_path}/m.PT:{member}"}
+    monkeypatch.chdir(tmp_path)
+    dump = load(f"m.PT:{member}", "golden", CompareOptions())
+    (tensor,) = dump.tensors
+    assert (tensor.path, tensor.written_path) == (member_place(f"{tmp_path}/m.PT", member), f"m.PT:{member}")
+    assert dump.is_in_execution_order and dump.kind == "file"
+
+
+def test_a_path_that_exists_is_meant_as_it_is(tmp_path: Path) -> None:
+    for name in ("m.pt", "m.pt:a"):
+        torch.save({"a": torch.ones(2), "a:b": torch.ones(2)}, tmp_path / name)
+    assert list(named(tmp_path / "m.pt:a")) == ["a", "a:b"]
+    assert list(named(tmp_path / "m.pt:a:b")) == ["a:b"]  # not member b of the file m.pt:a, whose suffix is none of a file of several
+    (tmp_path / "m.pt:a.pt").mkdir()
+    torch.save({"b": torch.ones(2)}, tmp_path / "m.pt:c.pt")
+    with pytest.raises(UsageError, match=r"m\.pt:c\.pt:b: No such file"):  # of m.pt or of m.pt:c.pt, nobody knows
+        named(tmp_path / "m.pt:c.pt:b")
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (
+            "m.pt:q",
+            r"m\.pt: expected a tensor 'q', the file holds 2 \('a', 'b' \.\.\.\); name one that it holds, or the file alone for all$",
+        ),
+        ("one.pt:a", r"one\.pt: expected a tensor 'a', the file holds 1 .*; name the file alone$"),
+        ("m.pt:", r"m\.pt:: No such file or directory; name a metadata\.json, a directory or a tensor file$"),
+        ("x.npy:a", r"x\.npy:a: No such file or directory"),
+        ("nope.pt:a", r"nope\.pt:a: No such file or directory"),
+        (":a", r":a: No such file or directory"),
+    ],
+)
+def test_a_tensor_that_a_file_does_not_hold_is_refused(tmp_path: Path, written: str, message: str) -> None:
+    torch.save({"a": torch.ones(2), "b": torch.ones(2)}, tmp_path / "m.pt")
+    torch.save(torch.ones(2), tmp_path / "one.pt")
+    np.save(tmp_path / "x.npy", np.ones(2))
+    with pytest.raises(UsageError, match=message):
+        named(tmp_path / written)
+
+
+def test_one_tensor_of_a_file_is_compared_with_one_of_another_name(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2), "b": torch.zeros(2)}, tmp_path / "g.pt")
+    save_file({"x": torch.ones(2), "y": torch.zeros(2)}, tmp_path / "t.safetensors")
+    result = fastcmp.compare(tmp_path / "g.pt:a", tmp_path / "t.safetensors:x", output=str(tmp_path / "report"), executor="serial")
+    (row,) = result.to_arrow().to_pylist()
+    assert (row["data_id"], row["pair_rule"], row["verdict"]) == ("a", "file", "pass")
+    assert (row["golden_data_path"], row["acl_data_path"]) == (f"{tmp_path}/g.pt:a", f"{tmp_path}/t.safetensors:x")
+    (tmp_path / "t.safetensors").write_bytes(b"\x05\0\0\0\0\0\0\0[[[[[")
+    result = fastcmp.compare(tmp_path / "g.pt:a", tmp_path / "t.safetensors:x", output=str(tmp_path / "report"), executor="serial")
+    (row,) = result.to_arrow().to_pylist()
+    assert row["verdict"] == "error" and row["cmp_fail_reason"].endswith("[E_SAFETENSORS]")
 
 
 def test_in_a_directory_the_names_follow_the_path(tmp_path: Path) -> None:
