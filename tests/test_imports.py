@@ -35,6 +35,12 @@ def test_the_dump_side_imports_numpy_at_most(statement: str) -> None:
     assert heavy_modules_after(statement) == []
 
 
-def test_what_a_typing_error_costs_is_no_numpy() -> None:
-    statement = "import sys, fastcmp.cli.compare_command, fastcmp.api; assert 'numpy' not in sys.modules"
+@pytest.mark.parametrize("arguments", [["nope", "."], ["compare", ".", "nope"], ["inspect", "nope"]])
+def test_what_a_typing_error_costs_is_no_numpy(arguments: list[str]) -> None:
+    statement = f"from fastcmp.cli.main import main\nassert main({arguments}) == 2\nassert 'numpy' not in sys.modules"
+    assert heavy_modules_after(statement) == ["cyclopts"]
+
+
+def test_workers_need_not_wait_for_numpy() -> None:
+    statement = "import fastcmp.cli.app, fastcmp.api; assert 'numpy' not in sys.modules"
     assert heavy_modules_after(statement) == ["cyclopts"]

@@ -14,8 +14,6 @@ from fastcmp.cli.endings import say
 from fastcmp.cli.paths import is_there
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, visible
 from fastcmp.errors import EXIT_ERROR, EXIT_OK, STATED_CODES, NoDataError, TensorError, UsageError
-from fastcmp.formats.places import file_and_member, member_place, shown_place, split_place
-from fastcmp.formats.suffixes import SUFFIXES
 from fastcmp.options import CompareOptions, ScanOptions
 
 if TYPE_CHECKING:
@@ -55,7 +53,10 @@ def inspect(
     """
     if not is_there(path):
         raise UsageError(f"{path}: does not exist; name a tensor file, a metadata.json or a directory")
+    # Here and below, not above: numpy comes with it, and every command would wait for that.
     from fastcmp.formats import scan_batch
+    from fastcmp.formats.places import file_and_member, member_place
+    from fastcmp.formats.suffixes import SUFFIXES
 
     options = ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root)
     place = member_place(*file_and_member(path))
@@ -99,6 +100,7 @@ def _named_places(path: str, options: CompareOptions, *, as_json: bool) -> Itera
     """What a metadata.json, a file of several tensors or a directory names; what that is, is said first."""
     from fastcmp import sources
     from fastcmp.formats import scan_batch
+    from fastcmp.formats.places import member_place, shown_place, split_place
     from fastcmp.formats.stated import is_stated
 
     dump = sources.load(path, "golden", options)
@@ -126,6 +128,8 @@ def _in_a_line(name: str, info: TensorInfo | TensorError) -> str:
 def _in_full(path: str, info: TensorInfo | TensorError) -> str:
     if isinstance(info, TensorError):
         return one_line(str(info))
+    from fastcmp.formats.places import shown_place
+
     rows: Sequence[tuple[str, str]] = (
         ("file", visible(shown_place(path))),
         ("dtype", info.dtype),
@@ -154,6 +158,7 @@ def _oddities(info: TensorInfo) -> list[str]:
 def _as_json(named: _Named, info: TensorInfo | TensorError) -> str:
     import json
 
+    from fastcmp.formats.places import split_place
     from fastcmp.formats.stated import is_stated
 
     file, member = split_place(named.place)
