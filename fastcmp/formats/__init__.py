@@ -15,7 +15,8 @@ from fastcmp.formats import npz as npz_reader
 from fastcmp.formats import pt as pt_reader
 from fastcmp.formats import safetensors as safetensors_reader
 from fastcmp.formats import stated
-from fastcmp.formats.composed import combined_identity, compose, composition_of
+from fastcmp.formats.composed import combined_identity, compose
+from fastcmp.formats.composition import composition_of
 from fastcmp.formats.kept_files import KeptFiles
 from fastcmp.formats.npz import NPZ
 from fastcmp.formats.open_file import read_heads, unencodable

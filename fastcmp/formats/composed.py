@@ -9,49 +9,16 @@ from typing import Final, NamedTuple
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import TensorError, UsageError
+from fastcmp.formats.composition import Composition, Part
 from fastcmp.formats.dims import Dim, Dims, parse_dims
 from fastcmp.formats.layout import ND, format_name, is_row_major
-from fastcmp.formats.places import COMPOSED_MARK, shown_place
+from fastcmp.formats.places import shown_place
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import FormatPolicy
 
 MOST_PARTS: Final = 4096
 
 Shape = tuple[int, ...]
-
-
-class Part(NamedTuple):
-    """What one rank holds: its rank as the dump has it, its number in each way to divide, and where the tensor is."""
-
-    rank: str
-    numbers: tuple[int, ...]
-    place: str
-
-
-class Composition(NamedTuple):
-    """How the parts make up the whole.
-
-    Attributes
-    ----------
-    dims : str or None
-        See `fastcmp.formats.dims`; "" is a scalar of one rank, None where nothing says how.
-    ways : tuple of (str, int)
-        The ways in which the ranks divide the work, and how many ranks each has.
-    order : tuple of str
-        The names of the axes as the other side has them, to which this side's are moved; () where they stay.
-    parts : tuple of Part
-    reason : str
-        Why ``dims`` is None.
-    is_inferred : bool
-        ``dims`` is what the shapes say.
-    """
-
-    dims: str | None
-    ways: tuple[tuple[str, int], ...]
-    order: tuple[str, ...]
-    parts: tuple[Part, ...]
-    reason: str = ""
-    is_inferred: bool = False
 
 
 class Leaf(NamedTuple):
@@ -108,18 +75,6 @@ Node = Leaf | Concatenation | Sum | Replicas | View
 
 class _Contradiction(Exception):
     """Why the parts do not make up what the notation says."""
-
-
-def composed_place(composition: Composition) -> str:
-    """The place of a tensor that several ranks hold."""
-    return COMPOSED_MARK + json.dumps(composition)
-
-
-def composition_of(place: str) -> Composition:
-    """What `composed_place` was given."""
-    dims, ways, order, parts, reason, is_inferred = json.loads(place[len(COMPOSED_MARK) :])
-    listed = tuple(Part(rank, tuple(numbers), where) for rank, numbers, where in parts)
-    return Composition(dims, tuple((name, count) for name, count in ways), tuple(order), listed, reason, is_inferred)
 
 
 def compose(composition: Composition, infos: Sequence[TensorInfo | TensorError], policy: FormatPolicy) -> TensorInfo | TensorError:

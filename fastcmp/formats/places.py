@@ -13,7 +13,7 @@ from fastcmp.formats.suffixes import MEMBER_SUFFIXES
 # No path can hold it.
 _MARK: Final = "\0"
 COMPOSED_MARK: Final = "\0\0"
-"""How the place of a tensor begins that is made up of several, see `fastcmp.formats.composed`."""
+"""How the place of a tensor begins that is made up of several, see `fastcmp.formats.composition`."""
 
 
 STATED_MARK: Final = f"stated{_MARK}"
@@ -79,5 +79,5 @@ def is_stated_place(place: str) -> bool:
 
 
 def _parts(place: str) -> list[str]:
-    """The places of the parts of what several ranks hold, as `fastcmp.formats.composed.composed_place` writes them."""
+    """The places of the parts of what several ranks hold, as `fastcmp.formats.composition.composed_place` writes them."""
     return [part[-1] for part in json.loads(place[len(COMPOSED_MARK) :])[3]]

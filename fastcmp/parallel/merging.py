@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from fastcmp.errors import UsageError
-from fastcmp.formats.composed import Composition, Part, composed_place
+from fastcmp.formats.composition import Composition, Part, composed_place
 from fastcmp.formats.dims import parse_dims
 from fastcmp.formats.places import split_place
 from fastcmp.globs import any_glob_mask

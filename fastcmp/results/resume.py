@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fastcmp.errors import OutputError
 from fastcmp.formats import identity_now
-from fastcmp.formats.composed import composition_of
+from fastcmp.formats.composition import composition_of
 from fastcmp.formats.places import is_composed, is_stated_place, split_place
 from fastcmp.formats.tensor_info import NOT_OPENED
 from fastcmp.metric_functions import digests, parse_metrics

@@ -19,8 +19,8 @@ from safetensors.numpy import save_file
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import identity_now, place_sizes, scan, scan_batch
-from fastcmp.formats.composed import Composition, Part, composed_place, composition_of
 from fastcmp.formats.composed_payload import boxes_of_run
+from fastcmp.formats.composition import Composition, Part, composed_place, composition_of
 from fastcmp.formats.decode import decode
 from fastcmp.formats.dims import parse_dims
 from fastcmp.formats.payload import open_payload
