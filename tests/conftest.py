@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
@@ -20,3 +21,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """As the marks that were asked for: without the slow tests, the same examples."""
     if config.getoption("markexpr") == "not slow":
         settings.load_profile("same examples")
+
+
+@pytest.fixture
+def cut_into_pieces(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Cuts as a tensor of gigabytes has them, in tensors of kilobytes: sets how many bytes of a side a piece has at most."""
+
+    def cut(most_bytes: int) -> None:
+        for module in ("fastcmp.plan", "fastcmp.engine.measure"):  # both have a name for it
+            monkeypatch.setattr(f"{module}.PIECE_BYTES", most_bytes)
+
+    return cut

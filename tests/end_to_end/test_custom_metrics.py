@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -185,7 +185,9 @@ def test_a_pair_that_is_too_large_has_none(sides: tuple[str, str], mine: str, tm
     assert notes["t8"] == "metric facts: not computed, both tensors take 128 bytes as float64, more than --metric-max-bytes 112"
 
 
-def test_the_report_is_the_same_bytes_for_any_executor_and_in_pieces(mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_is_the_same_bytes_for_any_executor_and_in_pieces(
+    mine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_into_pieces: Callable[[int], None]
+) -> None:
     for name, factor in (("g", 1), ("a", 1.001)):
         (tmp_path / name).mkdir()
         for number in range(3):
@@ -194,8 +196,7 @@ def test_the_report_is_the_same_bytes_for_any_executor_and_in_pieces(mine: str, 
             )
     both, metric = (str(tmp_path / "g"), str(tmp_path / "a")), f"{mine}:quantile_error"
     whole = cells(run(both, tmp_path / "whole", metric), "quantile_error")
-    for name in ("fastcmp.plan", "fastcmp.engine.measure"):
-        monkeypatch.setattr(f"{name}.PIECE_BYTES", 65536)
+    cut_into_pieces(65536)
     monkeypatch.setattr("fastcmp.plan.SPLIT_BYTES", 200_000)
     ranges: list[int | None] = []
     run_task = compare_items.run_task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,15 @@ HIDDEN = 2 * 64 * 63 // 2
     ],
 )  # fmt: skip
 def test_a_mask_passes_and_is_noted(
-    sides: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, count: int, verdict: str, mismatches: int
+    sides: tuple[str, str],
+    tmp_path: Path,
+    cut_into_pieces: Callable[[int], None],
+    name: str,
+    count: int,
+    verdict: str,
+    mismatches: int,
 ) -> None:
-    monkeypatch.setattr("fastcmp.plan.PIECE_BYTES", 4096 * 4 * 4)  # the large pair in many pieces
+    cut_into_pieces(4096 * 4 * 4)  # of the large pair many
     row, before = by_name(run(sides, tmp_path / "on"))[name], by_name(run(sides, tmp_path / "off", mask_fill=False))[name]
     assert (row["verdict"], row["nonfinite_mismatch_count"]) == (verdict, mismatches)
     note = f"mask: minus infinity meets the most negative number at {count} positions, no mismatch by --mask-fill"

@@ -25,7 +25,6 @@ from tensor_files import ALL_DTYPES, COMPLEX, FLOATS, INTEGERS, Shape, Tensor, t
 
 import fastcmp
 from fastcmp import CompareOptions, plan
-from fastcmp.engine import measure
 
 INF, NAN = math.inf, math.nan
 SERIAL = CompareOptions(executor="serial")
@@ -286,10 +285,9 @@ def test_many_logits_have_the_divergences_of_their_definition(recipes):
 
 
 @pytest.fixture
-def small_pieces(monkeypatch):
-    """Cuts as a tensor of gigabytes has them, in tensors of kilobytes: pieces of one block of float64."""
-    for module in (plan, measure):
-        monkeypatch.setattr(module, "PIECE_BYTES", 8 * 4096)
+def small_pieces(cut_into_pieces):
+    """Pieces of one block of float64."""
+    cut_into_pieces(8 * 4096)
 
 
 def piece_cases() -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:

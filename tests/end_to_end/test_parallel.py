@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -151,14 +152,15 @@ def test_every_executor_gives_the_same_bytes(tmp_path: Path) -> None:
     assert reports[0] == reports[1] == reports[2]
 
 
-def test_a_tensor_in_ranges_is_the_same_as_in_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tensor_in_ranges_is_the_same_as_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_into_pieces: Callable[[int], None]
+) -> None:
+    cut_into_pieces(64 * 1024)
     whole = RNG.standard_normal((64, 3000)).astype(np.float32)
     golden = dumped(tmp_path / "golden", {"x": {"0": whole}})
     target = by_rank(tmp_path / "target", [{"x": {"0": part * np.float32(1.001)}} for part in np.split(whole, 4, 1)])
     reports = []
     for split in (2**40, 100_000):
-        monkeypatch.setattr("fastcmp.plan.PIECE_BYTES", 64 * 1024)
-        monkeypatch.setattr("fastcmp.engine.measure.PIECE_BYTES", 64 * 1024)
         monkeypatch.setattr("fastcmp.plan.SPLIT_BYTES", split)
         out = tmp_path / str(split)
         fastcmp.compare(golden, target, output=str(out), executor="threads", workers=3, target_parallel=ParallelSide("tp=4"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,8 @@ def test_the_row_is_that_of_a_comparison_of_files(tmp_path: Path, golden_dtype: 
         )
 
 
-def test_a_large_pair_is_cut_where_a_comparison_cuts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastcmp.plan.PIECE_BYTES", 1 << 16)
+def test_a_large_pair_is_cut_where_a_comparison_cuts_it(tmp_path: Path, cut_into_pieces: Callable[[int], None]) -> None:
+    cut_into_pieces(1 << 16)
     golden = RANDOM.standard_normal((40, 3000)).astype(np.float32)
     target = golden + np.float32(0.01)
     np.save(tmp_path / "g.npy", golden)
@@ -405,8 +406,8 @@ def test_pieces_are_runs_of_the_logical_order(data: st.DataObject, shape: tuple[
         assert np.array_equal(handed(value, "golden").pieces.piece(start, stop), expected)
 
 
-def test_a_large_array_is_never_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastcmp.plan.PIECE_BYTES", 1 << 20)
+def test_a_large_array_is_never_copied(cut_into_pieces: Callable[[int], None]) -> None:
+    cut_into_pieces(1 << 20)
     golden = np.ones((16, 1 << 18), np.float32)
     assert_close(golden, golden)
     assert np.shares_memory(handed(golden, "golden").pieces.piece(1000, 2_000_000), golden)
