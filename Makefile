@@ -30,7 +30,7 @@ export PYTHONUTF8 := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo browser test test-slow test-cpp lint types format coverage fuzz bench bench-short bench-large bench-ab bench-ab-short dev clean ci
+.PHONY: help demo browser test test-slow test-lowest test-cpp lint types format coverage fuzz bench bench-short bench-large bench-ab bench-ab-short dev clean ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,11 @@ test: $(VENV)/.installed build/standin/.built test-cpp ## the quick tests (about
 
 test-slow: $(VENV)/.installed build/standin/.built test-cpp ## all tests, those of minutes too
 	@$(RUN) -m pytest -q $(IN_PARALLEL) -m "slow or not slow"
+
+test-lowest: $(VENV)/.installed ## the quick tests beside the oldest packages that pyproject.toml allows, in build/lowest
+	@mkdir -p build
+	@$(RUN) tests/lowest_versions.py >build/lowest.txt
+	@PIP_CONSTRAINT="$(CURDIR)/build/lowest.txt" $(MAKE) --no-print-directory VENV=build/lowest test
 
 test-cpp: build/cpp/.tested build/tsan/.tested ## the C++ tests: reader and preload library under sanitizers
 
