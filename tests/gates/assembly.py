@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 LABEL = re.compile(r"^(\.LBB\w+|\.L\w+):")
 JUMP = re.compile(r"^\s+j\w+\s+(\.L\w+)")
-# The name ends with packed or scalar, single or double: vaddpd, vfmadd231sd, vcvtss2sd. Half floats convert by names of their own.
-FLOAT_WORK = re.compile(r"^v?(?:u?comi|add|sub|mul|div|max|min|sqrt|fn?madd\w*?|fn?msub\w*?|cvt\w*?2|cmp\w*?|rndscale|round)([ps])[sd]$")
+# The name ends with packed or scalar, and half, single or double: vaddpd, vfmadd231sd, vcvtss2sd, vcvtph2psx.
+FLOAT_WORK = re.compile(r"^v?(?:u?comi|add|sub|mul|div|max|min|sqrt|fn?madd\w*?|fn?msub\w*?|cvt\w*?2|cmp\w*?|rndscale|round)([ps])[hsd]x?$")
+# One element goes from or to the memory, whatever register it lies in.
+ONE_MOVED = re.compile(r"^v?mov(?:s[hsd]|[wdq])$")
 # Vectors put together an element at a time, and calls: each undoes what packing gained.
 PIECEMEAL = re.compile(r"^call|^v?pinsr|^v?insertps|^v?p?gather")
 BYTES_BY_REGISTER = {"zmm": 64, "ymm": 32, "xmm": 16}
@@ -48,7 +50,7 @@ class Loop:
     @property
     def work(self) -> int:
         """Bytes of results that one turn makes by floating-point or other vector instructions: what tells the main loop from its remainder."""
-        return sum(8 if name in self.scalar else widest(operands) for name, operands in self.instructions)
+        return sum(8 if name in self.scalar or ONE_MOVED.match(name) else widest(operands) for name, operands in self.instructions)
 
 
 def widest(operands: str) -> int:

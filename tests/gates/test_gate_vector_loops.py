@@ -263,6 +263,9 @@ def test_a_division_that_went_away_is_caught() -> None:
         ("vaddpd %zmm1, %zmm2, %zmm3", [], ["vaddpd"]),
         ("vfmadd231ps (%rax), %ymm1, %ymm2", [], ["vfmadd231ps"]),
         ("vcvtph2ps (%rax), %zmm1", [], ["vcvtph2ps"]),
+        ("vcvtph2psx (%rax), %ymm1", [], ["vcvtph2psx"]),
+        ("vcvtsh2ss %xmm0, %xmm0, %xmm0", ["vcvtsh2ss"], []),
+        ("vaddsh %xmm1, %xmm2, %xmm3", ["vaddsh"], []),
         ("vaddsd %xmm1, %xmm2, %xmm3", ["vaddsd"], []),
         ("vcvtss2sd %xmm1, %xmm2, %xmm3", ["vcvtss2sd"], []),
         ("vucomisd %xmm1, %xmm2", ["vucomisd"], []),
@@ -273,6 +276,14 @@ def test_a_division_that_went_away_is_caught() -> None:
 def test_instructions_are_told_apart(body: str, scalar: list[str], packed: list[str]) -> None:
     (loop,) = assembly.innermost_loops(f".LBB0_1:\n\t{body}\n\tjne\t.LBB0_1\n")
     assert (loop.scalar, loop.packed) == (scalar, packed)
+
+
+def test_the_main_loop_is_told_from_its_remainder_however_far_that_is_unrolled() -> None:
+    """As LLVM has them for a CPU that computes with half floats."""
+    main = "vcvtph2psx (%rcx), %ymm0\n\tvmovups %ymm0, (%rdx)\n\t" * 4
+    remainder = "vmovsh (%rcx), %xmm0\n\tvcvtsh2ss %xmm0, %xmm0, %xmm0\n\tvmovss %xmm0, (%rdx)\n\t" * 8
+    loop = assembly.hot_loop(f".LBB0_1:\n\t{main}jne\t.LBB0_1\n.LBB0_2:\n\t{remainder}jne\t.LBB0_2\n")
+    assert not loop.scalar and loop.packed == ["vcvtph2psx"] * 4
 
 
 def test_only_innermost_loops_count() -> None:
