@@ -10,8 +10,8 @@ import re
 from typing import Final
 
 # Layers and blocks, GPT's ``h``; in an op tree of the acceleration library the number stands before: ``3_DecoderLayer/1_Attention``.
-# ``1_LayerNorm`` is no layer. The first of the two that fits counts.
-NUMBER_FIRST: Final = r"(?i)^(?P<before>.*?(?:^|/))(?P<layer>0)_[^/]*(?:layer|block)(?:[^n_]|_[^n]|_?$)"
+# ``1_LayerNorm`` is no layer, and ``40_layers.3.norm`` has its own number. The first of the two that fits counts.
+NUMBER_FIRST: Final = r"(?i)^(?P<before>.*?(?:^|/))(?P<layer>0)_[^/.]*(?:layer|block)s?(?:$|/|_$|_/|_[^n0/]|[^n_0s./\[-])"
 NUMBER_LAST: Final = r"(?i)^(?P<before>.*?(?:layers[./_\[-]?|layer[._\[-]?|blocks?[._\[-]?|(?:^|\.)h\.))(?P<layer>0)"
 
 # ``…/after/outtensor0``, ``…/intensor1``, ``layers.3.mlp.input[1]``, ``layers.3.mlp_output``, ``….forward.0.input.0``.
@@ -29,12 +29,12 @@ STALE: Final = 3
 """An output as it was before the operation: whatever the memory held, so its error means nothing."""
 
 _LAYER_PREFIX: Final = re.compile(
-    r"(?:.*?/)??\d{1,6}_[^/]*?(?:layer|block)(?:[^n_/][^/]*|_[^n/][^/]*|_?)(?:/|$)"
+    r"(?:.*?/)??\d{1,6}_[^/.]*?(?:layer|block)s?(?:[^n_s./\[\d-][^/]*|_[^n/\d][^/]*|_?)(?:/|$)"
     r"|.*?(?:layers[./_\[-]?|layer[._\[-]?|blocks?[._\[-]?|(?:^|\.)h\.)\d{1,6}\]?(?:[./_-]|$)",
     re.IGNORECASE,
 )
 _LAYER: Final = re.compile(
-    r"(?:^|(?<=/))\d{1,6}_[^/]*?(?:layer|block)(?:[^n_/][^/]*|_[^n/][^/]*|_?)(?=/|$)"
+    r"(?:^|(?<=/))\d{1,6}_[^/.]*?(?:layer|block)s?(?:[^n_s./\[\d-][^/]*|_[^n/\d][^/]*|_?)(?=/|$)"
     r"|(?:layers[./_\[-]?|layer[._\[-]?|blocks?[._\[-]?|(?:^|(?<=\.))h\.)\d{1,6}\]?(?=[./_-]|$)",
     re.IGNORECASE,
 )

@@ -41,6 +41,8 @@ class Names:
         `OUTPUT` (also where the name does not say), `INPUT`, `INSIDE` or `STALE`.
     owner : ndarray of int64
         Number of the operation: equal for its inputs and outputs.
+    depth : ndarray of int64
+        How many names of operations stand before that of its own: 1 for ``layers.3``.
     holds_others : ndarray of bool
         The operation holds others, as ``layers.3`` holds ``layers.3.mlp``; seen by the patterns.
     kind : ndarray of int64
@@ -53,6 +55,7 @@ class Names:
     layer: np.ndarray
     part: np.ndarray
     owner: np.ndarray
+    depth: np.ndarray
     holds_others: np.ndarray
     kind: np.ndarray
 
@@ -81,6 +84,7 @@ def parse_names(texts: pa.StringArray) -> Names:
         layer=_layers(runs, of_layer, len(texts)),
         part=part[pattern],
         owner=_distinct(_as_int(owner_codes.indices)[pattern], runs, of_owner),
+        depth=_as_int(pc.count_substring_regex(owners, "[./]"))[pattern],
         holds_others=_holding(owner_codes.dictionary.to_pylist())[_as_int(owner_codes.indices)][pattern],
         kind=_distinct(pattern, runs, ~of_layer),
     )

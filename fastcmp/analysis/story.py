@@ -13,7 +13,7 @@ from fastcmp.analysis.growth import find_growth, texts_equal
 from fastcmp.analysis.identical import Identical, find_identical
 from fastcmp.analysis.jumps import Jumps, failed_rows, find_jumps
 from fastcmp.analysis.narrowed import Narrowed, find_narrowed
-from fastcmp.analysis.order import Order, find_order
+from fastcmp.analysis.order import Order, find_order, parts_before_wholes
 from fastcmp.analysis.place import Place, place_of
 from fastcmp.analysis.rounding import Rounding, find_rounding
 from fastcmp.results.totals import unpaired_mask
@@ -74,6 +74,8 @@ def find_story(table: pa.Table, *, run_order: RunOrder = "computed") -> Story:
         That of golden.
     """
     order = find_order(table)
+    if run_order == "name":
+        order = parts_before_wholes(order)
     growth = find_growth(table, order)
     choices = find_choices(table, order, growth)
     excluded = (order.token >= choices.cut) | is_choice(order, growth)

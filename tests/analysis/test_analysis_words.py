@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_tables import alone, ids, row, table_of, unread
 
+from fastcmp.analysis.order import find_order, parts_before_wholes
 from fastcmp.analysis.story import Story, find_story
 from fastcmp.analysis.words import tell
 from fastcmp.sources.dump import RunOrder
@@ -348,6 +349,27 @@ def test_a_jump_before_other_tokens_is_still_told() -> None:
     words = words_of(*rows)
     assert words[0].startswith("the runs read other tokens from token 3 on") and words[1].startswith("error jumps at token 2, layer 1, mlp")
     assert words[2].startswith("begins at token 2, the last one that can be compared")
+
+
+def test_by_name_what_an_operation_made_comes_after_its_parts() -> None:
+    """By name it stands before them, with all that they did wrong; each token has it between them and the next layer."""
+    names = [f"layers.{layer}{part}" for layer in range(4) for part in ("", ".attn", ".attn.q", ".mlp")]
+    errors = {
+        "layers.2": 0.06,
+        "layers.2.mlp": 0.19,
+        "layers.3": 0.06,
+        "layers.3.attn": 0.06,
+        "layers.3.attn.q": 0.06,
+        "layers.3.mlp": 0.06,
+    }
+    rows = [row(name, token, errors.get(name, 0.003)) for name in names for token in "01"]
+    assert words_of(*rows, run_order="name")[0] == (
+        "error jumps at token 0, layer 2, mlp: 0.003 -> 0.19 (63 times), what stands before it by name was fine"
+    )
+    in_order = parts_before_wholes(find_order(table_of(*rows)))
+    ran = [rows[number]["data_id"] for number in in_order.rows.tolist() if rows[number]["token_id"] == "1"]
+    assert ran[:4] == ["layers.0.attn.q", "layers.0.attn", "layers.0.mlp", "layers.0"] and ran[-1] == "layers.3"
+    assert sorted(in_order.position.tolist()) == list(range(len(rows)))
 
 
 # --- what is too equal -------------------------------------------------------------------------------------------------------------------
