@@ -22,6 +22,8 @@ _FILES_AT_ONCE: Final = 256
 
 _Opened = TypeVar("_Opened")
 _Answer = TypeVar("_Answer")
+_Version = tuple[FileIdentity, object, bytes]
+"""Which file was opened, by which container, and how it began: one that is written in its place may keep its size and time."""
 
 
 class FileParts:
@@ -42,6 +44,10 @@ class FileParts:
         self._start = start
         self._end: tuple[int, bytes | memoryview] = (0, b"")
         self._window: tuple[int, bytes | memoryview] = (0, b"")
+
+    def head(self) -> bytes:
+        """How the file begins, as it was read when it was opened: at most a page."""
+        return bytes(self._start[:EDGE_BYTES])
 
     def read(self, offset: int, count: int, most: int = 0) -> bytes | memoryview:
         """``count`` bytes from byte ``offset``; where they must be read, as many as ``most``, for questions about the bytes behind them.
@@ -139,24 +145,25 @@ class Container(Generic[_Opened]):
 _MOST_LAST: Final = 8
 _MANY_TENSORS: Final = 64
 _MOST_LAST_TENSORS: Final = 200_000
-_last: dict[str, tuple[FileIdentity, object, Any, int]] = {}
+_last: dict[str, tuple[_Version, Any, int]] = {}
 
 
 def _opened(parts: FileParts, container: Container[_Opened]) -> _Opened:
+    version: _Version = (parts.identity, container, parts.head())
     known = _last.pop(parts.path, None)
-    if known is not None and known[:2] == (parts.identity, container):
+    if known is not None and known[0] == version:
         _last[parts.path] = known
-        found: _Opened = known[2]
+        found: _Opened = known[1]
         return found
     opened = container.open_file(parts)
     count = len(container.names(opened))
     if parts.size <= SMALL_BYTES and count < _MANY_TENSORS:
         return opened
     for path in list(_last):  # the oldest first; threads may be here too
-        if len(_last) < _MOST_LAST and count + sum(one[3] for one in list(_last.values())) <= _MOST_LAST_TENSORS:
+        if len(_last) < _MOST_LAST and count + sum(one[2] for one in list(_last.values())) <= _MOST_LAST_TENSORS:
             break
         _last.pop(path, None)
-    _last[parts.path] = parts.identity, container, opened, count
+    _last[parts.path] = version, opened, count
     return opened
 
 

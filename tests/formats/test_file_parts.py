@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from safetensors.numpy import save_file
 from fastcmp.errors import TensorError
 from fastcmp.formats import file_parts, npz, pt, safetensors
 from fastcmp.formats.file_parts import Container, FileParts
-from fastcmp.formats.kept_files import SMALL_BYTES
+from fastcmp.formats.kept_files import SMALL_BYTES, KeptFiles
 from fastcmp.formats.malformed import Malformed
 from fastcmp.formats.places import member_place
 from fastcmp.formats.tensor_info import TensorInfo
@@ -55,6 +57,24 @@ def test_a_large_file_is_parsed_once_until_it_changes(tmp_path: Path, kind: str)
             assert isinstance(info, TensorInfo) and info.shape == (length,)
     assert watched.members([str(path)], OPTIONS) == [("a", "b")]
     assert len(opened) == 2
+
+
+def test_a_header_written_in_place_within_one_time_is_read_again(tmp_path: Path) -> None:
+    """As a program does that writes twice between two ticks of the clock of files."""
+    path = tmp_path / "a.safetensors"
+    values = np.zeros(LARGE, np.float32)
+    for first, second, begin in (("a", "b", 0), ("b", "a", values.nbytes)):
+        entries = {
+            name: {"dtype": "F32", "shape": [LARGE], "data_offsets": [place * values.nbytes, (place + 1) * values.nbytes]}
+            for place, name in enumerate((first, second))
+        }
+        header = json.dumps(entries).encode().ljust(256)
+        with open(path, "r+b" if path.exists() else "wb") as file:
+            file.write(struct.pack("<Q", len(header)) + header + values.tobytes() * 2)
+        os.utime(path, ns=(1, 1))
+        for kept in (None, KeptFiles()):
+            (info,) = safetensors.SAFETENSORS.scan_batch([member_place(str(path), "a")], OPTIONS, kept)
+            assert isinstance(info, TensorInfo) and info.data_offset == 8 + len(header) + begin
 
 
 @pytest.mark.parametrize("kind", list(FORMATS))
