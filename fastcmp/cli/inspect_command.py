@@ -54,12 +54,12 @@ def inspect(
     if not is_there(path):
         raise UsageError(f"{path}: does not exist; name a tensor file, a metadata.json or a directory")
     # Here and below, not above: numpy comes with it, and every command would wait for that.
-    from fastcmp.formats import scan_batch
-    from fastcmp.formats.places import file_and_member, member_place
+    from fastcmp.formats import file_and_member, scan_batch
+    from fastcmp.formats.places import member_place
     from fastcmp.formats.suffixes import SUFFIXES
 
     options = ScanOptions(multi_record=multi_record, format_policy=format_policy, roots=root)
-    place = member_place(*file_and_member(path))
+    place = member_place(*file_and_member(path, options))
     single = place != path or (not os.path.isdir(path) and not path.endswith(".json") and _holds_one_tensor(path, options))
     named = iter([_Named(path, place)]) if single else _named_places(path, CompareOptions(scan=options, layout=layout), as_json=json)
     seen = failed = 0

@@ -9,8 +9,7 @@ from typing import Final
 
 from fastcmp.engine.abilities import ReadsElsewhere
 from fastcmp.errors import TensorError
-from fastcmp.formats import identity_now, place_sizes, scan_batch
-from fastcmp.formats.places import file_and_member
+from fastcmp.formats import file_and_member, identity_now, place_sizes, scan_batch
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import ScanOptions
 from fastcmp.pairing import Pair
@@ -70,9 +69,9 @@ def words_of(path: str) -> FileWords:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def words_of_argument(path: str) -> FileWords:
+def words_of_argument(path: str, options: ScanOptions) -> FileWords:
     """Of what a user named, which may be one tensor of a file."""
-    return words_of(file_and_member(path)[0])
+    return words_of(file_and_member(path, options)[0])
 
 
 def words_of_all(paths: Sequence[str]) -> array[int]:

@@ -163,8 +163,8 @@ def _load(
 ) -> tuple[Dump, bool]:
     """One dump; and True where all nodes see it as this machine does, so that nothing was noted in ``files``."""
     absolute = os.path.join(_working_directory(), path)
-    own = words_of_argument(absolute)
-    marks = cluster.ask_all(words_of_argument, absolute)
+    own = words_of_argument(absolute, options.scan)
+    marks = cluster.ask_all(words_of_argument, absolute, options.scan)
     if own != MISSING and all(mark == own for mark in marks):
         dump = load(path, role, options, other)
         if not _unlike(cluster, range(len(marks)), dump, None):

@@ -23,11 +23,22 @@ from fastcmp.formats.open_file import read_heads, unencodable
 from fastcmp.formats.places import NUL_IN_PATH, REFUSED_MARK, is_composed, split_place
 from fastcmp.formats.pt import PT
 from fastcmp.formats.safetensors import SAFETENSORS
-from fastcmp.formats.suffixes import SUFFIXES
+from fastcmp.formats.suffixes import MEMBER_SUFFIXES, SUFFIXES
 from fastcmp.formats.tensor_info import FileIdentity, TensorInfo
 from fastcmp.options import ScanOptions
 
-__all__ = ["FileIdentity", "KeptFiles", "TensorInfo", "identity_now", "list_members", "may_be_alias", "place_sizes", "scan", "scan_batch"]
+__all__ = [
+    "FileIdentity",
+    "KeptFiles",
+    "TensorInfo",
+    "file_and_member",
+    "identity_now",
+    "list_members",
+    "may_be_alias",
+    "place_sizes",
+    "scan",
+    "scan_batch",
+]
 
 Members = tuple[str, ...]
 
@@ -114,6 +125,24 @@ def list_members(paths: Sequence[str], options: ScanOptions) -> list[Members | T
             is_odd = not isinstance(names, TensorError) and "\0" in "".join(names)
             found[index] = TensorError("E_MEMBER", paths[index], "the name of a tensor has a NUL byte, expected none") if is_odd else names
     return found
+
+
+def file_and_member(path: str, options: ScanOptions) -> tuple[str, str]:
+    """What a path names that people give, as `shown_place` shows it: where there is no such path, ``FILE:MEMBER`` is one tensor of a file.
+
+    "" is no member: then the path is meant as it is. Of several files that there are, the one with the longest name is meant; those that
+    have the suffix of a file of several tensors come before those of which only their first bytes say so.
+    """
+    if os.path.lexists(path):
+        return path, ""
+    ways = [(path[:at], path[at + 1 :]) for at in range(len(path) - 2, 0, -1) if path[at] == ":" and os.path.isfile(path[:at])]
+    by_suffix = [way for way in ways if way[0].lower().endswith(MEMBER_SUFFIXES)]
+    return next(iter(by_suffix), None) or next((way for way in ways if _holds_several(way[0], options)), (path, ""))
+
+
+def _holds_several(path: str, options: ScanOptions) -> bool:
+    reader = _reader_of(path, options)
+    return not isinstance(reader, TensorError) and reader.members is not None
 
 
 def place_sizes(places: Sequence[str], options: ScanOptions) -> list[int]:

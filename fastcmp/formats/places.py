@@ -5,10 +5,7 @@ like a path.
 from __future__ import annotations
 
 import json
-import os
 from typing import Final
-
-from fastcmp.formats.suffixes import MEMBER_SUFFIXES
 
 # No path can hold it.
 _MARK: Final = "\0"
@@ -40,18 +37,6 @@ def split_place(place: str) -> tuple[str, str]:
     """The file, and the name of the tensor inside it ("" if none is named)."""
     path, _, member = place.partition(_MARK)
     return path, member
-
-
-def file_and_member(path: str) -> tuple[str, str]:
-    """What a path names that people give, as `shown_place` shows it: where there is no such path, ``FILE:MEMBER`` is one tensor of a file.
-
-    "" is no member: then the path is meant as it is, also where it could be read in two ways.
-    """
-    if os.path.lexists(path):
-        return path, ""
-    ways = [(path[:at], path[at + 1 :]) for at, character in enumerate(path) if character == ":"]
-    found = [(file, member) for file, member in ways if member and file.lower().endswith(MEMBER_SUFFIXES) and os.path.isfile(file)]
-    return found[0] if len(found) == 1 else (path, "")
 
 
 def shown_place(place: str) -> str:

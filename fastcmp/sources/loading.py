@@ -11,9 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from fastcmp.errors import TensorError, UsageError
-from fastcmp.formats import list_members
+from fastcmp.formats import file_and_member, list_members
 from fastcmp.formats.malformed import no_such_member
-from fastcmp.formats.places import file_and_member
 from fastcmp.formats.suffixes import LISTING_SUFFIXES, MEMBER_SUFFIXES, SUFFIXES
 from fastcmp.options import CompareOptions, layout_of
 from fastcmp.sources.dump import Dump, Listed, Role
@@ -59,7 +58,7 @@ def load(
     path = os.path.join(working_directory, given)
     name = printable(path)
     keys: KnownKeys = {tensor.key: tensor.key for tensor in other.tensors} if other is not None else {}
-    file, member = file_and_member(path)
+    file, member = file_and_member(path, options.scan)
     if member:
         return _load_member(path, file, member, given, options, keys)
     try:

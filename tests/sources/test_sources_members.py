@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from safetensors.torch import save_file
 
 import fastcmp
 from fastcmp.errors import UsageError
+from fastcmp.formats import TensorInfo, scan_batch
 from fastcmp.formats.places import member_place
-from fastcmp.options import CompareOptions
+from fastcmp.options import CompareOptions, ScanOptions
 from fastcmp.sources import load
 
 
@@ -94,9 +96,30 @@ def test_a_path_that_exists_is_meant_as_it_is(tmp_path: Path) -> None:
     assert list(named(tmp_path / "m.pt:a")) == ["a", "a:b"]
     assert list(named(tmp_path / "m.pt:a:b")) == ["a:b"]  # not member b of the file m.pt:a, whose suffix is none of a file of several
     (tmp_path / "m.pt:a.pt").mkdir()
-    torch.save({"b": torch.ones(2)}, tmp_path / "m.pt:c.pt")
-    with pytest.raises(UsageError, match=r"m\.pt:c\.pt:b: No such file"):  # of m.pt or of m.pt:c.pt, nobody knows
-        named(tmp_path / "m.pt:c.pt:b")
+    assert list(named(tmp_path / "m.pt:a")) == ["a", "a:b"]
+
+
+def test_of_two_files_that_hold_it_that_with_the_longer_name_is_meant(tmp_path: Path) -> None:
+    np.savez(tmp_path / "g.npz", **{"b.npz:x": np.ones(2)})
+    assert named(tmp_path / "g.npz:b.npz:x") == {"b.npz:x": f"{tmp_path}/g.npz:b.npz:x"}
+    np.savez(tmp_path / "g.npz:b.npz", x=np.ones(2))
+    assert named(tmp_path / "g.npz:b.npz:x") == {"x": f"{tmp_path}/g.npz:b.npz:x"}
+    with pytest.raises(UsageError, match=r"g\.npz:b\.npz: expected a tensor 'y', the file holds 1 \('x' "):
+        named(tmp_path / "g.npz:b.npz:y")
+
+
+@pytest.mark.parametrize("name", ["unknown", "step.100", "a:b"])
+def test_a_file_that_is_known_by_its_first_bytes_has_tensors_to_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for suffix in (".pt", ".npz"):
+        save_listed(tmp_path / f"m{suffix}", ["layers.0:in", "layers.0:out"]).replace(name)
+        (tensor,) = load(f"{name}:layers.0:out", "golden", CompareOptions()).tensors
+        assert (tensor.key.data_id, tensor.written_path) == ("layers.0:out", f"{name}:layers.0:out")
+        (info,) = scan_batch([tensor.path], ScanOptions())
+        assert isinstance(info, TensorInfo) and info.shape == (4,)
+    outside = replace(CompareOptions(), scan=ScanOptions(roots=(str(tmp_path / "elsewhere"),)))
+    with pytest.raises(UsageError, match=f"{name}:layers.0:out: No such file"):  # it is not opened
+        load(f"{name}:layers.0:out", "golden", outside)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +131,7 @@ def test_a_path_that_exists_is_meant_as_it_is(tmp_path: Path) -> None:
         ),
         ("one.pt:a", r"one\.pt: expected a tensor 'a', the file holds 1 .*; name the file alone$"),
         ("m.pt:", r"m\.pt:: No such file or directory; name a metadata\.json, a directory or a tensor file$"),
+        ("notes:1", r"notes:1: No such file or directory"),
         ("x.npy:a", r"x\.npy:a: No such file or directory"),
         ("nope.pt:a", r"nope\.pt:a: No such file or directory"),
         (":a", r":a: No such file or directory"),
@@ -117,6 +141,7 @@ def test_a_tensor_that_a_file_does_not_hold_is_refused(tmp_path: Path, written: 
     torch.save({"a": torch.ones(2), "b": torch.ones(2)}, tmp_path / "m.pt")
     torch.save(torch.ones(2), tmp_path / "one.pt")
     np.save(tmp_path / "x.npy", np.ones(2))
+    (tmp_path / "notes").write_text("a: 1\n")
     with pytest.raises(UsageError, match=message):
         named(tmp_path / written)
 
