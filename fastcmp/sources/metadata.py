@@ -88,9 +88,9 @@ def _rows_of_file(path: str, role: Role, options: CompareOptions) -> tuple[Rows,
     document, warnings = parse(read_bounded(path, roots=options.scan.roots), path)
     try:
         return rows_of(document, role, printable(path)), not has_lists(document), warnings
-    except UsageError:
+    except UsageError as error:
         if os.path.basename(path) in MARKER_NAMES:
-            raise UsageError(name_its_directory(path)) from None
+            raise UsageError(name_its_directory(path, str(error))) from None
         raise
 
 

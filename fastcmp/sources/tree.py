@@ -61,9 +61,11 @@ class Tree:
     looks_for_metadata: bool = True
 
 
-def name_its_directory(path: str) -> str:
-    """What to say of a file of `MARKER_NAMES` that was named itself."""
+def name_its_directory(path: str, why_not_read: str = "") -> str:
+    """What to say of a file of `MARKER_NAMES` that was named itself; ``why_not_read`` is what is wrong with it as a metadata.json."""
     directory = printable(os.path.dirname(path) or ".")
+    if why_not_read:
+        return f"{why_not_read}; if it is part of the dump of another tool, name its directory: {directory}"
     return f"{printable(path)}: part of the dump of another tool, which is read as a directory; name that: {directory}"
 
 

@@ -193,16 +193,29 @@ def test_keys_that_the_other_dump_has_are_its_objects(tmp_path: Path) -> None:
     assert golden.tensors[0].key is target.tensors[0].key
 
 
-@pytest.mark.parametrize(
-    ("tree", "name"),
-    [("msprobe_statistics_golden", "dump.json"), ("msprobe_statistics_golden", "construct.json"), ("atb_statistics", "statistic.csv")],
-)
-def test_a_file_that_belongs_to_a_directory_says_to_name_that(tree: str, name: str) -> None:
-    path = next((GOLDEN / tree).rglob(name))
+def test_a_file_that_belongs_to_a_directory_says_to_name_that() -> None:
+    path = next((GOLDEN / "atb_statistics").rglob("statistic.csv"))
     said = f"{path}: part of the dump of another tool, which is read as a directory; name that: {path.parent}"
     with pytest.raises(UsageError, match=f"^{re.escape(said)}$"):
         load(path, "golden", CompareOptions())
     assert load(path.parent, "golden", CompareOptions()).tensors
+
+
+@pytest.mark.parametrize("name", ["dump.json", "construct.json"])
+def test_a_json_that_belongs_to_a_directory_says_to_name_that(name: str) -> None:
+    path = next((GOLDEN / "msprobe_statistics_golden").rglob(name))
+    said = f"; repair it or dump again; if it is part of the dump of another tool, name its directory: {path.parent}"
+    with pytest.raises(UsageError, match=f"^{path}: entry .*{re.escape(said)}$"):
+        load(path, "golden", CompareOptions())
+    assert load(path.parent, "golden", CompareOptions()).tensors
+
+
+def test_a_metadata_json_by_the_name_of_another_tools_file_says_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "stack.json"
+    path.write_text('{"op": {"0": 3}}')
+    said = f'{path}: entry ["op"]["0"]: expected a path, found the number 3; repair it or dump again; if it is part'
+    with pytest.raises(UsageError, match=f"^{re.escape(said)} of the dump of another tool, name its directory: {tmp_path}$"):
+        load(path, "golden", CompareOptions())
 
 
 def test_a_metadata_json_by_another_name_is_one(tmp_path: Path) -> None:
