@@ -115,6 +115,12 @@ def open_files_hint(error: BaseException) -> str:
     return " (ulimit -n raises the limit)" if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE) else ""
 
 
+def reason_and_advice(error: BaseException, advice: str) -> str:
+    """Why the operating system refused, and what to do: ``advice``, where it is not that too many files are open."""
+    reason = f"{getattr(error, 'strerror', None) or error}"
+    return f"{reason}{open_files_hint(error) or f'; {advice}'}"
+
+
 class FastcmpError(Exception):
     """Base of every error raised on purpose. ``exit_code`` is what the command line ends with."""
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from fastcmp.errors import UsageError
+from fastcmp.errors import UsageError, reason_and_advice
 from fastcmp.pairing.name_pattern import Pattern, PatternError, Template, parse_pattern, parse_template
 from fastcmp.sources.wording import printable
 
@@ -118,7 +118,7 @@ def _content(path: str) -> bytes:
     except (OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}; name a file of rules for --map") from error
+        raise UsageError(f"{name}: cannot be read: {reason_and_advice(error, 'name a file of rules for --map')}") from error
     if len(content) > MOST_BYTES:
         raise UsageError(f"{name}: more than {MOST_BYTES} bytes, expected rules for --map")
     return content

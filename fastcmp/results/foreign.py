@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fastcmp.dtypes import DTYPES
-from fastcmp.errors import OutputError
+from fastcmp.errors import OutputError, reason_and_advice
 from fastcmp.results.schema import ROW_COLUMN
 from fastcmp.verdict import ERROR, FAIL, PASS
 
@@ -49,7 +49,7 @@ def mapped(path: str, what: str, advice: str, *, follow_link: bool = True, most_
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow_link else os.O_NOFOLLOW))
     except OSError as error:
-        raise OutputError(f"{path}: cannot read {what}: {error.strerror or error}; {advice}") from error
+        raise OutputError(f"{path}: cannot read {what}: {reason_and_advice(error, advice)}") from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -60,7 +60,7 @@ def mapped(path: str, what: str, advice: str, *, follow_link: bool = True, most_
             raise OutputError(f"{path}: not {what}: {status.st_size} bytes, expected at most {most_bytes}; {advice}")
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # cut meanwhile, too
-        raise OutputError(f"{path}: cannot read {what}: {getattr(error, 'strerror', None) or error}; {advice}") from error
+        raise OutputError(f"{path}: cannot read {what}: {reason_and_advice(error, advice)}") from error
     finally:
         os.close(descriptor)
 

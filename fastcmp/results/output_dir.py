@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, Final
 
-from fastcmp.errors import OutputError, open_files_hint
+from fastcmp.errors import OutputError, open_files_hint, reason_and_advice
 
 REPORT_NAMES: Final = ("cmp_report.arrow", "cmp_report.csv", "cmp_report.parquet", "run.json")
+_ANOTHER: Final = "choose another -o"
 _LOCK_NAME: Final = ".fastcmp.lock"
 _TEMPORARY_SUFFIX: Final = ".fastcmp-tmp"
 _REPLACEABLE: Final = (stat.S_IFREG, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK)
@@ -65,7 +66,7 @@ def prepare(path: str) -> OutputDirectory:
     except FileExistsError as error:
         raise OutputError(f"{path}: the output must be a directory, this is a file; choose another -o") from error
     except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: cannot make the output directory: {_why(error)}; choose another -o") from error
+        raise OutputError(f"{path}: cannot make the output directory: {reason_and_advice(error, _ANOTHER)}") from error
     lock_fd = _lock(path)
     try:
         _refuse_directories(path)
@@ -84,7 +85,7 @@ def _lock(path: str) -> int:
         try:
             fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
-            raise OutputError(f"{path}: cannot write in the output directory: {_why(error)}; choose another -o") from error
+            raise OutputError(f"{path}: cannot write in the output directory: {reason_and_advice(error, _ANOTHER)}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -95,12 +96,12 @@ def _lock(path: str) -> int:
             ) from error
         except OSError as error:
             os.close(fd)
-            raise OutputError(f"{path}: cannot lock the output directory: {_why(error)}; choose another -o") from error
+            raise OutputError(f"{path}: cannot lock the output directory: {reason_and_advice(error, _ANOTHER)}") from error
         try:
             is_current = _is_current(fd, name)
         except OSError as error:
             os.close(fd)
-            raise OutputError(f"{path}: cannot lock the output directory: {_why(error)}; choose another -o") from error
+            raise OutputError(f"{path}: cannot lock the output directory: {reason_and_advice(error, _ANOTHER)}") from error
         if is_current:
             break
         os.close(fd)  # its owner removed it between our open and our lock
@@ -111,7 +112,7 @@ def _lock(path: str) -> int:
         with contextlib.suppress(OSError):
             os.unlink(name)
         os.close(fd)
-        raise OutputError(f"{path}: cannot write in the output directory: {_why(error)}; choose another -o") from error
+        raise OutputError(f"{path}: cannot write in the output directory: {reason_and_advice(error, _ANOTHER)}") from error
     return fd
 
 
@@ -134,7 +135,7 @@ def _remove_leftovers(path: str) -> None:
     try:
         leftovers = [name for name in os.listdir(path) if name.endswith(_TEMPORARY_SUFFIX)]
     except OSError as error:
-        raise OutputError(f"{path}: cannot list the output directory: {_why(error)}; choose another -o") from error
+        raise OutputError(f"{path}: cannot list the output directory: {reason_and_advice(error, _ANOTHER)}") from error
     for name in leftovers:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(path, name))
@@ -164,7 +165,7 @@ def _probe(path: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OutputError(f"{path}: cannot write in the output directory: {_why(error)}; choose another -o") from error
+        raise OutputError(f"{path}: cannot write in the output directory: {reason_and_advice(error, _ANOTHER)}") from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(name)
@@ -271,8 +272,8 @@ def _where(files: dict[str, BinaryIO], output: OutputDirectory, current: str) ->
 
 def write_error(path: str, written: int, error: OSError) -> OutputError:
     """The one line for a failed write: path, bytes written before it, reason, what to do."""
-    advice = "free some space and run again" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose another -o"
-    return OutputError(f"{path}: could not be written after {written} bytes: {_why(error)}; {advice}")
+    advice = "free some space and run again" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else _ANOTHER
+    return OutputError(f"{path}: could not be written after {written} bytes: {reason_and_advice(error, advice)}")
 
 
 def sync_directory(path: str) -> None:

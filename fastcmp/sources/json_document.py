@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fastcmp.errors import UsageError, open_files_hint
+from fastcmp.errors import UsageError, reason_and_advice
 from fastcmp.sources.wording import listing, printable
 
 MAX_FILE_BYTES: Final = 2 * 1024**3
@@ -75,8 +75,7 @@ def read_bounded(path: str, *, limit: int = MAX_FILE_BYTES, roots: tuple[str, ..
     except (OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
-        reason = f"{getattr(error, 'strerror', None) or error}{open_files_hint(error)}"
-        raise UsageError(f"{name}: cannot be read: {reason}; check the path") from error
+        raise UsageError(f"{name}: cannot be read: {reason_and_advice(error, 'check the path')}") from error
     if len(content) > limit:
         raise UsageError(f"{name}: more than {limit} bytes; is this a metadata.json?")
     return content

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from fastcmp.errors import TensorError, UsageError
+from fastcmp.errors import TensorError, UsageError, reason_and_advice
 from fastcmp.formats import file_and_member, list_members
 from fastcmp.formats.malformed import no_such_member
 from fastcmp.formats.suffixes import LISTING_SUFFIXES, MEMBER_SUFFIXES, SUFFIXES
@@ -68,9 +68,7 @@ def load(
     except (OSError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(
-            f"{name}: {getattr(error, 'strerror', None) or error}; name a metadata.json, a directory or a tensor file"
-        ) from error
+        raise UsageError(f"{name}: {reason_and_advice(error, 'name a metadata.json, a directory or a tensor file')}") from error
     if not stat.S_ISREG(mode):
         raise UsageError(f"{name}: not a regular file; name a metadata.json, a directory or a tensor file")
     if path.lower().endswith(".json"):

@@ -9,7 +9,7 @@ from typing import Final
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.dump_layout import DTYPES_NAME, JOURNAL_NAME, METADATA_NAME, Journal, dtypes_of, metadata_of, read_journal
-from fastcmp.errors import UsageError
+from fastcmp.errors import UsageError, reason_and_advice
 from fastcmp.options import CompareOptions
 from fastcmp.sources.dump import Role
 from fastcmp.sources.eras import Rows, has_lists, rows_of
@@ -132,7 +132,7 @@ def _journal_beside(directory: str, options: CompareOptions) -> tuple[Journal | 
             raise UsageError(f"{name}: more than {MAX_FILE_BYTES} bytes; is this the journal of a dump?")
         journal = read_journal(path)
     except OSError as error:
-        raise UsageError(f"{name}: cannot be read: {error.strerror or error}; check the dump directory") from error
+        raise UsageError(f"{name}: cannot be read: {reason_and_advice(error, 'check the dump directory')}") from error
     warnings = []
     if journal.is_torn:
         warnings.append(f"{name}: the last line is cut short: the dumping process was killed, or is still writing")

@@ -216,6 +216,26 @@ def test_a_full_disk_is_one_line_with_path_and_bytes(tmp_path: Path, limit: int)
     assert not [name for name in os.listdir(tmp_path) if name != ".fastcmp.lock"]
 
 
+def test_too_many_open_files_are_not_answered_with_another_directory(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys\nfrom fastcmp.errors import OutputError\n"
+        "from fastcmp.results.output_dir import complete_or_absent, prepare\nfrom fastcmp.results.saved import load_saved\n"
+        "def write():\n    with complete_or_absent(output, ('cmp_report.arrow',)):\n        pass\n"
+        "output = prepare(sys.argv[1])\n"
+        "write()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "for act in (write, lambda: prepare(sys.argv[1]), lambda: load_saved(sys.argv[1])):\n"
+        "    try:\n        act()\n    except OutputError as error:\n        print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    hint = "Too many open files (ulimit -n raises the limit)"
+    assert done.stdout.splitlines() == [
+        f"{tmp_path}/cmp_report.arrow: could not be written after 0 bytes: {hint}",
+        f"{tmp_path}: cannot write in the output directory: {hint}",
+        f"{tmp_path}/run.json: cannot read the run.json of a report: {hint}",
+    ], done.stderr
+
+
 def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputError, match="out: the output must be a directory, this is a file; choose another -o"):

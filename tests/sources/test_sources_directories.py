@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -185,3 +187,22 @@ def test_natural_order_reads_numbers_by_value():
 def test_tokens_are_numeric_then_textual():
     tokens = ["t10", "t2", "9" * 40, "first", "10", "2", "", "-1", "0"]
     assert sorted(tokens, key=token_key) == ["-1", "0", "2", "10", "", "9" * 40, "first", "t2", "t10"]
+
+
+def test_too_many_open_files_are_not_answered_with_what_to_name(tmp_path: Path) -> None:
+    tree(tmp_path, "dump/a.npy", "m.json")
+    code = (
+        "import resource, sys\nfrom fastcmp.errors import UsageError\nfrom fastcmp.options import CompareOptions\n"
+        "from fastcmp.sources import load\n"
+        "load(sys.argv[1], 'golden', CompareOptions())\n"  # which imports what it needs
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        "for path in sys.argv[1:]:\n"
+        "    try:\n        load(path, 'golden', CompareOptions())\n"
+        "    except UsageError as error:\n        print(error)\n"
+    )
+    names = [f"{tmp_path}/dump", f"{tmp_path}/m.json"]
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [
+        f"{tmp_path}/dump: Too many open files (ulimit -n raises the limit)",
+        f"{tmp_path}/m.json: cannot be read: Too many open files (ulimit -n raises the limit)",
+    ], done.stderr
