@@ -13,7 +13,6 @@ from typing import Final
 
 from fastcmp.page.cells import ALONE, EQUAL, MEASURED, NONFINITE, NOT_COMPARED, NOTHING, UNMEASURED
 from fastcmp.page.plots import PALETTE, Plots
-from fastcmp.results.page_file import GENERATOR
 
 _HERE: Final = Path(__file__).parent
 
@@ -79,7 +78,7 @@ class Text:
     options: Iterable[tuple[str, str]]
 
 
-def make_document(text: Text, plots: Plots, cells: str, columns: str) -> str:
+def make_document(text: Text, plots: Plots, cells: str, columns: str, generator: str) -> str:
     """The HTML of a page.
 
     Parameters
@@ -88,6 +87,8 @@ def make_document(text: Text, plots: Plots, cells: str, columns: str) -> str:
     plots : Plots
     cells, columns : str
         See `fastcmp.page.content.Content`.
+    generator : str
+        The elements by which the file is known as a page.
     """
     # Only these scripts run: others would need a hash in the policy, however they came into the page.
     scripts = [script.replace("</script", "<\\/script") for script in (*plots.scripts, asset("page.js"))]
@@ -99,7 +100,7 @@ def make_document(text: Text, plots: Plots, cells: str, columns: str) -> str:
     # Ours, and without a text from a file; "<" would end the element in a string too.
     items = json.dumps(plots.items, allow_nan=False).replace("<", "\\u003c")
     parts = [
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{GENERATOR}',
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{generator}',
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
         '<meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(text.headline)} - fastcmp</title>",

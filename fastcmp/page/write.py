@@ -19,7 +19,7 @@ from fastcmp.page.plots import PALETTE, make_plots, require_bokeh
 from fastcmp.page.words import counted, exit_meaning, grouped, headline, options_given, tell_divergence
 from fastcmp.page.worst import worst_table
 from fastcmp.results.output_dir import write_whole
-from fastcmp.results.page_file import PAGE_NAME, is_page
+from fastcmp.results.page_file import BESIDE, GENERATOR, PAGE_NAME, is_page
 from fastcmp.results.saved import ARROW_NAME, SavedReport, load_saved
 from fastcmp.results.totals import Totals, count
 
@@ -54,12 +54,13 @@ def write_page(directory: str, path: str | None = None) -> str:
         _refuse_foreign(path)
     elif not os.path.islink(path) and not os.path.isdir(path):  # a link is replaced, what it leads to is not
         _refuse_foreign(path)
-    write_whole(path, make_page(saved).encode("utf-8", "replace"))
+    page = make_page(saved, is_beside=_is_in(path, directory))
+    write_whole(path, page.encode("utf-8", "replace"))
     return path
 
 
-def make_page(saved: SavedReport) -> str:
-    """The page as one text."""
+def make_page(saved: SavedReport, *, is_beside: bool = False) -> str:
+    """The page as one text; ``is_beside`` is whether it goes to the directory of its report."""
     table, cells = saved.table, cells_of(saved.table)
     divergence = tell_divergence(table, cells, run_order=saved.run_order)
     low, high = _decades(cells)
@@ -89,7 +90,14 @@ def make_page(saved: SavedReport) -> str:
         table=worst,
         options=[(shown(name), shown(value)) for name, value in options_given(saved.facts)[:_MOST_OPTIONS]],
     )
-    return make_document(text, plots, content.cells, content.columns)
+    return make_document(text, plots, content.cells, content.columns, f"{GENERATOR}{BESIDE if is_beside else ''}")
+
+
+def _is_in(path: str, directory: str) -> bool:
+    try:
+        return os.path.samefile(os.path.dirname(path) or ".", directory)
+    except (OSError, ValueError):  # the page cannot be written there either
+        return False
 
 
 def _refuse_foreign(path: str) -> None:

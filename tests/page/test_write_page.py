@@ -161,6 +161,21 @@ def test_what_is_no_page_stays_beside_a_new_report(compared: tuple[list[str], Pa
     assert "earlier report" not in capsys.readouterr().err
 
 
+def test_the_page_of_a_report_elsewhere_stays(
+    compared: tuple[list[str], Path], directory: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, output = compared
+    page = output / PAGE_NAME
+    write_page(str(directory), str(page))
+    written = page.read_bytes()
+    assert main(command) == 0 and page.read_bytes() == written
+    assert main(["report", str(output)]) == 0 and main(command) == 0 and not page.exists()
+    write_page(str(directory), str(page))
+    monkeypatch.chdir(output)
+    assert main(["report", ".", "-o", PAGE_NAME]) == 0 and main(command) == 0 and not page.exists()
+    assert capsys.readouterr().err.count("was the page of an earlier report") == 2
+
+
 def test_a_page_that_cannot_be_removed_is_told(compared: tuple[list[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     _, output = compared
 

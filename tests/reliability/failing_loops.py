@@ -20,7 +20,7 @@ from fastcmp.cli.main import main
 from fastcmp.dump import dump_counters, dump_data
 from fastcmp.dump_layout import read_journal
 from fastcmp.engine import executors
-from fastcmp.results.page_file import GENERATOR, PAGE_NAME
+from fastcmp.results.page_file import BESIDE, GENERATOR, PAGE_NAME
 
 _library = ctypes.CDLL(None)
 OUTPUT = "the_report"
@@ -91,7 +91,7 @@ def writes(golden: str, target: str, work: str, calls: str, error: int, sticky: 
     output, pristine = Path(work) / OUTPUT, Path(work) / "earlier"
     assert compare(golden, golden, pristine) == (0, "")
     earlier = {path.name: path.read_bytes() for path in pristine.iterdir()}
-    (pristine / PAGE_NAME).write_text(GENERATOR)
+    (pristine / PAGE_NAME).write_text(f"{GENERATOR}{BESIDE}")
     assert compare(golden, target, output) == (0, "")
     wanted = report_lines(output)
     counts: Counter[str] = Counter()
