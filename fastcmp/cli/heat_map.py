@@ -19,6 +19,7 @@ _LABEL_WIDTH: Final = 32
 # Each is as wide as the longest of them.
 _LONGEST_LABEL: Final = 300
 _CELL_WIDTH: Final = 3
+_NOTHING: Final = "."
 # Colours of a distance by its decade, the largest first: 1 and more, 0.1, ... Readable without them, for the digit says the same.
 _STYLES: Final = ("white on red", "black on dark_orange", "black on yellow", "black on green3", "white on dark_green")
 _FAINT: Final = "dim"
@@ -36,12 +37,16 @@ def heat_lines(table: pa.Table) -> list[Line]:
     label_width = max(map(len, row_labels)) + 2
     lines: list[Line] = [[(f"error by {'layer' if heat.rows_are_layers else 'tensor'} and token:", "")]]
     lines += _header(heat, label_width)
+    has_dot = False
     for number, label in enumerate(row_labels):
         line: Line = [(f"{label:<{label_width}}", "")]
         line += [_cell(heat, number, column) for column in range(len(heat.column_labels))]
+        has_dot = has_dot or any(text.startswith(_NOTHING) for text, _ in line[1:])
         text, style = line.pop()
         lines.append([*line, (text.rstrip(), style)])
     lines.append([("  n: the worst relative_euclidean_distance is 1e-n or more; =: equal; !: a pair fails; ?: not compared", _FAINT)])
+    if has_dot:
+        lines.append([(f"  {_NOTHING}: no tensor there, or all that are there pass without that number, as by statistics", _FAINT)])
     merged = [f"{count} {noun}" for count, noun in ((heat.rows_per_cell, "rows"), (heat.tokens_per_cell, "tokens")) if count > 1]
     if merged:
         lines.append([(f"  each cell is the worst of {' and '.join(merged)}", _FAINT)])
@@ -63,7 +68,7 @@ def _cell(heat: Heat, row: int, column: int) -> tuple[str, str]:
     distance = heat.distance[row, column]
     mark = "!" if heat.has_failed[row, column] else "?" if heat.has_unknown[row, column] else ""
     if math.isnan(distance):
-        return f"{mark or '.':<{_CELL_WIDTH}}", "red" if mark else _FAINT
+        return f"{mark or _NOTHING:<{_CELL_WIDTH}}", "red" if mark else _FAINT
     if distance == 0:
         return f"{'=' + mark:<{_CELL_WIDTH}}", "red" if mark else _FAINT
     decade = 0 if math.isinf(distance) else min(max(-math.floor(math.log10(distance)), 0), 9)

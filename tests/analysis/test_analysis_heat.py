@@ -92,6 +92,7 @@ def test_what_it_looks_like(monkeypatch: pytest.MonkeyPatch) -> None:
     rows += [row("embed", "1", 1e-7), row("layers.0.a", "1", None, "fail"), row("layers.2.\x1b[31m", "1", 1e30, "fail")]
     text = ["".join(part for part, _ in line) for line in heat_lines(table_of(rows))]
     assert text[:6] == ["error by layer and token:", "token    0  1", "embed    =  7", "layer 0  3  !", "layer 1  1! ?", "layer 2  .  0!"]
+    assert text[6].startswith("  n: ") and text[7].startswith("  .: no tensor there") and len(text) == 8
     assert heat_lines(table_of([row("a", "0")])) == [] and heat_lines(table_of([])) == []
 
 
@@ -104,6 +105,9 @@ def test_what_failed_without_metrics_has_failed_and_what_stands_alone_is_not_com
     ]
     text = ["".join(part for part, _ in line) for line in heat_lines(table_of(rows))]
     assert text[2] == "a  !  !  .  ?"
+    assert text[4:] == ["  .: no tensor there, or all that are there pass without that number, as by statistics"]
+    del rows[2]
+    assert not any(line[0][0].startswith("  .:") for line in heat_lines(table_of(rows)))
 
 
 def test_a_large_report_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
