@@ -26,6 +26,8 @@ RULE_PATH: Final = "path"
 RULE_FILE: Final = "file"
 _MAX_PATTERNS: Final = 3
 _MAX_REMARKS: Final = 6
+# How `sources` begins what it says of a file whose tensors it cannot list.
+_NOT_LISTED: Final = "the tensors in a file are not known: "
 
 
 class Pair(NamedTuple):
@@ -108,6 +110,8 @@ def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
     advice = parallel_advice(golden, target, options) if shared_count < max(len(left), len(right)) else ""
     warnings += [advice] if advice else []
     if not shared_count:
+        if unread := _unread_files(golden, target):
+            raise UsageError("; ".join(unread))
         way = "other rules or ways" if options.maps or options.pair_by != (RULE_KEY,) else "--map or --pair-by"
         no_pair = _no_pair(golden, target, left, right, _shift_text(shift, options), way)
         raise UsageError("; ".join([no_pair, *warnings[:_MAX_REMARKS], *_remarks(golden, target)]))
@@ -229,6 +233,13 @@ def _no_pair(
     near = [] if shift_text else _near(left, right)
     keys = "the keys of both must agree" + ("" if shift_text or not near else f", or {way} say which name is which")
     return "; ".join([f"no pair at all: {', '.join(sides)}", *patterns, *advice, *near, *([shift_text] if shift_text else []), keys])
+
+
+def _unread_files(golden: Dump, target: Dump) -> list[str]:
+    """Why no tensor of a file that was named is known. Its keys say nothing then: it has the name of the file for one."""
+    files = [(role, dump) for role, dump in (("golden", golden), ("target", target)) if dump.kind == "file"]
+    said = [(role, warning) for role, dump in files for warning in dump.warnings]
+    return [f"{role}: {warning.removeprefix(_NOT_LISTED)}" for role, warning in said if warning.startswith(_NOT_LISTED)]
 
 
 def _remarks(golden: Dump, target: Dump) -> list[str]:

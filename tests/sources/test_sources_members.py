@@ -16,6 +16,7 @@ from fastcmp.errors import UsageError
 from fastcmp.formats import TensorInfo, scan_batch
 from fastcmp.formats.places import member_place
 from fastcmp.options import CompareOptions, ScanOptions
+from fastcmp.pairing import pair
 from fastcmp.sources import load
 
 
@@ -191,6 +192,34 @@ def test_a_file_that_cannot_be_read_still_gets_its_row(tmp_path: Path) -> None:
     rows = {row["data_id"]: row for row in result.to_arrow().to_pylist()}
     assert rows["good/a"]["verdict"] == "pass"
     assert rows["bad"]["cmp_fail_reason"].endswith("[E_SAFETENSORS]")
+
+
+@pytest.mark.parametrize("role", ["golden", "target"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", r"byte 0: the file is empty, expected a header; dump this tensor again \[E_EMPTY_FILE\]"),
+        (b"\x05\0\0\0\0\0\0\0[[[[[", r"byte 8: .* \[E_SAFETENSORS\]"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_why_two_files_have_no_pair(content: bytes, reason: str, role: str, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.safetensors", tmp_path / "bad.safetensors"
+    save_file({"a": torch.ones(2), "b": torch.ones(2)}, good)
+    bad.write_bytes(content)
+    sides = (bad, good) if role == "golden" else (good, bad)
+    with pytest.raises(UsageError, match=rf"^{role}: {bad}: {reason}$"):
+        fastcmp.compare(*sides, output=str(tmp_path / "report"), executor="serial")
+
+
+def test_both_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("one.npz", "other.npz", "third.npy")]
+    for place in places:
+        place.write_bytes(b"")
+    dumps = [load(place, "golden", CompareOptions()) for place in places]
+    with pytest.raises(UsageError, match=r"^golden: .*one.npz: .* \[E_EMPTY_FILE\]; target: .*other.npz: .* \[E_EMPTY_FILE\]$"):
+        pair(dumps[0], replace(dumps[1], tensors=[]), CompareOptions())
+    with pytest.raises(UsageError, match=r"no pair at all: .*; the keys of both must agree"):
+        pair(dumps[2], replace(dumps[2], tensors=[]), CompareOptions())
 
 
 def test_a_file_without_a_tensor_in_a_directory_is_told(tmp_path: Path) -> None:
