@@ -214,8 +214,8 @@ def _progress(options: CompareOptions, *, silent: bool) -> Progress:
     return progress_for(sys.stderr, options.output)
 
 
-def tell(result: Result, *, as_json: bool) -> None:
-    """The result on stdout."""
+def tell(result: Result, *, as_json: bool, closing: str = "") -> None:
+    """The result on stdout; ``closing`` as in `fastcmp.cli.summary.summary_lines`."""
     from fastcmp.cli import summary
 
     for warning in result.warnings:
@@ -223,4 +223,4 @@ def tell(result: Result, *, as_json: bool) -> None:
     if as_json:
         summary.print_json(result)
     else:
-        summary.print_summary(result)
+        summary.print_summary(result, closing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Parameter
 
@@ -11,6 +11,9 @@ from fastcmp.cli.endings import complain
 from fastcmp.cli.project_file import chosen_rules
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
+
+if TYPE_CHECKING:
+    from fastcmp.result import Result
 
 # Of [tool.fastcmp]; the rest of it is about how to compare.
 PROJECT_OPTIONS: Final = frozenset({"threshold", "rules", "allow_unpaired", "allow-unpaired"})
@@ -63,7 +66,17 @@ def judge(
     if not result.is_complete:
         complain("fastcmp", f"{directory}: not complete, the comparison runs or was ended; this is what it has found so far")
     if not quiet:
-        tell(result, as_json=json)
-        if not (write or output):
+        is_written = bool(write or output)
+        tell(result, as_json=json, closing="" if is_written else _left_as_it_is(result))
+        if json and not is_written:
             complain("fastcmp", f"nothing was written, the files in {directory} keep their verdicts; -o DIR or --write writes these")
     return result.exit_code
+
+
+def _left_as_it_is(result: Result) -> str:
+    """What was judged, where nothing was written: its files have the verdicts of before."""
+    from fastcmp.cli.summary import report_path
+
+    if not result.is_complete:
+        return f"judged: {result.output}, as far as it is; nothing was written"
+    return f"judged: {report_path(result)}, left as it is; --write or -o DIR writes the new verdicts"

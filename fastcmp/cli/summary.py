@@ -41,9 +41,9 @@ _GUESSING: Final = ("ops", "position", "content")
 Line = list[tuple[str, str]]
 
 
-def print_summary(result: Result) -> None:
+def print_summary(result: Result, closing: str = "") -> None:
     """The summary on stdout; coloured on a terminal, plain elsewhere."""
-    print_lines(summary_lines(result))
+    print_lines(summary_lines(result, closing))
 
 
 def print_lines(lines: list[Line]) -> None:
@@ -61,8 +61,8 @@ def print_lines(lines: list[Line]) -> None:
     say(written.get())
 
 
-def summary_lines(result: Result) -> list[Line]:
-    """What the summary says, line by line; every name in it is safe to show."""
+def summary_lines(result: Result, closing: str = "") -> list[Line]:
+    """What the summary says, line by line; every name in it is safe to show. ``closing`` is its last line where no report was written."""
     totals = result.totals
     lines: list[Line] = [
         [(_what_was_done(totals), _PLAIN)],
@@ -80,8 +80,13 @@ def summary_lines(result: Result) -> list[Line]:
     lines.extend(_blind_lines(result))
     lines.extend(_divergence_lines(result))
     lines.extend(_story_lines(result))
-    lines.append([(f"report: {visible(os.path.join(result.output, 'cmp_report.csv'))}", _PLAIN)])
+    lines.append([(visible(closing or f"report: {report_path(result)}"), _PLAIN)])
     return lines
+
+
+def report_path(result: Result) -> str:
+    """The table that people read, of a comparison that is complete."""
+    return os.path.join(result.output, "cmp_report.csv")
 
 
 def _what_was_done(totals: Totals) -> str:

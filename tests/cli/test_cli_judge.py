@@ -93,6 +93,20 @@ def test_judging_says_and_ends_as_comparing_by_these_rules(
     assert judge_saved(str(copy), CompareOptions(**changes)).exit_code == code
 
 
+def test_the_summary_ends_with_the_report_that_has_these_verdicts(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    threshold = ["--threshold", "relative_euclidean_distance <= 1"]
+    before = (copy / "cmp_report.csv").read_bytes()
+    assert main(["judge", str(copy), *threshold]) == 1
+    shown = capsys.readouterr()
+    closing = f"judged: {copy}/cmp_report.csv, left as it is; --write or -o DIR writes the new verdicts"
+    assert shown.out.splitlines()[-1] == closing and "report:" not in shown.out and shown.err == ""
+    assert (copy / "cmp_report.csv").read_bytes() == before
+    for written, place in ((["-o", str(tmp_path / "new")], tmp_path / "new"), (["--write"], copy)):
+        assert main(["judge", str(copy), *threshold, *written]) == 1
+        assert capsys.readouterr().out.splitlines()[-1] == f"report: {place}/cmp_report.csv"
+        assert (place / "cmp_report.csv").read_bytes() != before
+
+
 @pytest.mark.parametrize("in_place", [True, False])
 def test_what_is_written_is_the_report_of_a_comparison_by_these_rules(
     in_place: bool, dumps: tuple[str, str], copy: Path, tmp_path: Path
@@ -142,6 +156,7 @@ def test_a_comparison_that_still_runs_is_judged_as_far_as_it_is(
         assert main(["judge", str(tmp_path), "--threshold", "relative_euclidean_distance <= 1"]) == 2
     shown = capsys.readouterr()
     assert shown.out.startswith("4 pairs, 1.02 kB\n  passed                         4\n")
+    assert shown.out.endswith(f"\njudged: {tmp_path}, as far as it is; nothing was written\n")
     assert f"fastcmp: {tmp_path}: not complete, the comparison runs or was ended; this is what it has found so far" in shown.err
     with pytest.raises(UsageError, match=r"not complete, .* not written as a report"):
         judge_saved(str(tmp_path), output=str(tmp_path / "new"))
