@@ -74,7 +74,7 @@ class Comparison:
         self.waiting_rows = 0
         self.wrote_at = time.monotonic()
         self.bytes_compared = 0
-        self.rows_done = self.failed = self.kept = 0
+        self.pairs_done = self.total_pairs = self.failed = self.kept = 0
         self.worst: tuple[float, str] = (0.0, "")
 
     def run(self, executor: Executor, on_plan: Callable[[], None] | None = None) -> Result:
@@ -125,7 +125,7 @@ class Comparison:
     def _go_on_from(self, recovered: Recovered) -> None:
         self.recovered = recovered
         self.bytes_compared += recovered.bytes
-        self.rows_done += len(recovered.rows)
+        self.pairs_done += len(recovered.rows)
         for batch in recovered.batches:
             self._note_worst(batch)
             self.found.add(batch)
@@ -138,7 +138,7 @@ class Comparison:
             stack.callback(self._write)
             self._compare(executor, on_plan)
             self._write()
-            self.progress.advance(self.bytes_compared, self.rows_done, self.failed, self.worst[1])
+            self.progress.advance(self.bytes_compared, self.pairs_done, self.failed, self.worst[1])
 
     def _say_what_is_kept(self) -> None:
         """After a run that ended early: how much of it the next one need not do again."""
@@ -150,7 +150,7 @@ class Comparison:
         def started(total_bytes: int) -> None:
             if on_plan is not None:
                 on_plan()
-            self.progress.start(total_bytes, len(self.pairs))
+            self.progress.start(total_bytes, self.total_pairs)
             for role, dump in zip(ROLES, self.dumps, strict=True):
                 if dump.kind == "tree":
                     self.progress.note(f"{role} is read as {dump.layout}: {dump.evidence}")
@@ -170,6 +170,7 @@ class Comparison:
     def _take_alone(self) -> None:
         """The rows of the tensors that only one side has."""
         rows = [pair.row for pair in self.pairs if pair is not _DONE and (pair.golden is None or pair.target is None)]
+        self.total_pairs = len(self.pairs) - len(rows)
         for start in range(0, len(rows), _WRITE_ROWS):
             self._take(unpaired_result([self.pairs[row] for row in rows[start : start + _WRITE_ROWS]], task=-1, alone=self.alone))
 
@@ -181,7 +182,7 @@ class Comparison:
     def _advanced(self, bytes_done: int) -> None:
         if time.monotonic() - self.wrote_at > _WRITE_EVERY_S:
             self._write()
-        self.progress.advance(bytes_done, self.rows_done, self.failed, self.worst[1])
+        self.progress.advance(bytes_done, self.pairs_done, self.failed, self.worst[1])
 
     def _take(self, result: TaskResult) -> None:
         self.waiting.append(result)
@@ -203,7 +204,7 @@ class Comparison:
         self.kept += batch.column("cmp_flag").true_count + len(stated)
         self.found.add(batch)
         self.bytes_compared += result.bytes_compared
-        self.rows_done += len(result.rows)
+        self.pairs_done += len(result.rows) - result.error_codes.count("E_UNPAIRED")
         self._note_worst(batch)
         self._let_go(result.rows)
 

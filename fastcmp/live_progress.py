@@ -13,7 +13,7 @@ from html import escape
 from typing import Any, Final, Literal
 
 from fastcmp.errors import UsageError
-from fastcmp.progress import Progress, Silent
+from fastcmp.progress import Progress, Silent, percent_done
 
 ProgressChoice = bool | Literal["notebook"] | Progress | None
 
@@ -77,12 +77,7 @@ class _Watched(ABC):
         self._show_now()
 
     def _take(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
-        if pairs_done >= self._total_pairs:
-            self._percent = 100.0  # headers and files that could not be read leave the bytes short of it
-        elif self._total_bytes:
-            self._percent = min(100.0, 100.0 * bytes_done / self._total_bytes)
-        else:
-            self._percent = 100.0 * pairs_done / self._total_pairs
+        self._percent = percent_done(bytes_done, self._total_bytes, pairs_done, self._total_pairs)
         self._state = f"{pairs_done} of {self._total_pairs} pairs, {bytes_done / 1e9:.3g} GB, {failed} failed"
         if worst:
             from fastcmp.sources.wording import printable  # brings numpy, which is to be imported while the workers start

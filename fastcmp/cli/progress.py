@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from fastcmp.cli.endings import close_quietly
 from fastcmp.cli.shown import bytes_text, counted, grouped, one_line, seconds_text, shortened, throughput_text, visible
 from fastcmp.kernels.making import has_kernels
+from fastcmp.progress import percent_done
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBars
@@ -50,7 +51,7 @@ class PlainProgress:
     def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
         """Say how far it is, if that is due."""
         now = time.monotonic()
-        percent = self._percent(bytes_done, pairs_done)
+        percent = percent_done(bytes_done, self._total_bytes, pairs_done, self._total_pairs)
         quiet_s = now - self._spoke_at
         if quiet_s < _PLAIN_LEAST_S or (quiet_s < _PLAIN_EVERY_S and percent - self._spoke_percent < _PLAIN_EVERY_PERCENT):
             return
@@ -73,11 +74,6 @@ class PlainProgress:
     def stop(self) -> None:
         """Nothing is left to put away."""
 
-    def _percent(self, bytes_done: int, pairs_done: int) -> float:
-        if self._total_bytes:
-            return min(100.0, 100.0 * bytes_done / self._total_bytes)
-        return 100.0 * pairs_done / self._total_pairs if self._total_pairs else 100.0
-
     def _print(self, line: str) -> None:
         try:
             print(line, file=self._stream, flush=True)
@@ -96,7 +92,7 @@ class TerminalProgress:
     def __init__(self, output: str) -> None:
         self._output = output
         self._bars: RichBars | None = None
-        self._total_pairs = 0
+        self._total_bytes = self._total_pairs = 0
         self._started_at = 0.0
 
     def start(self, total_bytes: int, total_pairs: int) -> None:
@@ -104,7 +100,7 @@ class TerminalProgress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._total_pairs = total_pairs
+        self._total_bytes, self._total_pairs = total_bytes, total_pairs
         self._started_at = time.monotonic()
         console = Console(stderr=True, highlight=False, markup=False, emoji=False)
         with contextlib.suppress(OSError):
@@ -119,7 +115,7 @@ class TerminalProgress:
             console=console,
             transient=True,
         )
-        self._bars.add_task("", total=max(total_bytes, 1), amount="", state="")
+        self._bars.add_task("", total=100.0, amount="", state="")
         with contextlib.suppress(OSError):
             self._bars.start()
 
@@ -132,7 +128,8 @@ class TerminalProgress:
         if worst:
             state += f", worst {shortened(worst, 60)}"
         amount = f"{bytes_text(bytes_done)} {throughput_text(bytes_done, elapsed_s)}"
-        self._bars.update(self._bars.task_ids[0], completed=bytes_done, amount=amount, state=state)
+        percent = percent_done(bytes_done, self._total_bytes, pairs_done, self._total_pairs)
+        self._bars.update(self._bars.task_ids[0], completed=percent, amount=amount, state=state)
 
     def note(self, remark: str) -> None:
         """Say it, above the bar while there is one."""

@@ -283,6 +283,36 @@ def test_plain_progress_speaks_every_ten_seconds_or_five_percent(monkeypatch: py
     assert len(lines) == 3
 
 
+@pytest.mark.parametrize(
+    ("bytes_done", "total_bytes", "pairs_done", "percent"),
+    [(690, 1000, 4, 100), (1000, 1000, 0, 99), (1000, 1000, 3, 99), (998, 1000, 3, 99), (500, 1000, 3, 50), (0, 0, 3, 75), (0, 0, 4, 100)],
+)
+def test_all_pairs_and_no_fewer_are_a_hundred_percent(
+    bytes_done: int, total_bytes: int, pairs_done: int, percent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    progress = PlainProgress(stream, "out")
+    progress.start(total_bytes, 4)
+    progress.advance(bytes_done, pairs_done, 0, "")
+    line = stream.getvalue().splitlines()[-1]
+    assert line.startswith(f"{percent} %, {pairs_done} of 4 pairs, ") and (" left, " in line) == (percent < 100)
+
+
+def test_the_bar_of_a_terminal_is_full_when_all_pairs_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    progress = TerminalProgress("out")
+    progress.start(1000, 4)
+    assert progress._bars is not None
+    (task,) = progress._bars.tasks
+    progress.advance(1000, 3, 0, "")
+    assert task.percentage == 99
+    progress.advance(690, 4, 0, "")
+    assert task.percentage == 100
+    progress.stop()
+
+
 def test_a_first_comparison_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     for has_kernels, expected in ((False, "; the kernels are compiled first, once on this machine: ten to thirty seconds"), (True, "")):

@@ -57,6 +57,25 @@ def sides(tmp_path: Path) -> tuple[Path, Path]:
     return save_side(tmp_path / "g", golden), save_side(tmp_path / "t", target)
 
 
+def test_what_stands_alone_is_not_counted_among_the_pairs(tmp_path: Path) -> None:
+    class Heard(Silent):
+        def __init__(self) -> None:
+            self.said: list[tuple[int, int]] = []
+
+        def start(self, total_bytes: int, total_pairs: int) -> None:
+            self.said.append((0, total_pairs))
+
+        def advance(self, bytes_done: int, pairs_done: int, failed: int, worst: str) -> None:
+            self.said.append((pairs_done, 2))
+
+    one = {(name, "0"): np.ones(8, np.float32) for name in ("a", "b", "only golden")}
+    other = {(name, "0"): np.ones(8, np.float32) for name in ("a", "b", "one", "two", "three")}
+    golden, target, heard = save_side(tmp_path / "g", one), save_side(tmp_path / "t", other), Heard()
+    result = fastcmp.compare(golden, target, output=tmp_path / "r", executor="serial", progress=heard)
+    assert result.totals.unpaired == 4 and result.totals.pairs == 2
+    assert heard.said[0] == (0, 2) and heard.said[-1] == (2, 2)
+
+
 def test_a_plain_script_is_silent(capfd: pytest.CaptureFixture[str], sides: tuple[Path, Path], tmp_path: Path) -> None:
     fastcmp.compare(*sides, output=tmp_path / "r", executor="serial")
     assert capfd.readouterr() == ("", "")
