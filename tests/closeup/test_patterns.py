@@ -372,6 +372,7 @@ ODD: dict[str, tuple[Array, Array, list[str]]] = {
     "a mask of two infinities": (np.array([np.inf, -np.inf, 0.0]), np.array([9.0, -9.0, 0.0]), []),
     "one NaN": (np.arange(20.0), np.where(np.arange(20) == 7, np.nan, np.arange(20.0)), ["block of NaN"]),
     "scattered NaN": (np.ones((8, 8)), np.where(np.eye(8) == 1, np.nan, 1.0), ["scattered NaN"]),
+    "few NaN": (np.ones((8, 8)), np.where((np.eye(8) == 1) & (np.arange(8) < 7), np.nan, 1.0), ["few NaN"]),
     "infinities of the other sign": (np.full(20, np.inf), np.full(20, -np.inf), []),
     "overflow": (np.full((4, 8), 1e300), np.full((4, 8), -1e300), []),
     "all zero": (np.arange(1.0, 40.0), np.zeros(39), ["block of zeros"]),
@@ -391,6 +392,33 @@ def test_odd_values(case: str) -> None:
     golden, target, expected = ODD[case]
     found = [name for name in names(golden, target) if name != "only some indices differ"]
     assert found == expected
+
+
+@pytest.mark.parametrize("count", range(2, 12))
+@pytest.mark.parametrize(("golden_blank", "blank"), [(1.0, np.nan), (1.0, np.inf), (np.nan, 1.0)])
+def test_a_full_box_of_any_size_is_a_box(count: int, golden_blank: float, blank: float) -> None:
+    golden, target = np.ones((1, 12, 64)), np.ones((1, 12, 64))
+    golden[0, 12 - count :, 17], target[0, 12 - count :, 17] = golden_blank, blank
+    (found,) = match(golden, target)
+    assert f"in the box [:, {12 - count}:12, 17], {count} positions, and nowhere else" in found.evidence and found.name != "scattered NaN"
+
+
+@pytest.mark.parametrize(("count", "said"), [(2, "too few to tell a pattern"), (7, "too few to tell a pattern"), (8, "in no block")])
+@pytest.mark.parametrize(("golden_blank", "blank"), [(1.0, np.nan), (1.0, np.inf), (np.nan, 1.0)])
+def test_of_few_that_fill_no_box_nothing_is_told(count: int, said: str, golden_blank: float, blank: float) -> None:
+    golden, target = np.ones((12, 64)), np.ones((12, 64))
+    for index in range(count):
+        golden[index, 5 * index], target[index, 5 * index] = golden_blank, blank
+    (found,) = match(golden, target)
+    assert f"at {count} of 768 positions, {said}" in found.evidence
+
+
+def test_few_at_the_ends_of_what_is_blank_on_both_sides_are_no_box() -> None:
+    golden, target = np.ones((12, 64)), np.ones((12, 64))
+    golden[3, 10:20] = target[3, 10:20] = np.nan
+    golden[3, [10, 19]] = 1.0
+    (found,) = match(golden, target)
+    assert found.name == "few NaN" and "at 2 of 768 positions, too few to tell a pattern" in found.evidence
 
 
 def test_other_counts_are_refused() -> None:

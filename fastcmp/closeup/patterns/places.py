@@ -56,7 +56,8 @@ def nan_block(couple: Couple) -> Pattern:
         return no(name)
     found = _block(blank, wrong, least=1)
     if found is None:
-        return Pattern("scattered NaN", True, f"target is NaN at {count} of {wrong.size} positions where golden is not, in no block")
+        few = count < LEAST_ELEMENTS
+        return Pattern("few NaN" if few else "scattered NaN", True, f"target is NaN where golden is not, {_in_no_block(wrong, count)}")
     return Pattern(name, True, f"target is NaN {found}")
 
 
@@ -68,7 +69,7 @@ def inf_block(couple: Couple) -> Pattern:
     count = int(np.count_nonzero(wrong))
     if not count:
         return no(name)
-    found = _block(blank, wrong, least=1) or f"at {count} of {wrong.size} positions, in no block"
+    found = _block(blank, wrong, least=1) or _in_no_block(wrong, count)
     largest = float(np.max(np.abs(couple.golden[wrong])))
     return Pattern(name, True, f"target is infinite {found}; golden is {largest:.3g} there at most")
 
@@ -81,7 +82,7 @@ def golden_nan(couple: Couple) -> Pattern:
     count = int(np.count_nonzero(wrong))
     if not count:
         return no(name)
-    found = _block(blank, wrong, least=1) or f"at {count} of {wrong.size} positions, in no block"
+    found = _block(blank, wrong, least=1) or _in_no_block(wrong, count)
     return Pattern(name, True, f"golden is NaN {found}, where target is a number: the reference itself is wrong there")
 
 
@@ -113,6 +114,11 @@ def _block(blank: Mask, wrong: Mask, least: int = LEAST_ELEMENTS) -> str | None:
     if slices:
         return min(slices)[1]
     return _box_text(blank, wrong, count)
+
+
+def _in_no_block(wrong: Mask, count: int) -> str:
+    doubt = "too few to tell a pattern" if count < LEAST_ELEMENTS else "in no block"
+    return f"at {count} of {wrong.size} positions, {doubt}"
 
 
 def _whole_slices(blank: Mask, wrong: Mask, axis: int, least: int) -> tuple[int, str] | None:
@@ -153,7 +159,8 @@ def _box_text(blank: Mask, wrong: Mask, count: int) -> str | None:
     box = tuple(slice(int(indices[0]), int(indices[-1]) + 1) for indices in hull)
     if count == 1:  # a single position fills its hull
         return f"at one position, {place_text(box, wrong.shape)}"
-    if count < LEAST_ELEMENTS or not blank[box].all():
+    # Few that are wrong say nothing about a box that is blank on both sides between them.
+    if not (wrong if count < LEAST_ELEMENTS else blank)[box].all():
         return None
     return f"in the box {place_text(box, wrong.shape)}, {count} positions, and nowhere else"
 
