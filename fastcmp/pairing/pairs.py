@@ -244,7 +244,8 @@ def _unread_files(golden: Dump, target: Dump) -> list[str]:
 
 def _remarks(golden: Dump, target: Dump) -> list[str]:
     """What was said when the dumps were loaded: it may be why nothing pairs."""
-    said = [f"{role}: {warning}" for role, dump in (("golden", golden), ("target", target)) for warning in dump.warnings]
+    both = [(f"{role}: ", warning) for role, dump in (("golden", golden), ("target", target)) for warning in dump.warnings]
+    said = [warning if warning.startswith(role) else role + warning for role, warning in both]  # those of --parallel name it themselves
     more = [f"and {len(said) - _MAX_REMARKS} more warnings"] if len(said) > _MAX_REMARKS else []
     return [*said[:_MAX_REMARKS], *more]
 

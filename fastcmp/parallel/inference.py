@@ -82,7 +82,7 @@ def _hopeless(name: Name, held: Ranks, varied: Sequence[str], dividing: set[str]
         lone = f"only rank {rank} holds it, other names are on every rank of {' and '.join(missing)}"
         return f"{lone}; was it lost on the others? if not, say '# {missing[0]}:first'"
     if name not in whole:
-        return "the other side has no tensor of that name and token to infer it from"
+        return "the other side has no tensor of that name and token to infer it from (--map comes later); give it a notation"
     return "both sides are divided, so that neither says what the whole is" if whole[name] is None else ""
 
 

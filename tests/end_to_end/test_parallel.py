@@ -118,6 +118,26 @@ def test_what_shapes_say_in_one_way_only_is_inferred_and_shown(tmp_path: Path) -
     assert "ranks 0, 1, 2, 3 hold (2, 3, 8)" in str(rows["logits", "0"]["cmp_fail_reason"])
 
 
+def test_shapes_are_inferred_before_a_map_and_a_notation_goes_with_one(tmp_path: Path) -> None:
+    values = RNG.standard_normal((3, 8)).astype(np.float32)
+    golden = dumped(tmp_path / "golden", {"x": {"0": values}})
+    target = by_rank(tmp_path / "target", [{"layer.x": {"0": part}} for part in np.split(values, 2, 1)])
+    names = tmp_path / "names.map"
+    names.write_text("x -> layer.x\n")
+    none = (
+        "target: no notation for 1 name (layer.x): the other side has no tensor of that name and token to infer it from "
+        "(--map comes later); give it a notation"
+    )
+    options: dict[str, Any] = {"output": str(tmp_path / "out"), "executor": "serial"}
+    with pytest.raises(UsageError) as refused:
+        fastcmp.compare(golden, target, **options, target_parallel=ParallelSide("tp=2"))
+    assert f"; {none}" in str(refused.value) and str(refused.value).count("target: ") == 1
+    result = fastcmp.compare(golden, target, **options, maps=(str(names),), target_parallel=ParallelSide("tp=2"))
+    assert none in result.warnings and result.exit_code == 2
+    said = ParallelSide("tp=2", (("layer.*", "s d[tp]"),))
+    assert fastcmp.compare(golden, target, **options, maps=(str(names),), target_parallel=said).exit_code == 0
+
+
 def test_summands_that_look_like_replicas_are_refused_not_guessed(tmp_path: Path) -> None:
     golden, target = tp_dump(tmp_path)
     result = fastcmp.compare(golden, target, output=str(tmp_path / "out"), executor="serial", target_parallel=ParallelSide("tp=4"))
