@@ -29,7 +29,7 @@ from fastcmp.results.journal import JournalWriter, next_journal_path, remove_jou
 from fastcmp.results.output_dir import OutputDirectory
 from fastcmp.results.page_file import remove_earlier_page
 from fastcmp.results.report_files import report_table, run_facts, write_report
-from fastcmp.results.resume import Recovered, deciding_facts, input_words, named_as, recover
+from fastcmp.results.resume import Recovered, deciding_facts, input_words, journal_facts, named_as, recover
 from fastcmp.results.schema import ROW_COLUMN
 from fastcmp.results.stated_rows import stated_remark
 from fastcmp.results.stated_sides import stated_sides
@@ -133,7 +133,8 @@ class Comparison:
         self._let_go(recovered.rows)
 
     def _compare_rest(self, facts: dict[str, Any], executor: Executor, on_plan: Callable[[], None] | None) -> None:
-        with JournalWriter(next_journal_path(self.output.path), facts) as self.journal, contextlib.ExitStack() as stack:
+        said = journal_facts(facts, self.dumps[0].run_order)
+        with JournalWriter(next_journal_path(self.output.path), said) as self.journal, contextlib.ExitStack() as stack:
             stack.callback(self.progress.stop)  # also where the disk is full: a bar that stays hides the cursor
             stack.callback(self._write)
             self._compare(executor, on_plan)

@@ -24,7 +24,7 @@ from fastcmp.pairing import Pair
 from fastcmp.progress import Progress, Silent
 from fastcmp.results.journal import JournalWriter, next_journal_path, remove_journals
 from fastcmp.results.output_dir import OutputDirectory, prepare
-from fastcmp.results.resume import deciding_facts, input_words
+from fastcmp.results.resume import deciding_facts, input_words, journal_facts
 from fastcmp.sources import Dump, Role, TensorKey
 from fastcmp.verdict import Rules
 
@@ -172,7 +172,8 @@ class _Watcher:
                 if ready and dumps is not None:
                     if journal is None:
                         facts = deciding_facts(dumps[0].path, dumps[1].path, self.options)
-                        journal = stack.enter_context(JournalWriter(next_journal_path(self.output.path), facts))
+                        said = journal_facts(facts, dumps[0].run_order)
+                        journal = stack.enter_context(JournalWriter(next_journal_path(self.output.path), said))
                     self._compare(dumps, pairs, ready, journal)
                     if ended_at is not None and began - ended_at > _LAST_WAIT_S:
                         return

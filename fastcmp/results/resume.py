@@ -29,6 +29,7 @@ from fastcmp.results.journal import Journal, JournalEntry, journal_paths
 from fastcmp.results.judging import judged_again
 from fastcmp.results.schema import ROW_COLUMN, arrow_schema, custom_names_of
 from fastcmp.results.text import valid_unicode
+from fastcmp.sources.dump import RunOrder
 from fastcmp.sources.named_tensor import NamedTensor
 from fastcmp.surroundings import DECIDING_PACKAGES, cpu_kind, package_version
 from fastcmp.verdict import Rules
@@ -65,6 +66,11 @@ def deciding_facts(golden: str, target: str, options: CompareOptions, *, cpu: st
         **{package: package_version(package) for package in DECIDING_PACKAGES},
         "cpu": cpu or cpu_kind(),
     }
+
+
+def journal_facts(deciding: Mapping[str, Any], run_order: RunOrder) -> dict[str, Any]:
+    """What a journal says of its run: beside what decides its numbers the order of its rows, for those who read it before there is a report."""
+    return {**deciding, "run_order": run_order}
 
 
 @dataclass(slots=True)

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from fastcmp.errors import OutputError, UsageError
 from fastcmp.formats.suffixes import LISTING_SUFFIXES, MEMBER_SUFFIXES
-from fastcmp.pairing import RULE_PATH
 from fastcmp.results.foreign import BatchReader, RefusedError, mapped, parsed_facts, wrong_in
 from fastcmp.results.journal import Journal, journal_paths
 from fastcmp.results.report_files import RUN_NAME
@@ -30,7 +29,6 @@ _MOST_JSON_BYTES: Final = 64 * 1024 * 1024
 _ADVICE: Final = "compare again"
 # The path of a tensor in a file that lists several.
 _IN_A_LIST: Final = f"(?i)(?:{'|'.join(map(re.escape, LISTING_SUFFIXES))}):"
-_OF_DIRECTORIES: Final = frozenset({RULE_PATH, "ops", "position", "content"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class SavedReport:
     table : pyarrow.Table
         In the schema of `fastcmp.results.schema.arrow_schema`, in report order; of a run without an end the rows found so far.
     facts : dict
-        Of ``run.json``; of a run without an end what its journal says (`fastcmp.results.resume.deciding_facts`).
+        Of ``run.json``; of a run without an end what its journal says (`fastcmp.results.resume.journal_facts`).
     is_complete : bool
     """
 
@@ -54,18 +52,17 @@ class SavedReport:
 
     @property
     def run_order(self) -> RunOrder:
-        """As the run said; where it has not yet, by golden's suffix if it is a file of several tensors, else by the rules of the pairs."""
+        """As the run said. Earlier versions said at most whether it was computed in that order: if it was not, golden's suffixes tell more."""
         said = self.facts.get("run_order")
         known: tuple[RunOrder, ...] = get_args(RunOrder)
         for run_order in known:
             if said == run_order:
                 return run_order
+        if self.facts.get("order_is_known") is True:
+            return "computed"
         golden = str(self.facts.get("golden", "")).lower()
         if golden.endswith(MEMBER_SUFFIXES) and self.table.num_rows > 1:
             return "file" if golden.endswith(LISTING_SUFFIXES) else "name"
-        rules = self.table.column("pair_rule").unique().to_pylist()
-        if not any(rule in _OF_DIRECTORIES or rule.startswith("map:") for rule in rules):
-            return "computed"
         return "files" if pc.any(pc.match_substring_regex(self.table.column("golden_data_path"), _IN_A_LIST)).as_py() else "name"
 
 
@@ -112,7 +109,7 @@ def _running(directory: str) -> SavedReport | None:
             continue
         if facts is None:
             facts = journal.facts
-        elif journal.facts != facts:
+        elif _deciding(journal.facts) != _deciding(facts):
             continue
         batches.extend(entry.batch for entry in reversed(list(journal)))
     if facts is None:
@@ -124,6 +121,11 @@ def _running(directory: str) -> SavedReport | None:
     rows = table.column(ROW_COLUMN).to_numpy()[newest]
     table = table.take(pa.array(newest[np.lexsort((-newest, rows))]))
     return SavedReport(directory, table.drop_columns([ROW_COLUMN]).combine_chunks(), facts, False)
+
+
+def _deciding(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a journal says, but for the order of its rows: that decides no number."""
+    return {name: value for name, value in facts.items() if name != "run_order"}
 
 
 def _facts(path: str) -> dict[str, Any]:

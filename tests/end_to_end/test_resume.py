@@ -25,7 +25,7 @@ from fastcmp.progress import Silent
 from fastcmp.results import resume
 from fastcmp.results.journal import Journal, JournalWriter, next_journal_path
 from fastcmp.results.saved import load_saved
-from fastcmp.sources import load
+from fastcmp.sources import Dump, load
 from fastcmp.verdict import Rules
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "sources"))
@@ -240,6 +240,21 @@ def test_tensors_that_a_file_lists_stay_in_its_order(tmp_path: Path, monkeypatch
     assert result.first_divergence is not None and result.first_divergence.data_id == "layers.5.norm"
     run(sides, tmp_path / "new")
     assert report(tmp_path / "r") == report(tmp_path / "new")
+
+
+def test_what_a_run_that_was_ended_says_of_its_order_is_what_it_says_in_the_end(
+    sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooked = tmp_path / "hooked" / "g", tmp_path / "hooked" / "t"
+    for root in hooked:
+        write_tree(root, {f"71/0/model_layers_{layer}_mlp_output.npy": np.full((3, 65), layer, np.float32) for layer in range(12)})
+    for name, both, run_order in (("m", sides, "computed"), ("h", hooked, "name")):
+        interrupted(monkeypatch, both, tmp_path / name)
+        assert load_saved(str(tmp_path / name)).run_order == run_order
+        with monkeypatch.context() as patch:
+            patch.setattr(Dump, "run_order", "file")  # which is no reason to start over
+            assert run(both, tmp_path / name).totals.resumed
+        assert run(both, tmp_path / f"{name}-new").run_order == run_order
 
 
 def test_another_version_or_cpu_starts_over(sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

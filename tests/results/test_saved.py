@@ -8,13 +8,14 @@ import random
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from fastcmp.errors import OutputError, UsageError
-from fastcmp.results.journal import JournalWriter, next_journal_path
+from fastcmp.results.journal import JournalWriter, next_journal_path, remove_journals
 from fastcmp.results.output_dir import prepare
 from fastcmp.results.report_files import report_table, write_report
 from fastcmp.results.saved import load_saved
@@ -39,6 +40,31 @@ def test_a_report_comes_back(directory: Path, batch_of: BatchOf) -> None:
     saved = load_saved(str(directory))
     assert saved.is_complete and saved.facts["golden"] == "g" and saved.directory == str(directory)
     assert saved.table.equals(report_table([batch_of(["a", "b", "c"])], 3))
+
+
+@pytest.mark.parametrize(
+    ("facts", "run_order"),
+    [
+        ({"run_order": "files", "order_is_known": True}, "files"),
+        ({"order_is_known": True, "golden": "g.npz"}, "computed"),
+        ({"order_is_known": False}, "name"),
+        ({"order_is_known": False, "golden": "dumps/g.NPZ"}, "file"),
+        ({"order_is_known": False, "golden": "g.safetensors"}, "name"),
+        ({"order_is_known": "no"}, "name"),
+        ({}, "name"),
+    ],
+)
+def test_nothing_is_computed_in_the_order_it_stands_in_unless_its_run_said_so(
+    facts: dict[str, Any], run_order: str, tmp_path: Path, batch_of: BatchOf
+) -> None:
+    facts = {"golden": "g", **facts}
+    with JournalWriter(next_journal_path(str(tmp_path)), facts) as journal:
+        journal.append(0, batch_of(["a", "b"]))
+    assert load_saved(str(tmp_path)).run_order == run_order
+    remove_journals(str(tmp_path))
+    with prepare(str(tmp_path)) as output:
+        write_report(output, report_table([batch_of(["a", "b"])], 2), facts)
+    assert load_saved(str(tmp_path)).run_order == run_order
 
 
 @pytest.mark.parametrize("generation", ["cmp_report.arrow", "run.json"])
@@ -118,6 +144,14 @@ def test_of_a_run_that_goes_on_there_is_what_it_has_found(directory: Path, batch
     assert saved.table.column("golden_mean_value").to_pylist() == [0, 0, 1]
     (directory / "journal-009.arrows").write_bytes(b"not one of ours")
     assert load_saved(str(directory)).table.equals(saved.table)
+
+
+def test_journals_of_a_run_whose_order_turned_out_to_be_another_are_read_together(tmp_path: Path, batch_of: BatchOf) -> None:
+    for row, facts in enumerate(({"golden": "g"}, {"golden": "g", "run_order": "computed"}, {"golden": "g", "run_order": "name"})):
+        with JournalWriter(next_journal_path(str(tmp_path)), facts) as journal:
+            journal.append(0, batch_of([f"{row}"], first=row))
+    saved = load_saved(str(tmp_path))
+    assert saved.table.num_rows == 3 and saved.run_order == "name"
 
 
 def test_a_dump_that_grows_loses_and_doubles_no_key(tmp_path: Path, batch_of: BatchOf) -> None:
