@@ -90,7 +90,9 @@ class Spread:
     token_count, layer_count, rank_count : int
         Where it was compared at all.
     unclear_tokens, unclear_layers, unclear_ranks : int
-        How many there are where it cannot be told, because what goes in is wrong already.
+        How many there are where it cannot be told, because what goes in is wrong already and what comes out is, too.
+    knows_inputs : bool
+        What goes in is known to be wrong there; else only that something before it is.
     alike_count : int
         Of an error that is no number: how many pairs of whatever operation have the same, if more than the operation itself has; else 0.
     pair_count : int
@@ -114,6 +116,7 @@ class Spread:
     unclear_tokens: int
     unclear_layers: int
     unclear_ranks: int
+    knows_inputs: bool
     alike_count: int
     pair_count: int
     others: tuple[str, ...]
@@ -194,6 +197,7 @@ def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump, pair_cou
         unclear_tokens=_count_others(compared_tokens, tokens, order.token[shows & at_home & np.isin(order.rank, ranks)]),
         unclear_layers=_count_others(compared_layers, layers, layer[later & np.isin(order.rank, ranks)]),
         unclear_ranks=_count_others(compared_ranks, ranks, order.rank[later & at_home]),
+        knows_inputs=not np.isnan(growth.inherited[same & ~shows]).any(),
         alike_count=alike_count if alike_count > has.sum() else 0,
         pair_count=pair_count,
         others=tuple(dict.fromkeys(others)),
@@ -206,8 +210,9 @@ def _own(order: Order, growth: Growth, jumps: Jumps, same: np.ndarray, row: int)
     """Among the ``same`` operations as that of ``row``: those that add error of their own, as it does, and those of which it would show."""
     cause = growth.cause[row]
     if cause == NUMBER:
-        # What goes in is better than what the jump made of it.
-        shows = same & (growth.reference <= _SHARE_OF_FIRST * growth.error[row])
+        # What goes in is better than what the jump made of it, or what comes out is.
+        most = _SHARE_OF_FIRST * growth.error[row]
+        shows = same & ((growth.reference <= most) | (growth.error <= most))
         return same & (jumps.is_jump | _adds_as_much(order, growth, jumps, same, row)), shows
     like = same & (growth.cause == cause)
     if cause == SHAPE:

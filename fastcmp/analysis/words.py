@@ -176,7 +176,7 @@ class _Words:
             (self._ranks(spread), "on", spread.unclear_ranks),
         ]
         said = []
-        because = ": what goes in is wrong already"
+        because = f": {'what goes in' if spread.knows_inputs else self.before} is wrong already"
         for text, word, unclear in reversed(parts):
             said += [f"{text} ({word} {unclear} more it cannot be told{because})" if unclear else text] if text else []
             because = "" if text and unclear else because

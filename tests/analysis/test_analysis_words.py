@@ -98,7 +98,7 @@ def test_the_first_tensor_is_of_a_token_where_there_is_one() -> None:
 
 def test_a_jump_from_a_token_on() -> None:
     words = words_of(*model(**{f"l1_mlp_{token}": 0.4 for token in "23"}))
-    assert words[1] == "begins at token 2 and stays, in layer 1 (in 2 more it cannot be told: what goes in is wrong already)"
+    assert words[1] == "begins at token 2 and stays, in layer 1 only"
 
 
 def test_a_jump_at_some_tokens_and_at_the_last() -> None:
@@ -131,6 +131,20 @@ def test_an_input_that_jumps_points_at_what_was_not_dumped() -> None:
     )  # fmt: skip
 
 
+def test_what_comes_out_fine_is_no_place_of_which_it_cannot_be_told() -> None:
+    for after in (0.0, 0.001):
+        rows = [row(f"layers.{layer}.mlp", error=error) for layer, error in enumerate((0.001, 0.5, after, after))]
+        assert words_of(*rows)[1] == "seen in layer 1 only"
+
+
+def test_where_it_cannot_be_told_it_is_said_whether_inputs_are_known() -> None:
+    rows = [row(f"layers.{layer}.mlp", error=error) for layer, error in enumerate((0.001, 0.5, 0.5))]
+    assert words_of(*rows)[1] == "seen in layer 1 (in 1 more it cannot be told: what ran before it is wrong already)"
+    assert "(in 1 more it cannot be told: what stands before it by name is wrong already)" in words_of(*rows, run_order="name")[1]
+    rows.insert(-1, row("layers.2.mlp.input", error=0.5))
+    assert words_of(*rows)[1] == "seen in layer 1 (in 1 more it cannot be told: what goes in is wrong already)"
+
+
 def test_one_rank_of_two() -> None:
     rows = [
         {**cells, "rank": rank}
@@ -139,7 +153,7 @@ def test_one_rank_of_two() -> None:
     ]
     words = words_of(*rows)
     assert words[0].startswith("error jumps at rank 1, token 0, layer 1, mlp: ")
-    assert words[1].startswith("seen at every token, in layer 1 (") and words[1].endswith("), on rank 1 only")
+    assert words[1] == "seen at every token, in layer 1 only, on rank 1 only"
 
 
 def test_every_layer_of_one_operation_where_inputs_tell() -> None:
@@ -276,7 +290,7 @@ def test_a_golden_of_zeros_is_no_jump_to_infinity() -> None:
 def test_tokens_of_which_it_cannot_be_told_are_not_called_fine() -> None:
     wrong_later = {f"l{layer}_{operation}_{token}": 1.3 for layer in range(4) for operation in OPERATIONS for token in "23"}
     assert words_of(*model(**{**wrong_later, "l2_attn_1": 0.4, "l3_norm_1": 0.4}))[1] == (
-        "seen at token 1 (at 2 more it cannot be told), in layer 2 (in 1 more it cannot be told: what goes in is wrong already)"
+        "seen at token 1 (at 2 more it cannot be told: what ran before it is wrong already), in layer 2 only"
     )
 
 
