@@ -78,7 +78,7 @@ class Jump:
 
 @dataclass(frozen=True)
 class Spread:
-    """Where the operation of a `Jump` adds error of its own, among all tokens, layers and ranks it was compared at.
+    """Where the operation of a `Jump` adds error of its own, among all tokens and ranks of its layer, and all layers there.
 
     Of an error that is no number, where the same is seen and its inputs are not known to have had it; of shapes that differ, wherever.
 
@@ -93,6 +93,8 @@ class Spread:
         How many there are where it cannot be told, because what goes in is wrong already and what comes out is, too.
     knows_inputs : bool
         What goes in is known to be wrong there; else only that something before it is.
+    elsewhere_count : int
+        At how many other places it does, in other layers at other tokens or on other ranks than these.
     alike_count : int
         Of an error that is no number: how many pairs of whatever operation have the same, if more than the operation itself has; else 0.
     pair_count : int
@@ -117,6 +119,7 @@ class Spread:
     unclear_layers: int
     unclear_ranks: int
     knows_inputs: bool
+    elsewhere_count: int
     alike_count: int
     pair_count: int
     others: tuple[str, ...]
@@ -176,9 +179,10 @@ def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump, pair_cou
         same &= growth.cause != SHAPE  # of which nothing else is known
     has, shows = _own(order, growth, jumps, same, row)
     at_home = same & (layer == layer[row])
-    tokens, ranks, layers = np.unique(order.token[has & at_home]), np.unique(order.rank[has & at_home]), np.unique(layer[has])
+    tokens, ranks = np.unique(order.token[has & at_home]), np.unique(order.rank[has & at_home])
     compared_tokens, compared_ranks = np.unique(order.token[at_home]), np.unique(order.rank[at_home])
-    compared_layers = np.unique(layer[same])
+    there = np.isin(order.token, tokens) & np.isin(order.rank, ranks)
+    layers, compared_layers = np.unique(layer[has & there]), np.unique(layer[same & there])
     later = shows & (order.token >= order.token[row])
     alike_count = 0 if jump.what == "error" else int((growth.cause == growth.cause[row]).sum())
     is_other = jumps.is_jump & (kind != kind[row]) & ~jumps.is_container & (order.position > order.position[row])
@@ -198,6 +202,7 @@ def find_spread(order: Order, growth: Growth, jumps: Jumps, jump: Jump, pair_cou
         unclear_layers=_count_others(compared_layers, layers, layer[later & np.isin(order.rank, ranks)]),
         unclear_ranks=_count_others(compared_ranks, ranks, order.rank[later & at_home]),
         knows_inputs=not np.isnan(growth.inherited[same & ~shows]).any(),
+        elsewhere_count=int((has & ~there).sum()),
         alike_count=alike_count if alike_count > has.sum() else 0,
         pair_count=pair_count,
         others=tuple(dict.fromkeys(others)),

@@ -167,7 +167,7 @@ class _Words:
             "one of one": "",
             "all": f"seen at every token{that_can}",
             "from here on": f"{begins}, the last one{that_can}" if len(spread.token_ids) == 1 else f"{begins} and stays",
-            "only here": f"seen at token {self._first(spread.token_ids)}{'' if spread.unclear_tokens else ' only'}",
+            "only here": f"seen at token {self._first(spread.token_ids)}{_only(spread, spread.unclear_tokens)}",
             "some": f"seen at {len(spread.token_ids)} of {spread.token_count} tokens, first at token {self._first(spread.token_ids)}",
         }[spread.tokens]
         parts = [
@@ -180,14 +180,15 @@ class _Words:
         for text, word, unclear in reversed(parts):
             said += [f"{text} ({word} {unclear} more it cannot be told{because})" if unclear else text] if text else []
             because = "" if text and unclear else because
-        return ("" if tokens or not said else "seen ") + ", ".join(reversed(said))
+        elsewhere = f", and at {counted(spread.elsewhere_count, 'other place')}" if said and spread.elsewhere_count else ""
+        return ("" if tokens or not said else "seen ") + ", ".join(reversed(said)) + elsewhere
 
     def _ranks(self, spread: Spread) -> str:
         if spread.ranks in ("one of one", "all"):
             return "on every rank" if spread.ranks == "all" else ""
         names = [self.shown(name) or "(none)" for name in spread.rank_names]
         if len(names) == 1:
-            return f"on rank {names[0]}{'' if spread.unclear_ranks else ' only'}"
+            return f"on rank {names[0]}{_only(spread, spread.unclear_ranks)}"
         more = ", ..." if len(names) > _FEW else ""
         return f"on {len(names)} of {spread.rank_count} ranks ({', '.join(names[:_FEW])}{more})"
 
@@ -212,6 +213,10 @@ def _alike(jump: Jump, spread: Spread) -> str:
     return f"{says[jump.what]} {count}"
 
 
+def _only(spread: Spread, unclear: int) -> str:
+    return "" if unclear or spread.elsewhere_count else " only"
+
+
 def _layers(spread: Spread) -> str:
     numbers = spread.layer_numbers
     if spread.layers == "one of one" or not numbers:
@@ -219,7 +224,7 @@ def _layers(spread: Spread) -> str:
     if spread.layers == "all":
         return f"in every layer ({len(numbers)})"
     if len(numbers) == 1:
-        return f"in layer {numbers[0]}{'' if spread.unclear_layers else ' only'}"
+        return f"in layer {numbers[0]}{_only(spread, spread.unclear_layers)}"
     if spread.layers == "from here on":
         return f"from layer {numbers[0]} on"
     return f"in {len(numbers)} of {spread.layer_count} layers, first in layer {numbers[0]}"

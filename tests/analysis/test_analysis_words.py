@@ -145,6 +145,16 @@ def test_where_it_cannot_be_told_it_is_said_whether_inputs_are_known() -> None:
     assert words_of(*rows)[1] == "seen in layer 1 (in 1 more it cannot be told: what goes in is wrong already)"
 
 
+def test_layers_are_those_at_the_tokens_and_on_the_ranks_that_are_said() -> None:
+    wrong = {("0", "0"): 0.5, ("1", "3"): 0.5}
+    rows = [row(f"layers.{layer}.mlp", token, wrong.get((layer, token), 0.0)) for token in TOKENS for layer in "01"]
+    assert words_of(*rows)[1] == "seen at token 0, in layer 0, and at 1 other place"
+    rows = [row(f"layers.{layer}.mlp", error=0.5 if layer == rank else 0.0, rank=rank) for rank in "012" for layer in "012"]
+    assert words_of(*rows)[1] == "seen in layer 0, on rank 0, and at 2 other places"
+    rows = [{**row(f"layers.{layer}.mlp", token), **(NAN if (layer, token) in wrong else {})} for token in TOKENS for layer in "01"]
+    assert words_of(*rows)[1] == "seen at token 0, in layer 0, and at 1 other place"
+
+
 def test_one_rank_of_two() -> None:
     rows = [
         {**cells, "rank": rank}
