@@ -146,6 +146,8 @@ def _errors(table: pa.Table, is_integer: np.ndarray) -> tuple[np.ndarray, np.nda
     empty = compared & np.isnan(error)  # no element, or none that is finite on both sides
     error[empty] = 0.0
     is_zero = (numbers(table, "golden_max_value") == 0) & (numbers(table, "golden_min_value") == 0)
+    for name in ("golden_nan_count", "golden_inf_count"):
+        is_zero &= ~(numbers(table, name) > 0)  # the largest and the smallest are those of what is finite
     cause = np.select([is_integer, is_zero], [INTEGER, ZEROS], VAST).astype(np.int8)
     cause[compared & (numbers(table, "nonfinite_mismatch_count") > 0)] = NONFINITE
     reason = pc.fill_null(pc.match_substring(table.column("verdict_reason"), "[E_SHAPE]"), False).to_numpy(zero_copy_only=False)

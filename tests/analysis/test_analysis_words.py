@@ -297,6 +297,12 @@ def test_a_golden_of_zeros_is_no_jump_to_infinity() -> None:
     assert words[0] == "golden is all zeros at token 0, layer 2, attn, target differs from that by up to 0.001, what ran before it was fine"
 
 
+@pytest.mark.parametrize("count", ["golden_nan_count", "golden_inf_count"])
+def test_a_golden_with_nan_or_infinity_is_not_called_all_zeros(count: str) -> None:
+    words = words_of(*with_all(model(), {**ZEROS, count: 3, count.replace("golden", "target"): 3}, "2.attn"))
+    assert words[0] == "error at token 0, layer 2, attn is beyond any number, what ran before it was fine"
+
+
 def test_tokens_of_which_it_cannot_be_told_are_not_called_fine() -> None:
     wrong_later = {f"l{layer}_{operation}_{token}": 1.3 for layer in range(4) for operation in OPERATIONS for token in "23"}
     assert words_of(*model(**{**wrong_later, "l2_attn_1": 0.4, "l3_norm_1": 0.4}))[1] == (
