@@ -23,6 +23,9 @@ _MOST_NAMED: Final = 3
 _ATTENTION: Final = "(?i)att"
 
 Reach = Literal["one of one", "all", "from here on", "only here", "some"]
+Nonfinite = Literal[
+    "NaN on one side only", "infinity on one side only", "NaN at other positions", "another infinity", "another NaN or infinity"
+]
 What = Literal["error", "vast", "zeros", "integer", "non-finite", "shape"]
 _WHAT: Final[dict[int, What]] = {NUMBER: "error", VAST: "vast", ZEROS: "zeros", INTEGER: "integer", NONFINITE: "non-finite", SHAPE: "shape"}
 
@@ -52,8 +55,8 @@ class Jump:
         The last output of its step before it; where no outputs were dumped, the last tensor.
     nonfinite : int
         Positions where a NaN or an infinity meets something else.
-    is_nan : bool
-        There are more NaNs on one side.
+    nonfinite_kind : Nonfinite
+        What these are, by how many of both each side has.
     largest_difference : float or None
         The max_absolute_error, where it was compared.
     golden_shape, target_shape : str
@@ -70,7 +73,7 @@ class Jump:
     passes: bool
     previous: Place | None
     nonfinite: int
-    is_nan: bool
+    nonfinite_kind: Nonfinite
     largest_difference: float | None
     golden_shape: str
     target_shape: str
@@ -136,9 +139,7 @@ def find_jump(table: pa.Table, order: Order, growth: Growth, jumps: Jumps, faile
     failing = rows[failed[rows]]
     row = int(failing[0] if len(failing) else rows[0])
     one = table.slice(row, 1)
-    nonfinite, golden_nans, target_nans, largest_difference = (
-        numbers(one, name)[0] for name in ("nonfinite_mismatch_count", "golden_nan_count", "target_nan_count", "max_absolute_error")
-    )
+    nonfinite, largest_difference = (numbers(one, name)[0] for name in ("nonfinite_mismatch_count", "max_absolute_error"))
     golden_shape, target_shape = (one.column(name)[0].as_py() or "" for name in ("golden_shape", "acl_shape"))
     knows_inputs = not np.isnan(growth.inherited[row]) and not jumps.is_container[row]
     came_from = growth.inherited[row] if knows_inputs else growth.before[row]
@@ -153,11 +154,22 @@ def find_jump(table: pa.Table, order: Order, growth: Growth, jumps: Jumps, faile
         passes=not failed[row],
         previous=_last_before(order, growth, row),
         nonfinite=0 if np.isnan(nonfinite) else int(nonfinite),
-        is_nan=bool(golden_nans != target_nans),
+        nonfinite_kind=_nonfinite_kind(one),
         largest_difference=None if np.isnan(largest_difference) else float(largest_difference),
         golden_shape=golden_shape,
         target_shape=target_shape,
     )
+
+
+def _nonfinite_kind(one: pa.Table) -> Nonfinite:
+    nans, infinities = ([numbers(one, f"{side}_{what}_count")[0] for side in ("golden", "target")] for what in ("nan", "inf"))
+    if nans[0] != nans[1]:
+        return "NaN on one side only"
+    if infinities[0] != infinities[1]:
+        return "infinity on one side only"
+    if nans[0] and infinities[0]:
+        return "another NaN or infinity"
+    return "NaN at other positions" if nans[0] else "another infinity"
 
 
 def _last_before(order: Order, growth: Growth, row: int) -> Place | None:

@@ -131,7 +131,7 @@ class _Words:
         if jump.what == "non-finite":
             count = counted(jump.nonfinite, "element")
             before = "its inputs had none" if jump.knows_inputs else "nothing before it had any"
-            return f"{'NaN' if jump.is_nan else 'infinity'} on one side only first appears at {where}, in {count}: {before}"
+            return f"{jump.nonfinite_kind} first appears at {where}, in {count}: {before}"
         if jump.what == "shape":
             shapes = f": golden {jump.golden_shape}, target {jump.target_shape}" if jump.golden_shape and jump.target_shape else ""
             return f"the shapes part at {where}{shapes}"
@@ -205,7 +205,7 @@ def _alike(jump: Jump, spread: Spread) -> str:
     )
     says: dict[str, str] = {
         "shape": "the shapes differ in",
-        "non-finite": "NaN or infinity is on one side only in",
+        "non-finite": "NaN or infinity meets something else in",
         "integer": "integers differ in",
         "vast": "error is beyond any number in",
         "zeros": "golden alone is all zeros in",

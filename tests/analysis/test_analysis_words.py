@@ -249,7 +249,7 @@ VAST = {"max_absolute_error": 1e300, "signal_to_noise_db": -12000.0, "mismatch_c
 ALL = [
     pytest.param(VAST, "error at", "error is beyond any number in", id="vast"),
     pytest.param(SHAPE, "the shapes part at", "the shapes differ in", id="shape"),
-    pytest.param(NAN, "NaN on one side only first appears at", "NaN or infinity is on one side only in", id="nan"),
+    pytest.param(NAN, "NaN on one side only first appears at", "NaN or infinity meets something else in", id="nan"),
     pytest.param(INTEGERS, "integers differ first at", "integers differ in", id="integers"),
     pytest.param(ZEROS, "golden is all zeros at", "golden alone is all zeros in", id="zeros"),
 ]  # fmt: skip
@@ -295,6 +295,23 @@ def test_an_error_beyond_any_number_is_no_jump_to_infinity() -> None:
 def test_a_golden_of_zeros_is_no_jump_to_infinity() -> None:
     words = words_of(*with_all(model(), ZEROS, "2.attn"))
     assert words[0] == "golden is all zeros at token 0, layer 2, attn, target differs from that by up to 0.001, what ran before it was fine"
+
+
+@pytest.mark.parametrize(
+    ("nans", "infinities", "said"),
+    [
+        ((0, 3), (0, 0), "NaN on one side only"),
+        ((0, 1), (1, 0), "NaN on one side only"),
+        ((2, 2), (0, 1), "infinity on one side only"),
+        ((1, 1), (0, 0), "NaN at other positions"),
+        ((0, 0), (1, 1), "another infinity"),
+        ((1, 1), (1, 1), "another NaN or infinity"),
+    ],
+)
+def test_what_is_not_finite_is_called_what_it_is(nans: tuple[int, int], infinities: tuple[int, int], said: str) -> None:
+    counts = {f"{side}_{what}_count": both[place] for what, both in (("nan", nans), ("inf", infinities)) for place, side in enumerate(("golden", "target"))}  # fmt: skip
+    words = words_of(row("a"), row("b", nonfinite_mismatch_count=2, mismatch_count=2, verdict="fail", **counts))
+    assert words[0] == f"{said} first appears at token 0, b, in 2 elements: nothing before it had any"
 
 
 @pytest.mark.parametrize("count", ["golden_nan_count", "golden_inf_count"])
