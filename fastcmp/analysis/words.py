@@ -130,13 +130,14 @@ class _Words:
         whose, passes = self._came_from(jump), "; it still passes" if jump.passes else ""
         if jump.what == "non-finite":
             count = counted(jump.nonfinite, "element")
-            before = "its inputs had none" if jump.knows_inputs else "nothing before it had any"
-            return f"{jump.nonfinite_kind} first appears at {where}, in {count}: {before}"
+            other = "other " if jump.unknown_inputs else ""
+            before = f"its {other}inputs had none" if jump.knows_inputs else "nothing before it had any"
+            return f"{jump.nonfinite_kind} first appears at {where}, in {count}: {before}{_unknown(jump)}"
         if jump.what == "shape":
             shapes = f": golden {jump.golden_shape}, target {jump.target_shape}" if jump.golden_shape and jump.target_shape else ""
             return f"the shapes part at {where}{shapes}"
         if jump.what == "integer":
-            return f"integers differ first at {where}: no error before it explains that"
+            return f"integers differ first at {where}: no error before it explains that{_unknown(jump)}"
         if jump.what == "vast":
             return f"error at {where} is beyond any number{whose}{passes}"
         if jump.what == "zeros":
@@ -157,7 +158,7 @@ class _Words:
         if not jump.knows_inputs:
             return f", {self.before} was fine" if jump.came_from < _FINE else ", far more than anything before it"
         if jump.unknown_inputs:
-            return f", its other inputs were fine, {jump.unknown_inputs} could not be compared"
+            return f", its other inputs were fine{_unknown(jump)}"
         return ", its inputs were fine" if jump.came_from < _FINE else ", far more than its inputs had"
 
     def _reach(self, spread: Spread, is_cut: bool) -> str:
@@ -194,6 +195,13 @@ class _Words:
 
     def _first(self, names: tuple[str, ...]) -> str:
         return (self.shown(names[0]) or "(none)") if names else ""
+
+
+def _unknown(jump: Jump) -> str:
+    if not jump.unknown_inputs:
+        return ""
+    names_inputs = jump.knows_inputs and jump.what != "integer"
+    return f", {jump.unknown_inputs if names_inputs else counted(jump.unknown_inputs, 'input')} could not be compared"
 
 
 def _alike(jump: Jump, spread: Spread) -> str:

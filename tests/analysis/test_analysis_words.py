@@ -314,6 +314,16 @@ def test_what_is_not_finite_is_called_what_it_is(nans: tuple[int, int], infiniti
     assert words[0] == f"{said} first appears at token 0, b, in 2 elements: nothing before it had any"
 
 
+def test_inputs_that_could_not_be_compared_are_not_called_clean() -> None:
+    inputs = row("a.input[0]"), unread("a.input[1]")
+    words = words_of(*inputs, row("a", **INTEGERS))
+    assert words[0] == "integers differ first at token 0, a: no error before it explains that, 1 input could not be compared"
+    begin = "NaN on one side only first appears at token 0, a, in 3 elements: "
+    assert words_of(*inputs, row("a", **NAN))[0] == f"{begin}its other inputs had none, 1 could not be compared"
+    assert words_of(inputs[1], row("a", **NAN))[0] == f"{begin}nothing before it had any, 1 input could not be compared"
+    assert words_of(inputs[0], row("a", **NAN))[0] == f"{begin}its inputs had none"
+
+
 @pytest.mark.parametrize("count", ["golden_nan_count", "golden_inf_count"])
 def test_a_golden_with_nan_or_infinity_is_not_called_all_zeros(count: str) -> None:
     words = words_of(*with_all(model(), {**ZEROS, count: 3, count.replace("golden", "target"): 3}, "2.attn"))
