@@ -27,6 +27,8 @@ class Rounding:
         The narrower storage dtype of most pairs.
     first, last : float
         Error of the first compared tensor that has any, and behind the last layer (or of the last tensor, where no name has a layer).
+    largest : float
+        Of these two and the errors behind each layer (of all tensors, where no name has a layer).
     layer_count : int
         0 where names have no layers.
     most_per_layer : float
@@ -38,6 +40,7 @@ class Rounding:
     dtype: str
     first: float
     last: float
+    largest: float
     layer_count: int
     most_per_layer: float
     is_all: bool
@@ -60,10 +63,12 @@ def find_rounding(table: pa.Table, order: Order, growth: Growth, *, is_clean: bo
     floor = float(np.median(floors))
     steps = np.diff(behind, prepend=0.0) / floor
     most = float(steps.max()) if len(behind) else 0.0
+    last = float(behind[-1]) if len(behind) else float(errors[-1])
     return Rounding(
         dtype=_common_dtype(table, rows, np.median(narrow_bits(table)[rows])),
         first=first,
-        last=float(behind[-1]) if len(behind) else float(errors[-1]),
+        last=last,
+        largest=max(first, last, float((behind if len(behind) else errors).max())),
         layer_count=len(behind),
         most_per_layer=most,
         is_all=is_clean and most <= MOST_PER_LAYER,

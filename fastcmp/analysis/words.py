@@ -293,9 +293,14 @@ def _of_rounding(story: Story) -> list[str]:
 
 def _course(rounding: Rounding) -> str:
     first, last = f"{rounding.first:.2g}", f"{rounding.last:.2g}"
-    course = f"{first} {'growing' if rounding.last > rounding.first else 'falling'} to {last}" if first != last else f"staying at {last}"
+    if f"{rounding.largest:.2g}" not in (first, last):
+        course = f"{first} to {last}, {rounding.largest:.2g} at most,"
+    elif first == last:
+        course = f"staying at {last}"
+    else:
+        course = f"{first} {'growing' if rounding.last > rounding.first else 'falling'} to {last}"
     if not rounding.layer_count:
-        return course
+        return course.removesuffix(",")
     return f"{course} over {counted(rounding.layer_count, 'layer')}, {rounding.most_per_layer:.1f} roundings in one at most"
 
 

@@ -57,6 +57,14 @@ def test_an_error_grows_falls_or_stays(first: float, last: float, course: str) -
     assert words[0].startswith(f"no more than rounding: bfloat16, {course} over 2 layers, ")
 
 
+def test_an_error_that_was_larger_between_is_not_said_to_stay() -> None:
+    errors = (0.001, 0.004, 0.002, 0.001)
+    words = words_of(*(row(f"layers.{layer}.a", error=error) for layer, error in enumerate(errors)))
+    assert words[0].startswith("no more than rounding: bfloat16, 0.001 to 0.001, 0.004 at most, over 4 layers, ")
+    words = words_of(*(row(name, error=error) for name, error in zip("abcd", errors, strict=True)))
+    assert words == ["no more than rounding: bfloat16, 0.001 to 0.001, 0.004 at most"]
+
+
 def test_a_jump_without_inputs_is_told_beside_what_ran_before() -> None:
     assert words_of(*model(l2_attn_1=0.4)) == [
         "error jumps at token 1, layer 2, attn: 0.0028 -> 0.4 (143 times), what ran before it was fine",
