@@ -38,7 +38,7 @@ def decode(piece: NDArray[Any], dtype: str) -> NDArray[Any]:
         if row.kind == "int":
             return _decode_integers(piece, dtype)
         if dtype == "bfloat16":
-            return (piece.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+            return (piece.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
         if dtype == "float16":
             return np.ascontiguousarray(piece).view(np.float16).astype(np.float64).reshape(piece.shape)
         if row.bits >= 32:

@@ -69,7 +69,7 @@ def deciding_facts(golden: str, target: str, options: CompareOptions, *, cpu: st
 
 
 def journal_facts(deciding: Mapping[str, Any], run_order: RunOrder) -> dict[str, Any]:
-    """What a journal says of its run: beside what decides its numbers the order of its rows, for those who read it before there is a report."""
+    """What a journal says of its run: beside what decides its numbers the order of its rows, for whoever reads it before the report."""
     return {**deciding, "run_order": run_order}
 
 

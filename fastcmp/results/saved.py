@@ -52,7 +52,7 @@ class SavedReport:
 
     @property
     def run_order(self) -> RunOrder:
-        """As the run said. Earlier versions said at most whether it was computed in that order: if it was not, golden's suffixes tell more."""
+        """As the run said. Earlier versions said at most whether it was the computed one: if it was not, golden's suffixes tell more."""
         said = self.facts.get("run_order")
         known: tuple[RunOrder, ...] = get_args(RunOrder)
         for run_order in known:
