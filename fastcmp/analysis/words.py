@@ -32,6 +32,8 @@ _FIRST_MEANS: Final[dict[RunOrder, str]] = {
 }
 # Inputs with more error than this are not called fine, however much is added to it.
 _FINE: Final = 0.05
+# An error that was so many times larger on its way than at both ends is said to have been.
+_HUMP: Final = 1.25
 _MANY_TIMES: Final = 1e9
 
 
@@ -293,7 +295,7 @@ def _of_rounding(story: Story) -> list[str]:
 
 def _course(rounding: Rounding) -> str:
     first, last = f"{rounding.first:.2g}", f"{rounding.last:.2g}"
-    if f"{rounding.largest:.2g}" not in (first, last):
+    if rounding.largest > _HUMP * max(rounding.first, rounding.last):
         course = f"{first} to {last}, {rounding.largest:.2g} at most,"
     elif first == last:
         course = f"staying at {last}"

@@ -81,7 +81,8 @@ def _what_ran_before(table: pa.Table, cells: Cells, first: Finding, ran: str) ->
     worst = np.nanmax(np.where(before, cells.distance, np.nan), initial=0.0)
     is_measured = table.column("cmp_flag").to_numpy()[before].all()
     beside = f", relative_euclidean_distance {worst:.2g} at most" if worst else ", all of them equal" if is_measured else ""
-    return f"The {counted(int(before.sum()), 'pair')} that {ran} before it passed{beside}."
+    count = int(before.sum())
+    return f"The {counted(count, 'pair')} that {ran.replace('stand', 'stands') if count == 1 else ran} before it passed{beside}."
 
 
 def _how_far(cells: Cells, first: Finding) -> str:

@@ -122,7 +122,7 @@ def make_story(**values: Any) -> Story:
     }  # fmt: skip
     place = Place(**{**given, **values})
     jump = Jump(place, 0.5, 0.01, 50.0, "error", True, 0, False, None, 0, False, 0.3, "", "")
-    spread = Spread("only here", "only here", "one of one", (place.token_id,), (3,), ("",), 4, 4, 1, 0, 0, 0, 0, 48, (), 0, False)
+    spread = Spread("only here", "only here", "one of one", (place.token_id,), (3,), ("",), 4, 4, 1, 0, 0, 0, True, 0, 0, 48, (), 0, False)
     return replace(find_story(arrow_schema().empty_table()), jump=jump, spread=spread, first_failure=place, unknown_before=1)
 
 

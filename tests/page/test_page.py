@@ -253,7 +253,7 @@ def test_what_failed_by_statistics_alone_is_drawn_as_failed_and_stands_behind_wh
     assert cells.state.tolist() == [NOTHING, UNMEASURED, NOTHING, MEASURED, NOT_COMPARED]
     assert cells.worst_first().tolist() == [3, 1, 4, 0, 2]
     parsed = Parsed(page_of(table))
-    assert "failed, without a distance" in parsed.text and "The 1 pair that ran before it passed." in parsed.text
+    assert "failed, without a distance" in parsed.text and "The 1 pair that stands before it passed." in parsed.text
 
 
 def test_a_page_of_a_run_that_goes_on_says_so() -> None:
