@@ -23,6 +23,7 @@ constexpr mode_t kDirectoryMode = 0750;
 constexpr mode_t kFileMode = 0640;
 constexpr std::size_t kMaxLink = 4096;
 constexpr int kNameTries = 4;
+constexpr int kDirectoryTries = 4;
 constexpr const char* kOpening = "opening the output directory";
 
 std::atomic<std::uint64_t> word_number{0};
@@ -119,6 +120,28 @@ int open_below(int parent, const std::string& name, const Owners& owners, bool m
     return -1;
 }
 
+// The directory of `relative`, every one on the way made if need be.
+int open_directories(const std::string& root, const std::string& relative, int own_names) {
+    int directory = open_root(root);
+    if (directory < 0) {
+        return -1;
+    }
+    const Owners owners{directory};
+    std::size_t begin = 0;
+    for (auto slash = relative.find('/'); slash != std::string::npos; slash = relative.find('/', begin)) {
+        const int next = open_below(directory, relative.substr(begin, slash - begin), owners, own_names-- > 0);
+        const int error = errno;
+        ::close(directory);
+        errno = error;
+        directory = next;
+        if (next < 0) {
+            return -1;
+        }
+        begin = slash + 1;
+    }
+    return directory;
+}
+
 bool has_room(int directory, std::uint64_t min_free, std::uint64_t size) {
     if (min_free == 0) {
         return true;
@@ -148,27 +171,19 @@ std::string tensor_header(std::string_view format, std::string_view dtype, std::
 }
 
 Failure TensorFile::create(const std::string& root, const std::string& relative, int own_names, std::uint64_t min_free, std::uint64_t size) {
-    int directory = open_root(root);
+    int directory = open_directories(root, relative, own_names);
+    // Somebody may remove a directory as long as it is empty, as dump_data does with that of its run at its end: it is made again.
+    for (int tries = 1; tries < kDirectoryTries && directory < 0 && errno == ENOENT; ++tries) {
+        directory = open_directories(root, relative, own_names);
+    }
     if (directory < 0) {
         return {errno, kOpening};
-    }
-    const Owners owners{directory};
-    std::size_t begin = 0;
-    for (auto slash = relative.find('/'); slash != std::string::npos; slash = relative.find('/', begin)) {
-        const int next = open_below(directory, relative.substr(begin, slash - begin), owners, own_names-- > 0);
-        const int error = errno;
-        ::close(directory);
-        directory = next;
-        if (next < 0) {
-            return {error, kOpening};
-        }
-        begin = slash + 1;
     }
     directory_ = Descriptor{directory};
     if (!has_room(directory_.number(), min_free, size)) {
         return {ENOSPC, kLowDisk};
     }
-    name_ = relative.substr(begin);
+    name_ = relative.substr(relative.rfind('/') + 1);
     int file = -1;
     for (int tries = 0; tries < kNameTries && file < 0; ++tries) {
         temporary_ = "." + name_ + "." + unique_word() + ".tmp";

@@ -196,6 +196,17 @@ def test_each_call_that_fails_costs_its_tensor_and_nothing_else(
     assert call == "fstat" or lost[0] > 0
 
 
+def test_a_directory_that_goes_away_while_it_is_empty_costs_nothing(shim: Path, hosts: Hosts, tmp_path: Path) -> None:
+    """`dump_data` removes that of its run at the end of the process if nothing is in it yet, and the library may be about to write there."""
+    variables = {"LD_PRELOAD": f"{hosts.library}:{shim}", "FAULT_CALLS": "mkdirat", "FAULT_ERRNO": "2", "FAULT_PATH": "msit_dump"}
+    for at in (1, 2, 3, 5, 8):
+        place = tmp_path / str(at)
+        place.mkdir()
+        run = hosts.run(place, *ARGUMENTS, **EVERYTHING, **variables, FAULT_AT=str(at), FAULT_ONCE="1")
+        assert assert_sound(run)["write_failed"] == 0
+        assert len(run.files()) == len(OFFERS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("call", ["openat", "mkdirat", "write", "close", "renameat", "fstat"])
 def test_every_single_call_may_fail(call: str, shim: Path, hosts: Hosts, tmp_path: Path) -> None:
