@@ -19,15 +19,13 @@ from fastcmp.parallel.advice import parallel_advice
 from fastcmp.sources.dump import Dump
 from fastcmp.sources.named_tensor import NamedTensor, TensorKey
 from fastcmp.sources.natural_order import token_key
-from fastcmp.sources.wording import LOW_LEVEL_ADVICE, listing, printable
+from fastcmp.sources.wording import LOW_LEVEL_ADVICE, NOT_LISTED, listing, printable
 
 RULE_KEY: Final = "key"
 RULE_PATH: Final = "path"
 RULE_FILE: Final = "file"
 _MAX_PATTERNS: Final = 3
 _MAX_REMARKS: Final = 6
-# How `sources` begins what it says of a file whose tensors it cannot list.
-_NOT_LISTED: Final = "the tensors in a file are not known: "
 
 
 class Pair(NamedTuple):
@@ -239,7 +237,7 @@ def _unread_files(golden: Dump, target: Dump) -> list[str]:
     """Why no tensor of a file that was named is known. Its keys say nothing then: it has the name of the file for one."""
     files = [(role, dump) for role, dump in (("golden", golden), ("target", target)) if dump.kind == "file"]
     said = [(role, warning) for role, dump in files for warning in dump.warnings]
-    return [f"{role}: {warning.removeprefix(_NOT_LISTED)}" for role, warning in said if warning.startswith(_NOT_LISTED)]
+    return [f"{role}: {warning.removeprefix(NOT_LISTED)}" for role, warning in said if warning.startswith(NOT_LISTED)]
 
 
 def _remarks(golden: Dump, target: Dump) -> list[str]:

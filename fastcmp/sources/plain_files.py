@@ -15,7 +15,7 @@ from fastcmp.options import CompareOptions
 from fastcmp.sources.named_tensor import KnownKeys, NamedTensor, TensorKey
 from fastcmp.sources.natural_order import natural_key
 from fastcmp.sources.tree import Tree
-from fastcmp.sources.wording import printable
+from fastcmp.sources.wording import NOT_LISTED, printable
 
 # One model in several files: which of them a tensor is in says nothing about the tensor.
 _SHARD: Final = re.compile(r"-[0-9]{5}-of-[0-9]{5}(?=\.safetensors$)", re.IGNORECASE)
@@ -57,7 +57,7 @@ def tensors_of_files(
 def not_listed(unread: list[TensorError]) -> str:
     """The warning about files whose tensors are not known."""
     more = f" and {len(unread) - 1} more files" if len(unread) > 1 else ""
-    return f"the tensors in a file are not known: {printable(str(unread[0]), 400)}{more}"
+    return f"{NOT_LISTED}{printable(str(unread[0]), 400)}{more}"
 
 
 def as_listed(path: str, members: Sequence[str]) -> Sequence[str]:

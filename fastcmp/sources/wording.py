@@ -9,6 +9,8 @@ from typing import Final
 MAX_SHOWN: Final = 200
 LOW_LEVEL_ADVICE: Final = "the acceleration library writes it under `fastcmp run`, and `fastcmp doctor` says why it did not"
 """What to do about a low-level tensor that has no file."""
+NOT_LISTED: Final = "the tensors in a file are not known: "
+"""How a warning begins about a file whose tensors cannot be listed; why stands behind it."""
 
 
 def printable(text: str, limit: int = MAX_SHOWN) -> str:
