@@ -51,7 +51,7 @@ def tell(story: Story, shown: Callable[[str], str] = str) -> list[str]:
 
 def tell_what_happened(story: Story, shown: Callable[[str], str] = str) -> list[str]:
     """`tell` without what is not known, for those who say that themselves."""
-    words = _Words(shown, story.run_order)
+    words = _Words(shown, story.run_order, has_unknown=bool(story.unknown_before))
     lines = words.of_choices(story.choices)
     lines += _of_narrowed(story.narrowed)
     lines += _of_identical(story, shown, words.before)
@@ -66,8 +66,8 @@ def tell_what_happened(story: Story, shown: Callable[[str], str] = str) -> list[
 
 
 class _Words:
-    def __init__(self, shown: Callable[[str], str], run_order: RunOrder) -> None:
-        self.shown, self.before = shown, _BEFORE[run_order]
+    def __init__(self, shown: Callable[[str], str], run_order: RunOrder, *, has_unknown: bool) -> None:
+        self.shown, self.before, self.has_unknown = shown, _BEFORE[run_order], has_unknown
 
     def where(self, place: Place) -> str:
         """``rank 1, token 3, layer 3, the input of mlp.down_proj``."""
@@ -150,7 +150,7 @@ class _Words:
         return f"error jumps at {where}: {jump.came_from:.2g} -> {jump.error:.2g} ({times} times{beside}){whose}{passes}"
 
     def _came_from(self, jump: Jump) -> str:
-        first = f", the first tensor{' of its token' if jump.place.token_id else ''}"
+        first = f", the first tensor{' of its token' if jump.place.token_id else ''}{' that could be compared' * self.has_unknown}"
         if jump.place.is_input:
             if jump.previous is None:
                 return first

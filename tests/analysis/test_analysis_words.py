@@ -104,6 +104,12 @@ def test_the_first_tensor_is_of_a_token_where_there_is_one() -> None:
     assert words_of(row("a", "", error=0.4))[0].endswith(", the first tensor")
 
 
+def test_the_first_tensor_after_others_that_are_not_known_is_not_called_the_first() -> None:
+    assert words_of(unread("a"), row("b", error=0.4))[0].endswith(", the first tensor of its token that could be compared")
+    assert words_of(alone("a", ""), row("b", "", error=0.4))[0].endswith(", the first tensor that could be compared")
+    assert words_of(row("a", "", error=0.4), alone("b", ""))[0].endswith(", the first tensor")
+
+
 def test_a_jump_from_a_token_on() -> None:
     words = words_of(*model(**{f"l1_mlp_{token}": 0.4 for token in "23"}))
     assert words[1] == "begins at token 2 and stays, in layer 1 only"
