@@ -122,16 +122,39 @@ class Couple:
         """Norm of the difference that one rounding to `bits` makes, relative to `size`."""
         return ROUNDING_RMS * 2.0 ** -max(self.bits, _COARSEST_ROUNDED)
 
+    @cached_property
+    def largest_rounding(self) -> float:
+        """The most that one rounding of target to `bits` changes, relative to `size`: half a unit in the last place of powers of two."""
+        return 2.0 ** -max(self.bits, _COARSEST_ROUNDED) * norm(np.where(self.finite, self.target, 0.0)) / self.size
+
     def explain(self, supposed: Floats) -> Explained:
         """Whether ``supposed`` is what target holds: it leaves 2 % of the difference, or only roundings of the coarser side."""
         if not self.has_enough or self._is_far(supposed):
             return Explained(False, np.nan, np.nan)
         finite = self.finite & np.isfinite(supposed)
         with np.errstate(invalid="ignore", over="ignore"):
-            left = norm(np.where(finite, self.target - supposed, 0.0))
+            remainder = np.where(finite, self.target - supposed, 0.0)
+        left = norm(remainder)
         is_rounding = left <= _ROUNDINGS * self.rounding * self.size and left <= _LEFT_OF_ROUNDED * self.distance
         fits = np.isfinite(left) and (left <= _LEFT * self.distance or is_rounding) and bool(finite.sum() >= self.finite.sum() // 2)
-        return Explained(bool(fits), left / self.size, self.distance / self.size)
+        return Explained(bool(fits) and self._explains_most(remainder), left / self.size, self.distance / self.size)
+
+    @cached_property
+    def _outweighing(self) -> NDArray[np.intp]:
+        """Flat positions of the few elements that have half of the squared difference between them; empty where no few have."""
+        apart = np.abs(self.difference).reshape(-1)
+        few = LEAST_ELEMENTS - 1
+        if few * (float(apart.max(initial=0.0)) / self.distance) ** 2 < 0.5:
+            return np.empty(0, np.intp)
+        largest = np.argpartition(apart, -few)[-few:]
+        return largest if norm(apart[largest]) >= 0.5**0.5 * self.distance else np.empty(0, np.intp)
+
+    def _explains_most(self, remainder: Floats) -> bool:
+        """False where so few elements as fit anything outweigh all others, and of those others half of the difference is left."""
+        if not self._outweighing.size:
+            return True
+        before, left = (np.delete(side, self._outweighing) for side in (self.difference, remainder))
+        return norm(left) <= 0.5 * norm(before)
 
     def _is_far(self, supposed: Floats) -> bool:
         """True where a sample that has its share of the difference keeps half of it: most suppositions are told off in no time."""

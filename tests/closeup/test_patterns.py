@@ -328,6 +328,7 @@ def test_noise_has_no_pattern(noise: str, shape: tuple[int, ...], seed: int, is_
 
 @settings(max_examples=60, deadline=None)
 @given(SEEDS, SHAPES)
+@example(129192, (1, 128))  # one element has all of the distance but 4e-4 of it, so that its own factor is nearly right
 def test_outlier_channels_of_golden_are_no_wrong_channels(seed: int, shape: tuple[int, ...]) -> None:
     """A few channels of a language model are a thousand times larger than all others, and so are their errors."""
     random = np.random.default_rng(seed + 1)
@@ -336,6 +337,16 @@ def test_outlier_channels_of_golden_are_no_wrong_channels(seed: int, shape: tupl
     golden[..., 2:4] *= 1e-3
     found = names(golden, rounded(golden * (1 + 1e-2 * random.standard_normal(shape)), "float32"))
     assert found == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, SHAPES, PRECISIONS, st.sampled_from([0.5, 0.9, -3.0]))
+def test_a_factor_is_told_where_a_few_elements_outweigh_all_others(
+    seed: int, shape: tuple[int, ...], precision: str, factor: float
+) -> None:
+    golden = make_golden(shape, seed)
+    golden.reshape(-1)[np.random.default_rng(seed).choice(golden.size, 3, replace=False)] *= 1e3
+    assert first(golden, rounded(golden * factor, precision)).name == "scale factor"
 
 
 @settings(max_examples=60, deadline=None)

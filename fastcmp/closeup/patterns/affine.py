@@ -89,8 +89,12 @@ def _rows_text(couple: Couple) -> str:
 
 
 def _is_better_by_row(couple: Couple, explained: Explained) -> bool:
-    """True where rows with factors of their own leave less than half: noise would be made smaller by a share of itself only."""
-    if couple.shape[-1] < _LEAST_IN_SLICE or couple.golden.size == couple.shape[-1]:
+    """True where rows with factors of their own leave less than half: noise would be made smaller by a share of itself only.
+
+    Where what is left is one rounding they would not tell: the largest element of a row may outweigh all others,
+    and the row's factor then takes up its rounding.
+    """
+    if couple.shape[-1] < _LEAST_IN_SLICE or couple.golden.size == couple.shape[-1] or explained.left <= couple.largest_rounding:
         return False
     golden, target = (np.where(couple.finite, side, 0.0) for side in (couple.golden, couple.target))
     by_row = couple.explain(golden * _factors(golden, target, (-1,)))
