@@ -12,6 +12,7 @@ from fastcmp.errors import UsageError
 from fastcmp.globs import any_glob_mask
 from fastcmp.options import CompareOptions
 from fastcmp.pairing.common_rank import common_ranks
+from fastcmp.pairing.common_token import common_token, token_advice
 from fastcmp.pairing.nearest import Nearest, nearest_text
 from fastcmp.pairing.token_shift import Shift, better_shift, idle_offset
 from fastcmp.pairing.weights import RULE_WEIGHT, is_weight_name
@@ -96,10 +97,12 @@ def pair_dumps(golden: Dump, target: Dump, options: CompareOptions) -> Paired:
         rule = RULE_PATH if kinds == {"directory"} else RULE_KEY
         (left, right), remarks = common_ranks((golden, left), (target, right))
         warnings += remarks
+        right, remark = common_token(left, right, options.token_offset)
+        warnings += [remark] if remark else []
         if options.maps or options.token_offset or options.pair_by != (RULE_KEY,):
             from fastcmp.pairing.renamed import rename
 
-            right, rules, remarks = rename((golden, left), (target, right), options, rule)
+            right, rules, remarks = rename((golden, left), (target, right), options, rule, are_tokens_compared=not remark)
             warnings += remarks
     keys = list(left)
     keys += [key for key in right if key not in left]
@@ -228,6 +231,7 @@ def _no_pair(
     if len(unmatched) > _MAX_PATTERNS:
         patterns.append(f"and {len(unmatched) - _MAX_PATTERNS} more patterns")
     advice = [LOW_LEVEL_ADVICE] if patterns else []
+    advice += [tokens] if (tokens := token_advice(left, right)) else []
     near = [] if shift_text else _near(left, right)
     keys = "the keys of both must agree" + ("" if shift_text or not near else f", or {way} say which name is which")
     return "; ".join([f"no pair at all: {', '.join(sides)}", *patterns, *advice, *near, *([shift_text] if shift_text else []), keys])

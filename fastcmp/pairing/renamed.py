@@ -46,20 +46,24 @@ class Renamed(NamedTuple):
     warnings: list[str]
 
 
-def rename(golden: tuple[Dump, Tensors], target: tuple[Dump, Tensors], options: CompareOptions, equal_rule: str) -> Renamed:
+def rename(
+    golden: tuple[Dump, Tensors],
+    target: tuple[Dump, Tensors],
+    options: CompareOptions,
+    equal_rule: str,
+    *,
+    are_tokens_compared: bool = True,
+) -> Renamed:
     """Link names by the rules of ``--map`` first, then by each way of ``--pair-by`` in its order; what one has linked, no later one sees.
 
-    A name of target that is linked to none keeps its own; where golden has that name too, a ``#`` tells it apart. Where one side has no
-    tokens, as a plain directory, and the other has just one, tokens are not compared.
+    A name of target that is linked to none keeps its own; where golden has that name too, a ``#`` tells it apart.
+    ``are_tokens_compared`` is False where target has golden's one token (`fastcmp.pairing.common_token`).
 
     Raises
     ------
     UsageError
         If a file of rules cannot be used, or they are ambiguous.
     """
-    common = _with_common_token(golden[1], target[1], options.token_offset)
-    are_tokens_compared = common is target[1]
-    target = target[0], common
     matching = Matching(Side(*golden), Side(*target), options, equal_rule)
     if options.maps:
         matching.take(map_links(matching, load_maps(options.maps)))
@@ -84,15 +88,6 @@ def rename(golden: tuple[Dump, Tensors], target: tuple[Dump, Tensors], options: 
         found.target[new] = tensor._replace(notes=(*tensor.notes, link.note)) if link.note else tensor
         found.rules[new] = link.rule
     return found
-
-
-def _with_common_token(golden: Tensors, target: Tensors, offset: int) -> Tensors:
-    """Give target the token that golden has, where one of them has no tokens and the other just one."""
-    ours, theirs = ({key.token_id for key in side} for side in (golden, target))
-    if len(ours) != 1 or len(theirs) != 1 or ours == theirs or "" not in ours | theirs:
-        return target
-    token = shifted(ours.pop(), offset)
-    return {key._replace(token_id=token): tensor for key, tensor in target.items()}
 
 
 def _own_names(matching: Matching, by_target: Mapping[Name, Link]) -> dict[Name, Name]:
