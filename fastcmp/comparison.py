@@ -66,7 +66,7 @@ class Comparison:
         self.dumps = replace(dumps[0], tensors=[]), replace(dumps[1], tensors=[])
         self.pairs = list(pairs)
         names = [one.key.data_id for dump in dumps for one in dump.tensors] if rules.by_name.ask_for_names else []
-        self.idle_rules = rules.by_name.idle(names)
+        self.remarks = rules.remarks(names)
         self.execution_orders = np.fromiter((pair.execution_order for pair in pairs), np.int64, len(pairs))
         self.custom = tuple(metric.name for metric in parse_metrics(options.metrics))
         self.found = FoundRows()
@@ -96,7 +96,7 @@ class Comparison:
         elapsed_s, recovered = time.perf_counter() - started, self.recovered
         totals = count(table, self.bytes_compared, elapsed_s, resumed=len(recovered.rows), resumed_bytes=recovered.bytes)
         run_order = self.dumps[0].run_order
-        warnings = (*self.dumps[0].warnings, *self.dumps[1].warnings, *self.idle_rules, *stated_remark(table))
+        warnings = (*self.dumps[0].warnings, *self.dumps[1].warnings, *self.remarks, *stated_remark(table))
         more = {"warnings": list(warnings), "order_is_known": run_order == "computed", "run_order": run_order, "metrics": facts["metrics"]}
         more["layouts"] = {role: {"layout": dump.layout, "evidence": dump.evidence} for role, dump in zip(ROLES, self.dumps, strict=True)}
         write_report(

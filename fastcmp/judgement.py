@@ -17,8 +17,7 @@ from fastcmp.results.saved import SavedReport, load_saved
 from fastcmp.results.schema import custom_names
 from fastcmp.results.stated_rows import stated_count
 from fastcmp.results.totals import Totals
-from fastcmp.rule_book import IDLE_RULE
-from fastcmp.verdict import Rules
+from fastcmp.verdict import Rules, is_about_rules
 
 # What rows are judged by, of all the options of a comparison; the others are kept as the run had them.
 _JUDGING: Final = ("thresholds", "rules", "allow_unpaired")
@@ -71,9 +70,9 @@ def judge_saved(directory: str, options: CompareOptions | None = None, *, output
 
 def _with_warnings(result: Result, rules: Rules) -> Result:
     """The warnings of the dumps, as the run had them, and those about the rules of today and the rows that they do not reach."""
-    idle = rules.by_name.idle(result.table.column("data_id").to_pylist())
-    kept = [warning for warning in result.warnings if not IDLE_RULE.fullmatch(warning)]
-    return dataclasses.replace(result, warnings=(*kept, *idle, *_not_judged(result)))
+    remarks = rules.remarks(result.table.column("data_id").to_pylist())
+    kept = [warning for warning in result.warnings if not is_about_rules(warning)]
+    return dataclasses.replace(result, warnings=(*kept, *remarks, *_not_judged(result)))
 
 
 def _not_judged(result: Result) -> tuple[str, ...]:

@@ -39,6 +39,11 @@ class RuleBook:
         """True if a rule is for pairs of some names only."""
         return any(rule.match for rule in self._rules)
 
+    @property
+    def thresholds(self) -> list[Threshold]:
+        """Of all rules, in their order."""
+        return [threshold for rule in self._rules for _, thresholds in rule.by_metric for threshold in thresholds]
+
     def classes(self, data_ids: Sequence[str]) -> tuple[np.ndarray, list[tuple[int, ...]]]:
         """Names parted by the rules that match them.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
@@ -50,6 +51,9 @@ _NO_MEASURES: Final = frozenset(
 LARGER_IS_BETTER: Final = frozenset(
     ("cosine_similarity", "signal_to_noise_db", "within_one_thousandth_ratio", "within_five_thousandths_ratio")
 )
+_FAILS_EQUAL: Final = "pairs that are equal fail it; is it the wrong way round?"
+FAILS_EQUAL_PAIRS: Final = re.compile(rf".*: {re.escape(_FAILS_EQUAL)}", re.DOTALL)
+"""What `equal_pairs_fail` says."""
 
 
 def measures_error(metric: str) -> bool:
@@ -108,6 +112,22 @@ class Threshold:
             if not self.holds(float(text)):
                 return text
         return repr(float(value))
+
+
+def equal_pairs_fail(thresholds: Iterable[Threshold]) -> list[str]:
+    """A warning for each threshold that two equal tensors fail, as ``cosine_similarity <= 0.99``; none for metrics of the user's own."""
+    return [
+        f"{threshold.metric} {threshold.symbol} {threshold.limit:.12g} (rule: {threshold.rule}): {_FAILS_EQUAL}"
+        for threshold in thresholds
+        if threshold.metric in JUDGED_METRICS and measures_error(threshold.metric) and not threshold.holds(_of_equal(threshold.metric))
+    ]
+
+
+def _of_equal(metric: str) -> float:
+    """What a metric is where both tensors are equal."""
+    if metric == "signal_to_noise_db":
+        return math.inf
+    return 1.0 if metric in LARGER_IS_BETTER else 0.0
 
 
 def parse_threshold(text: str, *, where: str = "", rule: str = "--threshold", custom: Sequence[str] = ()) -> Threshold:

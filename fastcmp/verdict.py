@@ -12,8 +12,16 @@ import numpy as np
 from fastcmp.errors import EXIT_DIFFERENT, EXIT_ERROR, EXIT_OK
 from fastcmp.metric_functions import parse_metrics
 from fastcmp.options import CompareOptions
-from fastcmp.rule_book import RuleBook
-from fastcmp.thresholds import Threshold, default_threshold, measures_error, needs_scale, parse_threshold
+from fastcmp.rule_book import IDLE_RULE, RuleBook
+from fastcmp.thresholds import (
+    FAILS_EQUAL_PAIRS,
+    Threshold,
+    default_threshold,
+    equal_pairs_fail,
+    measures_error,
+    needs_scale,
+    parse_threshold,
+)
 
 PASS: Final = "pass"
 FAIL: Final = "fail"
@@ -61,6 +69,10 @@ class Rules:
             allow_unpaired=options.allow_unpaired,
         )
 
+    def remarks(self, data_ids: Sequence[str]) -> list[str]:
+        """Warnings about thresholds that nobody can have meant, and rules that match none of these names."""
+        return [*equal_pairs_fail((*self.by_name.thresholds, *self.thresholds)), *self.by_name.idle(data_ids)]
+
     def for_pairs(self, golden_dtype: str, target_dtype: str, matched: Sequence[int] = ()) -> tuple[Threshold, ...] | None:
         """The thresholds of pairs of these storage dtypes whose name the rules ``matched``.
 
@@ -77,6 +89,11 @@ class Rules:
             return judging if is_judged else None
         defaults = () if default.metric in given or default.metric in said else (default,)
         return (*defaults, *by_rules, *self.thresholds)
+
+
+def is_about_rules(warning: str) -> bool:
+    """True for what `Rules.remarks` says."""
+    return bool(IDLE_RULE.fullmatch(warning) or FAILS_EQUAL_PAIRS.fullmatch(warning))
 
 
 def numbers(values: Any) -> np.ndarray:

@@ -81,6 +81,7 @@ def test_judging_says_and_ends_as_comparing_by_these_rules(
 ) -> None:
     assert main(["compare", *dumps, "-o", str(tmp_path / "fresh"), "--executor", "serial", "--json", *arguments]) == code
     expected = json.loads(capsys.readouterr().out)
+    expected_warnings = json.loads((tmp_path / "fresh" / "run.json").read_text())["warnings"]
     before = [(copy / name).read_bytes() for name in REPORT_NAMES]
     assert main(["judge", str(copy), "--json", *arguments]) == code
     shown = capsys.readouterr()
@@ -89,7 +90,9 @@ def test_judging_says_and_ends_as_comparing_by_these_rules(
         del facts["output"], facts["gigabytes_per_s"], facts["totals"]["elapsed_s"]
     assert found == expected
     assert [(copy / name).read_bytes() for name in REPORT_NAMES] == before
-    assert shown.err == f"fastcmp: nothing was written, the files in {copy} keep their verdicts; -o DIR or --write writes these\n"
+    *warnings, last = shown.err.splitlines()
+    assert last == f"fastcmp: nothing was written, the files in {copy} keep their verdicts; -o DIR or --write writes these"
+    assert [warning.removeprefix("fastcmp: ") for warning in warnings] == expected_warnings
     assert judge_saved(str(copy), CompareOptions(**changes)).exit_code == code
 
 
@@ -190,6 +193,14 @@ def test_what_cannot_be_judged_is_one_line_and_exit_two(
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith(message) and shown.err.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.toml"]
+
+
+def test_a_threshold_the_wrong_way_round_is_told_as_long_as_it_is_asked_for(copy: Path) -> None:
+    told = "cosine_similarity <= 0.99 (rule: --threshold): pairs that are equal fail it; is it the wrong way round?"
+    turned = CompareOptions(thresholds=("cosine_similarity <= 0.99",))
+    assert judge_saved(str(copy), turned, output=str(copy)).warnings.count(told) == 1
+    assert judge_saved(str(copy), turned).warnings.count(told) == 1
+    assert told not in judge_saved(str(copy), CompareOptions()).warnings
 
 
 def test_quiet_says_nothing(report: Path, capsys: pytest.CaptureFixture[str]) -> None:

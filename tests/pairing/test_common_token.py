@@ -33,7 +33,10 @@ def test_names_without_a_token_pair_with_those_of_the_one_token(options: Compare
     ]
     assert paired.warnings == warnings
     back = pair_dumps(WITH, WITHOUT, options)
-    assert [(*one.key, bool(one.golden), bool(one.target)) for one in back.pairs] == [("", "a", "7", True, True), ("", "b", "7", True, True)]
+    assert [(*one.key, bool(one.golden), bool(one.target)) for one in back.pairs] == [
+        ("", "a", "7", True, True),
+        ("", "b", "7", True, True),
+    ]
     assert "target has no token_id, golden '7' only: names are compared, tokens are not" in back.warnings
 
 

@@ -18,9 +18,9 @@ from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions, Rule
 from fastcmp.rule_book import IDLE_RULE
 from fastcmp.rules import MOST_RULES, load_rules, rules_of
-from fastcmp.thresholds import Threshold, default_threshold, needs_scale, parse_threshold
+from fastcmp.thresholds import JUDGED_METRICS, LARGER_IS_BETTER, Threshold, default_threshold, measures_error, needs_scale, parse_threshold
 from fastcmp.toml_file import MOST_BYTES
-from fastcmp.verdict import Rules, judge
+from fastcmp.verdict import Rules, is_about_rules, judge
 
 
 def by(*rules: Rule, thresholds: tuple[str, ...] = (), scale: float | None = None) -> Rules:
@@ -293,3 +293,25 @@ def test_a_rule_that_matches_no_name_is_said_to() -> None:
     assert book.idle(["a", "b"]) == ['rule 1 ("*.logits", "x") matches none of the data_ids: check its globs']
     assert book.idle(["a.logits"]) == [] and Rules().by_name.idle(["a"]) == []
     assert IDLE_RULE.fullmatch(book.idle(["a"])[0])
+
+
+@pytest.mark.parametrize("metric", [metric for metric in JUDGED_METRICS if measures_error(metric)])
+@pytest.mark.parametrize("symbol", ["<=", "<", ">=", ">"])
+def test_a_threshold_the_wrong_way_round_is_told(metric: str, symbol: str) -> None:
+    remarks = Rules.from_options(CompareOptions(thresholds=(f"{metric} {symbol} 0.5",))).remarks([])
+    if (symbol[0] == ">") == (metric in LARGER_IS_BETTER):
+        assert remarks == []
+    else:
+        assert remarks == [f"{metric} {symbol} 0.5 (rule: --threshold): pairs that are equal fail it; is it the wrong way round?"]
+        assert is_about_rules(remarks[0])
+
+
+def test_thresholds_that_equal_pairs_meet_are_not_told_nor_counts_that_measure_no_error() -> None:
+    given = (
+        "cosine_similarity >= 1", "mismatch_count == 0", "max_absolute_error <= 0", "golden_nan_count > 3", "rounding_floor >= 0.1",
+        "within_one_thousandth_ratio == 1", "signal_to_noise_db > 900",
+    )  # fmt: skip
+    assert Rules.from_options(CompareOptions(thresholds=given)).remarks([]) == []
+    rules = (Rule(thresholds=("max_absolute_error > 1",)),)
+    (remark,) = Rules.from_options(CompareOptions(rules=rules)).remarks([])
+    assert remark.startswith("max_absolute_error > 1 (rule: every pair): ")
