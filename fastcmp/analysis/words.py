@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -136,8 +137,7 @@ class _Words:
             before = f"its {other}inputs had none" if jump.knows_inputs else "nothing before it had any"
             return f"{jump.nonfinite_kind} first appears at {where}, in {count}: {before}{_unknown(jump)}"
         if jump.what == "shape":
-            shapes = f": golden {jump.golden_shape}, target {jump.target_shape}" if jump.golden_shape and jump.target_shape else ""
-            return f"the shapes part at {where}{shapes}"
+            return f"the shapes part at {where}{_shapes(jump.golden_shape, jump.target_shape)}"
         if jump.what == "integer":
             return f"integers differ first at {where}: no error before it explains that{_unknown(jump)}"
         if jump.what == "vast":
@@ -204,6 +204,14 @@ def _unknown(jump: Jump) -> str:
         return ""
     names_inputs = jump.knows_inputs and jump.what != "integer"
     return f", {jump.unknown_inputs if names_inputs else counted(jump.unknown_inputs, 'input')} could not be compared"
+
+
+def _shapes(golden: str, target: str) -> str:
+    """Both, and whether they have the same extents; "" where the report lacks one."""
+    if not golden or not target:
+        return ""
+    alike = sorted(re.findall(r"[0-9]+", golden)) == sorted(re.findall(r"[0-9]+", target))
+    return f": golden {golden}, target {target}{', the same extents in another order: is one transposed?' if alike else ''}"
 
 
 def _alike(jump: Jump, spread: Spread) -> str:

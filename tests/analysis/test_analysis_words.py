@@ -242,7 +242,10 @@ def test_shapes_that_part_and_integers_that_differ() -> None:
     assert words_of(row("a"), unread("b", **SHAPE))[0] == "the shapes part at token 0, b"
     sides = {"golden_shape": "(8, 64)", "acl_shape": "(64, 8)"}
     of_one_count = row("b", error=0.4, **sides, verdict_reason="golden has shape (8, 64) but target has shape (64, 8) [E_SHAPE]")
-    assert words_of(row("a"), of_one_count)[0] == "the shapes part at token 0, b: golden (8, 64), target (64, 8)"
+    begin = "the shapes part at token 0, b: golden (8, 64), target"
+    assert words_of(row("a"), of_one_count)[0] == f"{begin} (64, 8), the same extents in another order: is one transposed?"
+    for other in ("(16, 32)", "(8, 8, 8)", "(512,)"):
+        assert words_of(row("a"), {**of_one_count, "acl_shape": other})[0] == f"{begin} {other}"
     words = words_of(row("a"), ids("positions.input", target=6), row("c", error=0.5))
     assert words[0].startswith("integers differ first at token 0, the input of positions")
 
