@@ -8,9 +8,12 @@ PYTEST_DONT_REWRITE: it has a pytest plugin, and pytest would warn where such a 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+# As in typing, which it would take longer to import than all of this: a Ctrl-C is more than a traceback as soon as this is over.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from fastcmp import testing
     from fastcmp.api import compare
     from fastcmp.dump import dump_counters, dump_data, dump_model

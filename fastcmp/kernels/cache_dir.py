@@ -9,9 +9,15 @@ import os
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Final
+
+# Ten to twenty seconds are usual for all kernels of a pair of dtypes; a machine may be slow and busy.
+COMPILER_PATIENCE_S: Final = 600.0
+_LOOK_AGAIN_S: Final = 0.02
 
 
 def cache_key() -> str:
@@ -85,16 +91,29 @@ def use_cache_dir() -> str:
 
 @contextlib.contextmanager
 def cache_lock() -> Iterator[None]:
-    """Held while kernels are compiled or loaded, by one process of this user at a time.
+    """Held while kernels of this installation are compiled or loaded, by one process of this user at a time.
 
     Several processes that fill one cache at the same moment have crashed (numba #4807, #10128); the nursery compiles what a
     sample of the pairs needs, a dtype that only shows later is compiled in the worker that meets it. Where nothing can be
-    locked, the work goes on without.
+    locked, or whoever holds the lock keeps it longer than any compiler takes, as a process that was stopped, the work goes on without.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, KeyError):
-            path = os.path.join(os.environ["NUMBA_CACHE_DIR"], ".compiling")
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            lock = os.open(lock_path(), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             stack.callback(os.close, lock)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _lock(lock, time.monotonic() + COMPILER_PATIENCE_S)
         yield
+
+
+def lock_path() -> str:
+    """Of this installation: numba keeps the kernels of each under its path, so that two of them have nothing to wait for."""
+    place = hashlib.sha256(os.fsencode(os.path.dirname(os.path.abspath(__file__)))).hexdigest()[:16]
+    return os.path.join(os.environ["NUMBA_CACHE_DIR"], f".compiling-{place}")
+
+
+def _lock(lock: int, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_LOOK_AGAIN_S)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from fastcmp.kernels.cache_dir import cache_lock, use_cache_dir
+from fastcmp.kernels.cache_dir import COMPILER_PATIENCE_S, cache_lock, use_cache_dir
 
 # The kernel and what its two sides are widened to.
 Specialisation = tuple[str, str, str]
@@ -29,8 +29,6 @@ sys.path[:] = json.loads(sys.argv[1])
 from fastcmp.kernels.fold import make_here
 make_here(*sys.argv[2:])
 """
-# Ten to twenty seconds are usual; a machine may be slow and busy.
-_PATIENCE_S: Final = 600.0
 
 _made: set[Specialisation] = set()
 _is_maker = False
@@ -77,7 +75,7 @@ def _have_made(specialisation: Specialisation) -> None:
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, cwd="/") as maker:
             try:
-                status = maker.wait(_PATIENCE_S)
+                status = maker.wait(COMPILER_PATIENCE_S)
             finally:
                 maker.kill()
         if status == 0:

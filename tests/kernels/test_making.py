@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -111,11 +112,36 @@ def test_edited_kernels_are_made_again(tmp_path: Path, monkeypatch: pytest.Monke
 def test_one_process_at_a_time_fills_the_kernel_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     with cache_dir.cache_lock():
-        lock = os.open(tmp_path / ".compiling", os.O_RDWR)
+        lock = os.open(cache_dir.lock_path(), os.O_RDWR)
         with pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(lock)
+
+
+def test_another_installation_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    with cache_dir.cache_lock():
+        monkeypatch.setattr(cache_dir, "__file__", str(tmp_path / "another" / "fastcmp" / "kernels" / "cache_dir.py"))
+        began = time.monotonic()
+        with cache_dir.cache_lock():
+            assert time.monotonic() - began < 10
+    assert len(list(tmp_path.glob(".compiling-*"))) == 2
+
+
+def test_who_holds_the_lock_for_too_long_is_waited_for_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cache_dir, "COMPILER_PATIENCE_S", 0.3)
+    holder = os.open(cache_dir.lock_path(), os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    began = time.monotonic()
+    with cache_dir.cache_lock():
+        assert 0.3 <= time.monotonic() - began < 30
+    os.close(holder)
+    with cache_dir.cache_lock():
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other := os.open(cache_dir.lock_path(), os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)
 
 
 def test_a_cache_that_cannot_be_locked_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
