@@ -35,6 +35,19 @@ auto retry(Call call) {
 
 std::string describe(int error) { return std::error_code{error, std::generic_category()}.message(); }
 
+/// The code of a call on an open file that failed, whichever it was.
+const char* code_of(int error) {
+    switch (error) {
+        case EACCES:
+        case EPERM:
+            return "E_PERMISSION";
+        case ENOMEM:
+            return "E_MEMORY";
+        default:
+            return "E_IO";
+    }
+}
+
 [[noreturn]] void throw_missing(const std::string& path) {
     struct stat status {};
     if (::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) {
@@ -77,7 +90,8 @@ FileIdentity identity_of(const struct stat& status) {
 struct stat status_of(int descriptor) {
     struct stat status {};
     if (retry([&] { return ::fstat(descriptor, &status); }) != 0) {
-        throw ReadError("E_IO", ReadError::kNoOffset, "fstat failed: " + describe(errno));
+        const auto error = errno;
+        throw ReadError(code_of(error), ReadError::kNoOffset, "fstat failed: " + describe(error));
     }
     return status;
 }
@@ -197,8 +211,9 @@ std::size_t File::read_at(std::uint64_t offset, std::span<std::byte> into) const
             return ::pread(descriptor_, into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
         });
         if (got == -1) {
-            throw ReadError("E_IO", static_cast<std::int64_t>(offset + done),
-                            "cannot be read: " + describe(errno) + " (errno " + std::to_string(errno) + ")");
+            const auto error = errno;
+            throw ReadError(code_of(error), static_cast<std::int64_t>(offset + done),
+                            "cannot be read: " + describe(error) + " (errno " + std::to_string(error) + ")");
         }
         if (got == 0) {
             break;

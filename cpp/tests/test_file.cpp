@@ -181,7 +181,11 @@ void test_errors_of_open(const Folder& folder) {
     plan.fstat_errors = {EINTR};
     expect_open("an interrupted fstat is tried again", "ok", "", good);
     plan.fstat_errors = {EIO};
-    expect_open("a failing fstat", "E_IO", "fstat failed", good);
+    expect_open("a failing fstat", "E_IO", "fstat failed: Input/output error", good);
+    plan.fstat_errors = {ENOMEM};
+    expect_open("an fstat without memory", "E_MEMORY", "fstat failed: Cannot allocate memory", good);
+    plan.fstat_errors = {EACCES};
+    expect_open("an fstat that is not allowed", "E_PERMISSION", "fstat failed: Permission denied", good);
     expect_open("no path", "E_PATH", "is empty", "");
     expect_open("a dangling link", "E_MISSING", "dangling", folder.link("nowhere", "dangling"));
     expect_open("a file as a directory", "E_MISSING", "no such file", good + "/x");
@@ -250,10 +254,22 @@ void test_reading(const Folder& folder) {
     check(file.read_at(0, bytes) == 10 && bytes[9] == std::byte{'9'}, "short and interrupted reads are continued");
     plan = {};
     check(file.read_at(7, bytes) == 3, "the end of the file");
-    expect("a failing read", "E_IO", "errno 5", [&] {
-        plan.reads = {4, -EIO};
-        static_cast<void>(file.read_at(0, bytes));
-    });
+    const struct {
+        int error;
+        const char* code;
+        const char* reason;
+    } rows[] = {
+        {EIO, "E_IO", "Input/output error (errno 5)"},
+        {ENOMEM, "E_MEMORY", "Cannot allocate memory (errno 12)"},
+        {EACCES, "E_PERMISSION", "Permission denied (errno 13)"},
+        {EPERM, "E_PERMISSION", "Operation not permitted (errno 1)"},
+    };
+    for (const auto& row : rows) {
+        expect("a failing read", row.code, row.reason, [&] {
+            plan.reads = {4, -row.error};
+            static_cast<void>(file.read_at(0, bytes));
+        });
+    }
     expect("beyond the end", "E_SHRUNK", "expected 10 bytes from byte 5, got 5", [&] { file.read_exactly(5, bytes); });
     auto moved = std::move(file);
     check(moved.size() == 10 && file.release() == -1, "a file that was moved has no descriptor");

@@ -6,7 +6,7 @@ import errno
 import mmap
 import os
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from fastcmp.formats.tensor_info import TensorInfo
 
 if TYPE_CHECKING:
     from fastcmp.formats.composed_payload import ComposedPayload
+
+# As `cpp/src/file.cpp` has it for the calls on an open file.
+_CODE_BY_ERRNO: Final = {errno.EACCES: "E_PERMISSION", errno.EPERM: "E_PERMISSION", errno.ENOMEM: "E_MEMORY"}
 
 
 def open_payload(info: TensorInfo, *, mapped: bool = True, roots: tuple[str, ...] = ()) -> Payload | ComposedPayload:
@@ -47,7 +50,7 @@ class Payload:
     Raises
     ------
     TensorError
-        On entering, reading or leaving: E_CHANGED, E_SHRUNK, E_IO, or what `open_file.open_unchanged` raises.
+        On entering, reading or leaving: E_CHANGED, E_SHRUNK, E_IO, E_MEMORY, E_PERMISSION, or what `open_file.open_unchanged` raises.
     """
 
     def __init__(self, info: TensorInfo, mapped: bool, roots: tuple[str, ...]) -> None:
@@ -142,5 +145,5 @@ class Payload:
         return TensorError("E_SHRUNK", self.info.path, f"byte {at}: expected {count} more bytes, the file ends before them now")
 
     def _failed(self, at: int, error: OSError) -> TensorError:
-        code = "E_MEMORY" if error.errno == errno.ENOMEM else "E_IO"
+        code = _CODE_BY_ERRNO.get(error.errno or 0, "E_IO")
         return TensorError(code, self.info.path, f"byte {at}: cannot be read: {error.strerror} (errno {error.errno})")
