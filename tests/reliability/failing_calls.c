@@ -4,7 +4,8 @@
  *   calls    names that are meant, of: open read pread write fsync close fstat stat mmap mkdir rename unlink ftruncate
  *   part     part of the path of the files that are meant
  *   at       the call that fails, counted from 1; sticky: and all after it; 0: none, they are counted only
- *   error    an errno; 0: a read or write does half of what was asked for, at least one byte
+ *   error    an errno; 0: a read or write does half of what was asked for, at least one byte;
+ *            less than 0: the signal -error ends the process, before the call, or if sticky when a write has done half of it
  *
  * In forked children (the workers of a comparison), by the environment:
  *   FAIL_SIGNAL   the signal that a child sends to itself when it opens a file with
@@ -82,7 +83,10 @@ static int fails(const char *call, int file, const char *name) {
     if (wanted_at == 0 || now < wanted_at || (!is_sticky && now > wanted_at)) {
         return 0;
     }
-    if (wanted_error != 0) {
+    if (wanted_error < 0 && !is_sticky) {
+        kill(getpid(), -wanted_error);
+    }
+    if (wanted_error > 0) {
         errno = wanted_error;
     }
     return 1;
@@ -152,7 +156,14 @@ ssize_t read(int file, void *into, size_t size) {
 
 ssize_t write(int file, const void *data, size_t size) {
     if (fails("write", file, NULL)) {
-        return wanted_error != 0 ? -1 : REAL(write)(file, data, HALF(size));
+        if (wanted_error > 0) {
+            return -1;
+        }
+        ssize_t done = REAL(write)(file, data, HALF(size));
+        if (wanted_error < 0) {
+            kill(getpid(), -wanted_error);
+        }
+        return done;
     }
     return REAL(write)(file, data, size);
 }

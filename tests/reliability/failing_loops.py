@@ -6,24 +6,32 @@ import contextlib
 import ctypes
 import errno
 import io
+import json
 import os
 import shutil
+import signal
+import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from dump_reading import forget_session, metadata_of, side_of
-from reliability_runs import TENSORS, report_lines, tree_state
+from reliability_runs import TENSORS, report_lines, rows_kept, tree_state, whole_report
 
+from fastcmp import comparison, plan
 from fastcmp.cli.main import main
 from fastcmp.dump import dump_counters, dump_data
 from fastcmp.dump_layout import read_journal
 from fastcmp.engine import executors
+from fastcmp.results.journal import JournalWriter
 from fastcmp.results.page_file import BESIDE, GENERATOR, PAGE_NAME
 
 _library = ctypes.CDLL(None)
 OUTPUT = "the_report"
+# What a row says of an input on which a call fails with this error.
+ROW_CODES = {errno.EIO: "E_IO", errno.ENOMEM: "E_MEMORY", errno.EACCES: "E_PERMISSION"}
+ROW_WORDS = {errno.EIO: b"input/output error", errno.ENOMEM: b"memory", errno.EACCES: b"permission denied"}
 
 
 @contextlib.contextmanager
@@ -68,6 +76,7 @@ def reads(golden: str, target: str, work: str, calls: str, error: int, sticky: b
     for at in places(calls, f"/{TENSORS}/", golden, target, output, most):
         with failing(calls, f"/{TENSORS}/", at, error, sticky):
             code, said = compare(golden, target, output)
+        assert whole_report(output)
         rows = report_lines(output)
         changed = [new for old, new in zip(clean, rows, strict=True) if old != new]
         assert code == (2 if changed else 0), (at, code, said)
@@ -76,7 +85,8 @@ def reads(golden: str, target: str, work: str, calls: str, error: int, sticky: b
             assert not changed, (at, changed)
         assert sticky or len(changed) <= 1, (at, changed)
         for row in changed:
-            assert b",False," in row and row.rstrip(b'"').endswith((b"[E_IO]", b"[E_MEMORY]", b"[E_PERMISSION]")), (at, row)
+            assert b",False," in row and row.rstrip(b'"').endswith(f"[{ROW_CODES[error]}]".encode()), (at, row)
+            assert ROW_WORDS[error] in row.lower(), (at, row)
         counts["tried"] += 1
         counts["rows"] += len(changed)
         shutil.rmtree(output)
@@ -93,7 +103,7 @@ def writes(golden: str, target: str, work: str, calls: str, error: int, sticky: 
     earlier = {path.name: path.read_bytes() for path in pristine.iterdir()}
     (pristine / PAGE_NAME).write_text(f"{GENERATOR}{BESIDE}")
     assert compare(golden, target, output) == (0, "")
-    wanted = report_lines(output)
+    wanted = whole_report(output)
     counts: Counter[str] = Counter()
     for at in places(calls, OUTPUT, golden, target, output, most):
         shutil.copytree(pristine, output)
@@ -105,18 +115,66 @@ def writes(golden: str, target: str, work: str, calls: str, error: int, sticky: 
             counts["refused"] += 1
             assert said.count("\n") == 1 and OUTPUT in said, (at, said)
         else:
-            assert (code, said) == (0, "") and report_lines(output) == wanted, (at, code, said)
-        whole = {name: (output / name).read_bytes() for name in earlier}
-        # They are renamed one after the other; and where the directory cannot be synced in the end, the new ones are there.
-        assert whole == earlier or "rename" in calls or report_lines(output) == wanted, at
-        assert whole["cmp_report.csv"] == earlier["cmp_report.csv"] or report_lines(output) == wanted, at
+            assert (code, said) == (0, "") and whole_report(output) == wanted, (at, code, said)
+        now = {name: (output / name).read_bytes() for name in earlier}
+        # They are renamed one after the other, run.json as the last; and where the directory cannot be synced in the end, the new ones are there.
+        if now["run.json"] != earlier["run.json"]:
+            assert whole_report(output) == wanted, at
+        elif now != earlier:
+            assert "rename" in calls and now["cmp_report.arrow"] == wanted["cmp_report.arrow"], at
+            assert now["cmp_report.csv"] in (earlier["cmp_report.csv"], wanted["cmp_report.csv"]), at
         if "unlink" not in calls:
             assert not [path.name for path in output.iterdir() if path.name.endswith("-tmp")], at
         # The page of the earlier report stays with it, and goes with it.
-        assert (output / PAGE_NAME).exists() or report_lines(output) == wanted, at
+        assert (output / PAGE_NAME).exists() or whole_report(output) == wanted, at
         assert code or not (output / PAGE_NAME).exists() or {"open", "fstat", "close", "unlink"} & set(calls.split()), at
-        assert compare(golden, target, output) == (0, "") and report_lines(output) == wanted, at
+        assert compare(golden, target, output) == (0, "") and whole_report(output) == wanted, at
         assert not (output / PAGE_NAME).exists(), at
+        shutil.rmtree(output)
+    assert tree_state(*inputs) == before
+    return dict(counts)
+
+
+def in_fork(work: Callable[[], object]) -> int:
+    """How a copy of this process ends that does ``work``: 0, or less than that by a signal."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def ended_writes(golden: str, target: str, work: str, is_half_done: bool, most: int) -> dict[str, int]:
+    """The process is killed at a write of its journal. All that an earlier write held is taken over, and the report is the same bytes."""
+    comparison._WRITE_ROWS, plan.BATCH_COUNT = 1, 20  # many writes, of one task each
+    append, told = JournalWriter.append, Path(work) / "told"
+
+    def append_and_tell(journal: JournalWriter, *more: object) -> None:
+        append(journal, *more)
+        told.write_text(str(journal.rows))
+
+    JournalWriter.append = append_and_tell
+    inputs = [Path(golden).parent, Path(target).parent]
+    before = tree_state(*inputs)
+    output, undisturbed = Path(work) / OUTPUT, Path(work) / "undisturbed"
+    assert compare(golden, target, undisturbed) == (0, "")
+    wanted = whole_report(undisturbed)
+    counts: Counter[str] = Counter()
+    for at in places("write", "/journal-", golden, target, output, most):
+        told.write_text("0")
+        with failing("write", "/journal-", at, -signal.SIGKILL, is_half_done):
+            assert in_fork(lambda: compare(golden, target, output)) == -signal.SIGKILL, at
+        kept = rows_kept(output)
+        assert kept == int(told.read_text()), at
+        assert compare(golden, target, output) == (0, ""), at
+        assert json.loads((output / "run.json").read_bytes())["totals"]["resumed"] == kept, at
+        assert whole_report(output) == wanted, at
+        counts["tried"] += 1
+        counts["kept"] += kept
         shutil.rmtree(output)
     assert tree_state(*inputs) == before
     return dict(counts)
@@ -124,9 +182,11 @@ def writes(golden: str, target: str, work: str, calls: str, error: int, sticky: 
 
 def documents(golden: str, target: str, work: str, calls: str, error: int, sticky: bool) -> dict[str, int]:
     """Calls on metadata.json fail. The run is refused in one line that names it, or is as if nothing had been."""
+    inputs = [Path(golden).parent, Path(target).parent]
+    before = tree_state(*inputs)
     output = Path(work) / OUTPUT
     assert compare(golden, target, output) == (0, "")
-    wanted = report_lines(output)
+    wanted = whole_report(output)
     counts: Counter[str] = Counter()
     for at in places(calls, "/metadata.json", golden, target, output, 200):
         with failing(calls, "/metadata.json", at, error, sticky):
@@ -137,8 +197,9 @@ def documents(golden: str, target: str, work: str, calls: str, error: int, stick
             assert not (output / "cmp_report.csv").exists()
             counts["refused"] += 1
         else:
-            assert said == "" and report_lines(output) == wanted, at
+            assert said == "" and whole_report(output) == wanted, at
         shutil.rmtree(output, ignore_errors=True)
+    assert tree_state(*inputs) == before
     return dict(counts)
 
 

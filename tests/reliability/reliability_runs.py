@@ -12,8 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
+
+from fastcmp.results.journal import Journal, journal_paths
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -123,6 +126,31 @@ def compare(sides: Sequence[object], output: object, *options: object, **popen: 
 def report_lines(output: Path) -> list[bytes]:
     """The rows of the report, without its header. No cell of these dumps holds a line break."""
     return (output / "cmp_report.csv").read_bytes().splitlines()[1:]
+
+
+def report_files(output: Path) -> dict[str, bytes]:
+    """Both forms of the report, to the last byte."""
+    return {name: (output / name).read_bytes() for name in ("cmp_report.csv", "cmp_report.arrow")}
+
+
+def whole_report(output: Path) -> dict[str, bytes]:
+    """The same, of one run: run.json says how long each is, and its checksum."""
+    files = report_files(output)
+    said = json.loads((output / "run.json").read_bytes())["files"]
+    assert said == {name: {"bytes": len(content), "crc32": f"{crc32(content):08x}"} for name, content in files.items()}
+    return files
+
+
+def rows_kept(output: Path) -> int:
+    """Compared rows in the journals that a run left; none where it came to its end, or no further than into the head of its journal."""
+    journals = [path for path in journal_paths(str(output)) if has_its_head(Path(path))]
+    return sum(entry.batch.column("cmp_flag").true_count for path in journals for entry in Journal(path))
+
+
+def has_its_head(journal: Path) -> bool:
+    """A stream of Arrow begins with four bytes that are set, and the length of what describes its columns."""
+    content = journal.read_bytes()
+    return len(content) >= 8 and len(content) >= 8 + int.from_bytes(content[4:8], "little")
 
 
 def in_child(function: str, *arguments: object, preload: Path | None = None, timeout: float = 600) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -22,10 +23,10 @@ from reliability_runs import (
     descendants,
     in_child,
     many_pairs,
-    report_lines,
     survivors,
     tree_state,
     tries,
+    whole_report,
     words,
     write_document,
 )
@@ -44,14 +45,20 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     return many_pairs(tmp_path_factory.mktemp("sides"), PAIRS, elements=200)
 
 
-@contextlib.contextmanager
-def disk(place: Path, size: int) -> Iterator[None]:
-    """A file system of so many bytes at ``place``; where that may not be made, the test is skipped."""
+def mount(place: Path, options: str) -> None:
+    """A file system in memory at ``place``; where that may not be made, the test is skipped."""
     place.mkdir(exist_ok=True)
-    options = ["-t", "tmpfs", "-o", f"size={size}", "fastcmp_test", str(place)]
-    done = subprocess.run(["mount", *options], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "fastcmp_test", str(place)], capture_output=True, text=True, timeout=30, check=False
+    )
     if done.returncode != 0:
         pytest.skip(f"this container may not mount: {done.stderr.strip()}")
+
+
+@contextlib.contextmanager
+def disk(place: Path, size: int) -> Iterator[None]:
+    """A file system of so many bytes at ``place``."""
+    mount(place, f"size={size}")
     try:
         yield
     finally:
@@ -62,12 +69,22 @@ def sizes(step: int) -> range:
     return range(4 * KIB, 1024 * KIB + 1, step * KIB)
 
 
-def assert_refused_or_whole(code: int, said: str, output: Path, wanted: list[bytes]) -> None:
+def assert_names_the_file_and_bytes(said: str, output: Path, size: int) -> None:
+    """Of a file that was begun, its name and how much of it was written; or that the directory took nothing."""
+    found = re.match(
+        rf"fastcmp: {re.escape(str(output))}(?:/[\w.-]+: could not be written after (\d+) bytes|: cannot \w+ (?:in )?the output directory): "
+        r"(?:No space left on device|File too large); ",
+        said,
+    )
+    assert found and int(found[1] or 0) <= size, (size, said)
+
+
+def assert_refused_or_whole(code: int, said: str, output: Path, size: int, wanted: dict[str, bytes]) -> None:
     if code == 0:
-        assert said == "" and report_lines(output) == wanted
+        assert said == "" and whole_report(output) == wanted
         return
     assert code == 2 and said.count("\n") == 1 and "internal error" not in said, said
-    assert str(output) in said and "; " in said, "names the file and what to do"
+    assert_names_the_file_and_bytes(said, output, size)
     left = set(os.listdir(output)) if output.exists() else set()
     assert all(name.startswith("journal-") for name in left), left
 
@@ -76,19 +93,19 @@ def on_small_disks(sides: Sides, tmp_path: Path, capsys: pytest.CaptureFixture[s
     before = tree_state(*(side.parent for side in sides))
     arguments = ["compare", *map(str, sides), "--executor", "serial", "-q", "-o"]
     assert main([*arguments, str(tmp_path / "whole")]) == 0
-    wanted = report_lines(tmp_path / "whole")
+    wanted = whole_report(tmp_path / "whole")
     capsys.readouterr()
     codes: Counter[int] = Counter()
     place = tmp_path / "disk"
     for size in sizes(step):
         with disk(place, size):
             code = main([*arguments, str(place / "report")])
-            assert_refused_or_whole(code, capsys.readouterr().err, place / "report", wanted)
+            assert_refused_or_whole(code, capsys.readouterr().err, place / "report", size, wanted)
             codes[code] += 1
             if code == 2:
                 subprocess.run(["mount", "-o", "remount,size=8m", str(place)], check=True, timeout=30)
                 assert main([*arguments, str(place / "report")]) == 0
-                assert report_lines(place / "report") == wanted
+                assert whole_report(place / "report") == wanted
                 assert capsys.readouterr().err == ""
     assert tree_state(*(side.parent for side in sides)) == before
     return codes
@@ -114,7 +131,7 @@ def test_workers_end_where_the_disk_is_full(sides: Sides, tmp_path: Path) -> Non
             seen.update(descendants(process.pid))
             time.sleep(0.02)
         assert process.stderr is not None
-        assert_refused_or_whole(process.returncode, process.stderr.read(), place / "report", [])
+        assert_refused_or_whole(process.returncode, process.stderr.read(), place / "report", 64 * KIB, {})
         process.stderr.close()
         assert process.returncode == 2 and len(seen) >= 2 and survivors(sorted(seen)) == []
 
@@ -127,7 +144,7 @@ def limited_files(golden: str, target: str, work: str, step: int) -> dict[str, i
     assert compare_here(golden, golden, pristine)[0] == 0
     assert compare_here(golden, target, Path(work) / "whole")[0] == 0
     earlier = {path.name: path.read_bytes() for path in pristine.iterdir()}
-    wanted = report_lines(Path(work) / "whole")
+    wanted = whole_report(Path(work) / "whole")
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     codes: Counter[str] = Counter()
     for size in sizes(step):
@@ -139,10 +156,11 @@ def limited_files(golden: str, target: str, work: str, step: int) -> dict[str, i
             resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         codes[str(code)] += 1
         if code:
-            assert code == 2 and said.count("\n") == 1 and str(output) in said and "internal error" not in said, said
+            assert code == 2 and said.count("\n") == 1 and "internal error" not in said, said
+            assert_names_the_file_and_bytes(said, output, size)
             assert {name: (output / name).read_bytes() for name in earlier} == earlier, size
             assert compare_here(golden, target, output) == (0, "")
-        assert report_lines(output) == wanted
+        assert whole_report(output) == wanted
         shutil.rmtree(output)
     return dict(codes)
 
@@ -182,8 +200,7 @@ def a_dangling_link(place: Path) -> Path:
 
 
 def without_room(place: Path) -> Path:
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=64k,uid={NOBODY}", "fastcmp_test", str(place)], check=True, timeout=30)
+    mount(place, f"size=64k,uid={NOBODY}")
     (place / "filler").write_bytes(b"x" * 64 * KIB)
     return place
 

@@ -3,7 +3,6 @@ no half report; and the same command, given again, goes on with what is kept, an
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import signal
@@ -12,10 +11,24 @@ import time
 from pathlib import Path
 
 import pytest
-from reliability_runs import ROOT, Sides, compare, descendants, many_pairs, report_lines, shared_memory, survivors, tree_state, tries, words
+from reliability_runs import (
+    ROOT,
+    Sides,
+    compare,
+    descendants,
+    in_child,
+    many_pairs,
+    report_files,
+    rows_kept,
+    shared_memory,
+    survivors,
+    tree_state,
+    tries,
+    whole_report,
+    words,
+)
 
-from fastcmp.errors import OutputError
-from fastcmp.results.journal import Journal, journal_paths
+Undisturbed = tuple[dict[str, bytes], float]
 
 PAIRS = 1000
 # How each may end: as promised, or as it would have ended where the signal came too late.
@@ -37,12 +50,12 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(sides: Sides, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], float]:
+def undisturbed(sides: Sides, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """The report of an undisturbed run, and how many seconds it takes."""
     output = tmp_path_factory.mktemp("undisturbed")
     began = time.monotonic()
     assert compare(sides, output, "-j2").returncode == 0
-    return report_lines(output), time.monotonic() - began
+    return whole_report(output), time.monotonic() - began
 
 
 def end_one(sides: Sides, output: Path, how: str, delay_s: float) -> tuple[int, bytes]:
@@ -71,16 +84,8 @@ def end_one(sides: Sides, output: Path, how: str, delay_s: float) -> tuple[int, 
     return process.returncode, said
 
 
-def rows_kept(output: Path) -> int:
-    """Compared rows in the journals that a run left; none where it came to its end."""
-    kept = 0
-    for path in journal_paths(str(output)):
-        with contextlib.suppress(OutputError):  # killed before its head was written
-            kept += sum(entry.batch.column("cmp_flag").true_count for entry in Journal(path))
-    return kept
-
-
-def at_a_random_instant(sides: Sides, undisturbed: tuple[list[bytes], float], base: Path, how: str, seed: int) -> int:
+def at_a_random_instant(sides: Sides, undisturbed: Undisturbed, base: Path, how: str, seed: int) -> tuple[int, int, bool]:
+    """Exit code, rows that were kept, and whether it came in the second half of the time."""
     wanted, whole_s = undisturbed
     output = base / f"{how}{seed}"
     delay_s = random.Random(f"{how} {seed}").uniform(0.05, whole_s)
@@ -93,20 +98,20 @@ def at_a_random_instant(sides: Sides, undisturbed: tuple[list[bytes], float], ba
     if code in (130, 143):
         assert said.splitlines()[-1] == {130: b"fastcmp: interrupted", 143: b"fastcmp: terminated"}[code], context
     if (output / "cmp_report.csv").exists():
-        assert report_lines(output) == wanted, context
+        assert report_files(output) == wanted, context
     assert (code == 0) <= (output / "cmp_report.csv").exists(), context
     assert shared_memory() == memory, context
     kept = rows_kept(output)
     again = compare(sides, output, "-j2")
     assert (again.returncode, again.stderr) == (0, ""), context
     assert json.loads((output / "run.json").read_text())["totals"]["resumed"] == kept, context
-    assert report_lines(output) == wanted, context
+    assert whole_report(output) == wanted, context
     assert {path.name for path in output.iterdir()} == {"cmp_report.csv", "cmp_report.arrow", "run.json"}, context
-    return code
+    return code, kept, delay_s > whole_s / 2
 
 
 @pytest.mark.parametrize("how", ["SIGINT twice", "SIGTERM", "SIGKILL"])
-def test_whatever_ends_a_run_leaves_nothing_behind(sides: Sides, undisturbed: tuple[list[bytes], float], tmp_path: Path, how: str) -> None:
+def test_whatever_ends_a_run_leaves_nothing_behind(sides: Sides, undisturbed: Undisturbed, tmp_path: Path, how: str) -> None:
     before = tree_state(*(side.parent for side in sides)) if how == "SIGKILL" else None
     at_a_random_instant(sides, undisturbed, tmp_path, how, 0)
     assert before is None or tree_state(*(side.parent for side in sides)) == before
@@ -115,8 +120,30 @@ def test_whatever_ends_a_run_leaves_nothing_behind(sides: Sides, undisturbed: tu
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ENDS)
 def test_whatever_ends_a_run_at_many_instants_leaves_nothing_behind(
-    sides: Sides, undisturbed: tuple[list[bytes], float], tmp_path: Path, how: str
+    sides: Sides, undisturbed: Undisturbed, tmp_path: Path, how: str
 ) -> None:
-    number = tries("SIGNALS", 15)
-    codes = [at_a_random_instant(sides, undisturbed, tmp_path, how, seed) for seed in range(1, number + 1)]
-    print(f"{how}: {number} runs, {number - codes.count(0)} of them ended by it")
+    number = tries("SIGNALS", 20 if how == "SIGKILL" else 15)
+    runs = [at_a_random_instant(sides, undisturbed, tmp_path, how, seed) for seed in range(1, number + 1)]
+    ended = [(kept, is_late) for code, kept, is_late in runs if code]
+    print(f"{how}: {number} runs, {len(ended)} of them ended by it, {sum(kept for kept, _ in ended)} rows kept")
+    late = [kept for kept, is_late in ended if is_late]
+    assert sum(late) > 0 or len(late) < 4, "nothing that was compared is ever kept"
+
+
+def ended_writes(failing_calls: Path, tmp_path: Path, is_half_done: bool, most: int) -> None:
+    sides = many_pairs(tmp_path, 200, elements=500)
+    counts = in_child("failing_loops:ended_writes", *sides, tmp_path, is_half_done, most, preload=failing_calls)
+    print(counts)
+    assert counts["tried"] >= min(most, 10) and counts["kept"] >= 60 * counts["tried"], counts
+
+
+def test_a_run_that_is_killed_in_a_write_of_its_journal_keeps_all_earlier_ones(failing_calls: Path, tmp_path: Path) -> None:
+    ended_writes(failing_calls, tmp_path, True, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_half_done", [False, True], ids=["before", "half done"])
+def test_a_run_that_is_killed_at_any_write_of_its_journal_keeps_all_earlier_ones(
+    failing_calls: Path, tmp_path: Path, is_half_done: bool
+) -> None:
+    ended_writes(failing_calls, tmp_path, is_half_done, 200)
