@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -16,6 +18,15 @@ FLOWS = {
     "legacy": (("--legacy",), {**EVERYTHING_OF_2023, "FASTCMP_SELECT": "environment"}, True),
 }
 TOKENS, SLEEP_MS = 30, 8
+
+
+def tries(name: str, quick: int) -> int:
+    """How often a random thing is tried: ``TRY_<name>`` of the environment, or else ``quick``."""
+    return int(os.environ.get(f"TRY_{name}", quick))
+
+
+# Of each era; three of five with small tensors.
+KILLS = tries("PRELOAD_KILLS", 200)
 # Of one megabyte in one piece, and of three.
 SIZES = {"small": 4096, "large": (2 << 20) + 4096}
 
@@ -54,10 +65,10 @@ def test_a_killed_host_leaves_whole_files_only(flow: str, size: str, count: int,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flow", FLOWS)
-@pytest.mark.parametrize(("size", "count"), [("small", 120), ("large", 80)])
-def test_200_killed_hosts_of_each_era_leave_whole_files_only(flow: str, size: str, count: int, hosts: Hosts, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("size", "count"), [("small", max(1, KILLS * 3 // 5)), ("large", max(1, KILLS * 2 // 5))])
+def test_many_killed_hosts_of_each_era_leave_whole_files_only(flow: str, size: str, count: int, hosts: Hosts, tmp_path: Path) -> None:
     in_the_middle, cut_short = kills(count, flow, size, hosts, tmp_path)
-    assert in_the_middle > count // 4, "most of them were killed before or after they saved anything"
+    assert in_the_middle > count // 4 or count < 20, "most of them were killed before or after they saved anything"
     print(f"{count} kills: {in_the_middle} in the middle, {cut_short} with a temporary file left")
 
 
@@ -71,4 +82,5 @@ def kills(count: int, flow: str, size: str, hosts: Hosts, tmp_path: Path) -> tup
         whole, temporary = kill_at(rng.uniform(0.005, 0.3), flow, size, hosts, place)
         in_the_middle += 0 < whole < total
         cut_short += temporary > 0
+        shutil.rmtree(place)  # a thousand of them are many gigabytes
     return in_the_middle, cut_short
