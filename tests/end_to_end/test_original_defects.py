@@ -22,6 +22,7 @@ from tensor_files import Tensor, tensor, write_dumps
 
 import fastcmp
 from fastcmp import CompareOptions
+from fastcmp.cli.main import main
 
 NAN = math.nan
 
@@ -42,19 +43,22 @@ def original_metrics(golden: np.ndarray, target: np.ndarray) -> dict[str, float]
         "max_relative_error": float(relative.max()),
         "mean_relative_error": float(relative.mean()),
         "relative_euclidean_distance": float(((t - g) ** 2).sum() / (g**2).sum()),
-        "golden_max_value": float(g.max()),
-        "acl_mean_value": float(t.mean()),
+        **{
+            f"{side}_{name}_value": float(getattr(one, name)())
+            for side, one in (("golden", g), ("acl", t))
+            for name in ("max", "min", "mean")
+        },
     }
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(10))
 def test_ordinary_tensors_have_the_numbers_of_the_original(seed):
     random = np.random.default_rng(seed)
     golden = (random.standard_normal((16, 128)) + 3).astype(np.float32)
     target = (golden * (1 + 0.01 * random.standard_normal(golden.shape))).astype(np.float32)
     row = row_of(tensor("float32", golden), tensor("float32", target), compat_euclid="legacy")
     for name, number in original_metrics(golden, target).items():
-        assert row[name] == pytest.approx(number, rel=2e-6), name
+        assert row[name] == pytest.approx(number, rel=1e-6), name
 
 
 def test_D11_the_cosine_is_a_number_that_neither_overflows_nor_loses_its_digits():
@@ -176,7 +180,7 @@ def test_D16_pairs_of_different_shapes_stay_in_the_report_one_behind_the_other(t
     assert all(row["cmp_fail_reason"].startswith("data shape doesn't match.") for row in rows if row["cmp_flag"] == "False")
 
 
-def test_D18_comparing_removes_and_changes_nothing_of_the_dumps(tmp_path):
+def test_D18_comparing_removes_and_changes_nothing_of_the_dumps(tmp_path, capsys):
     documents = write_dumps(tmp_path, [(ONES, ONES)] * 3)
 
     def state():
@@ -185,6 +189,11 @@ def test_D18_comparing_removes_and_changes_nothing_of_the_dumps(tmp_path):
     before = state()
     report_of(tmp_path, documents)
     assert state() == before and len(before) == 8
+    # The original's --clean removed the dumps after a comparison; there is no such option, nor a beginning of one.
+    for option in ("--clean", "--clean=true"):
+        assert main(["compare", *map(str, documents), "-o", str(tmp_path / "again"), "--executor", "serial", "-q", option]) == 2
+        assert "--clean" in capsys.readouterr().err
+        assert state() == before and not (tmp_path / "again").exists()
 
 
 def test_every_defect_of_the_original_has_a_test_with_its_number():

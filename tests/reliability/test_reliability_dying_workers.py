@@ -100,13 +100,15 @@ def test_workers_killed_at_random_again_and_again(thousands: Sides, undisturbed:
 @pytest.mark.slow
 def test_the_process_that_forks_the_workers_may_die_with_all_of_them(thousands: Sides, undisturbed: list[bytes], tmp_path: Path) -> None:
     rows = 0
-    runs = tries("KILLED_RUNS", 20) // 2
+    runs = max(1, tries("KILLED_RUNS", 20) // 2)
     for seed in range(runs):
         chance = random.Random(seed)
         output = tmp_path / str(seed)
         process = subprocess.Popen(words(thousands, output, "-q", "-j2"), stderr=subprocess.PIPE, text=True, cwd=ROOT)
         kills, seen = 0, set()
+        deadline = time.monotonic() + PATIENCE_S
         while process.poll() is None:
+            assert time.monotonic() < deadline, f"seed {seed}: hangs after {kills} signals"
             below = descendants(process.pid)
             seen.update(below)
             first = [pid for pid, parent in below.items() if parent == process.pid]
@@ -183,5 +185,5 @@ def test_a_poison_pair_among_ten_thousand_is_one_row(
     changed = [at for at, (old, new) in enumerate(zip(wanted, rows, strict=True)) if old != new]
     assert changed == [POISON] and b"[" + code + b"]" in rows[POISON]
     print(f"{taken_s:.2f} s with the poison pair, {undisturbed_s:.2f} s without")
-    # A wide bound, because the machine has other things to do: it must go by deaths, not by pairs.
+    # Wider than the 1.2 times that a free machine keeps, because this one has other things to do: it must go by deaths, not by pairs.
     assert taken_s < 2 * undisturbed_s + 5
