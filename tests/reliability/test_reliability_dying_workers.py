@@ -185,5 +185,5 @@ def test_a_poison_pair_among_ten_thousand_is_one_row(
     changed = [at for at, (old, new) in enumerate(zip(wanted, rows, strict=True)) if old != new]
     assert changed == [POISON] and b"[" + code + b"]" in rows[POISON]
     print(f"{taken_s:.2f} s with the poison pair, {undisturbed_s:.2f} s without")
-    # Wider than the 1.2 times that a free machine keeps, because this one has other things to do: it must go by deaths, not by pairs.
+    # Wider than the 1.2 times that are the aim, because the machine has other things to do: it must go by deaths, not by pairs.
     assert taken_s < 2 * undisturbed_s + 5
