@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
@@ -185,6 +186,46 @@ def test_D5_tensors_with_grad_and_parameters_are_saved(own_dump: Path) -> None:
 def test_torch_views_are_saved_as_their_value(own_dump: Path, tensor: torch.Tensor) -> None:
     dump_data("golden", 0, tensor)
     assert np.array_equal(saved(own_dump), tensor.contiguous().numpy())
+
+
+class OnDevice(torch.Tensor):
+    """A tensor of an accelerator as it looks from here: its memory is none that the host can read as numbers, only `cpu()` gives those."""
+
+    device_type = "npu"
+
+    @property
+    def device(self) -> Any:
+        return SimpleNamespace(type=self.device_type, index=0)
+
+    def cpu(self) -> torch.Tensor:
+        return (~self.as_subclass(torch.Tensor).contiguous().view(torch.uint8)).view(self.dtype)
+
+    def numpy(self, **_: Any) -> Any:
+        raise TypeError(f"can't convert {self.device_type}:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+
+    __array__ = __dlpack__ = numpy
+
+
+class OnCuda(OnDevice):
+    """The other name that torch asks about graphs by."""
+
+    device_type = "cuda"
+
+
+@pytest.mark.parametrize("of_device", [OnDevice, OnCuda])
+@pytest.mark.parametrize(("dtype", "stored"), [("float32", "<f4"), ("bfloat16", "V2"), ("int64", "<i8"), ("float8_e5m2", "<f2")])
+def test_a_tensor_of_a_device_is_saved_by_its_copy_on_the_host(
+    own_dump: Path, monkeypatch: pytest.MonkeyPatch, of_device: type[OnDevice], dtype: str, stored: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    value = torch.arange(-12, 12).reshape(4, 6).to(getattr(torch, dtype))
+    on_device = (~value.view(torch.uint8)).view(value.dtype).as_subclass(of_device)
+    for data_id, (one, on_host) in enumerate(((on_device, value), (on_device.t(), value.t()))):
+        dump_data("golden", data_id, one)
+        exact = on_host.to(torch.float16) if dtype == "float8_e5m2" else on_host
+        exact = exact.view(torch.int16) if dtype == "bfloat16" else exact
+        assert saved(own_dump, data_id).dtype == stored
+        assert saved(own_dump, data_id).tobytes() == exact.contiguous().numpy().tobytes()
 
 
 def test_lazy_torch_views_are_saved_as_their_value(own_dump: Path) -> None:
