@@ -257,13 +257,24 @@ def test_what_a_run_that_was_ended_says_of_its_order_is_what_it_says_in_the_end(
         assert run(both, tmp_path / f"{name}-new").run_order == run_order
 
 
-def test_another_version_or_cpu_starts_over(sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_starts_over(sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(monkeypatch, sides, tmp_path / "r")
     monkeypatch.setattr(resume, "package_version", lambda package: "99")
     notes = Notes()
     assert run(sides, tmp_path / "r", notes).totals.resumed == 0
     assert ", now 99" in notes.said[0]
-    assert surroundings.cpu_kind() == surroundings.cpu_kind() and surroundings.cpu_kind().count("-") == 1
+
+
+def test_another_cpu_starts_over(sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = surroundings.cpu_kind()
+    interrupted(monkeypatch, sides, tmp_path / "r")
+    notes = Notes()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(resume, "cpu_kind", lambda: "x86_64-0badcafe")
+        interrupted(elsewhere, sides, tmp_path / "other")
+        assert run(sides, tmp_path / "r", notes).totals.resumed == 0
+    assert f"it had cpu {mine}, now x86_64-0badcafe;" in notes.said[0]
+    assert run(sides, tmp_path / "other").totals.resumed == 0, "nor are rows from there taken here"
 
 
 def test_other_dumps_start_over(sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
