@@ -5,6 +5,7 @@
  * FAULT_WAITS_FOR    writes to such a file do not come back before this other file is there
  * FAULT_CALLS        which calls fail, of: openat mkdirat write close renameat fstat
  * FAULT_AT           the first one that fails, from 1; FAULT_ERRNO with what; FAULT_ONCE: only that one
+ * FAULT_TOLD         a file that is made when a call fails
  * FAULT_NO_THREADS   no thread can be made
  * FAULT_MALLOC_AT    the allocation that fails, from 1, of all that threads other than the first make; FAULT_MALLOC_ON: and all after it
  */
@@ -55,6 +56,14 @@ static int is_meant(int file, const char *name) {
     return strstr(path, part) != NULL;
 }
 
+static void tell(void) {
+    const char *file = getenv("FAULT_TOLD");
+    int made = file == NULL ? -1 : REAL(openat)(AT_FDCWD, file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (made >= 0) {
+        REAL(close)(made);
+    }
+}
+
 /* True if this call is to fail; errno says how. */
 static int fails(const char *call, int file, const char *name) {
     const char *names = getenv("FAULT_CALLS");
@@ -65,6 +74,7 @@ static int fails(const char *call, int file, const char *name) {
     if (now < at || (getenv("FAULT_ONCE") != NULL && now > at)) {
         return 0;
     }
+    tell();
     errno = (int)number("FAULT_ERRNO");
     return 1;
 }

@@ -209,14 +209,25 @@ def test_a_directory_that_goes_away_while_it_is_empty_costs_nothing(shim: Path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", ["openat", "mkdirat", "write", "close", "renameat", "fstat"])
-def test_every_single_call_may_fail(call: str, shim: Path, hosts: Hosts, tmp_path: Path) -> None:
-    variables = {**EVERYTHING, "LD_PRELOAD": f"{hosts.library}:{shim}", "FAULT_CALLS": call, "FAULT_PATH": tmp_path.name, "FAULT_ONCE": "1"}
-    for at in range(1, 600):
-        place = tmp_path / str(at)
+@pytest.mark.parametrize("once", [True, False], ids=["once", "from then on"])
+def test_every_single_call_may_fail(call: str, once: bool, shim: Path, hosts: Hosts, tmp_path: Path) -> None:
+    """The n-th for every n, up to the first run that has none left to fail."""
+    variables = {**EVERYTHING, "LD_PRELOAD": f"{hosts.library}:{shim}", "FAULT_CALLS": call, "FAULT_PATH": tmp_path.name, "FAULT_ERRNO": "5"}
+    variables |= {"FAULT_ONCE": "1"} if once else {}
+    kept = []
+    for at in range(1, 2000):
+        place, told = tmp_path / str(at), tmp_path / f"{at}.told"
         place.mkdir()
-        run = hosts.run(place, *ARGUMENTS, **variables, FAULT_AT=str(at), FAULT_ERRNO="5")
+        run = hosts.run(place, *ARGUMENTS, **variables, FAULT_AT=str(at), FAULT_TOLD=str(told))
         assert run.status == 0 and all(path.read_bytes() == OFFERS[tail] for tail, path in run.files().items())
-        assert len(run.files()) >= len(OFFERS) - 1
+        assert not once or len(run.files()) >= len(OFFERS) - 1
+        kept.append(len(run.files()))
+        if not told.exists():
+            break
+    else:
+        pytest.fail("there are more calls than were tried")
+    assert kept[-1] == len(OFFERS) and len(kept) > (1 if call == "mkdirat" else len(OFFERS)), kept
+    assert once or kept[0] < len(OFFERS) or call == "fstat", kept
 
 
 @pytest.mark.parametrize("on", [False, True], ids=["once", "from then on"])
