@@ -1,6 +1,7 @@
 """Where the numbers are the original tool's, and where they differ on purpose because its were wrong; and what else it did wrong.
 
-D1 to D6, D17, D19 and D20 are defects of its dump side: tests/dump has a test with the number of each in its name.
+D1 to D6, D17, D19 and D20 are defects of its dump side: tests/dump has a test with the number of each in its name, tests/preload of D17
+and of the part of D10 that is read there.
 """
 
 from __future__ import annotations
@@ -165,11 +166,22 @@ def test_D9_every_row_is_a_pair_and_has_its_metrics(tmp_path):
 
 @pytest.mark.parametrize("task", ["4711_0", "4711", ""])
 def test_D10_a_task_of_the_old_tool_in_the_environment_switches_nothing_off(tmp_path, task):
-    program = "import numpy as np; from msquickcmp.pta_acl_cmp.compare import dump_data; dump_data('golden', 0, np.ones(2))"
+    """Its ``set_label`` returned before it did anything, as it took only digits for a task, and a task is ``pid_n``.
+
+    fastcmp has no ``set_label``. What that did, `dump_data` does: a tensor is saved, or its path registered. That a task of that form is
+    understood by who reads it, the preload library, is tests/preload/test_preload_registered.py's.
+    """
+    program = (
+        "import numpy as np; from msquickcmp.pta_acl_cmp.compare import dump_data; "
+        "dump_data('golden', 0, np.arange(2)); dump_data('acl', 0, tensor_path='0_Model/after/outtensor0.bin')"
+    )
     environment = {**os.environ, "AIT_CMP_TASK_ID": task, "AIT_CMP_TASK_PID": task.partition("_")[0], "AIT_CMP_TASK": "1"}
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, timeout=60)
-    (metadata,) = tmp_path.glob("*_cmp_dump_data/golden_tensor/metadata.json")
-    assert list(json.loads(metadata.read_text())) == ["0"]
+    (dump,) = tmp_path.glob("*_cmp_dump_data")
+    golden, acl = (json.loads((dump / f"{role}_tensor" / "metadata.json").read_text()) for role in ("golden", "acl"))
+    assert np.load(tmp_path / golden["0"]["0"]).tolist() == [0, 1]
+    assert acl["0"]["0"].endswith("/0/0_Model/after/outtensor0.bin")
+    assert (dump / "allow_list" / "paths.txt").read_text() == "0/0_Model/after/outtensor0.bin\n"
 
 
 def test_D16_pairs_of_different_shapes_stay_in_the_report_one_behind_the_other(tmp_path):

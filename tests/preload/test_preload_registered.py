@@ -57,7 +57,7 @@ def test_exactly_the_listed_tensors_are_saved_of_those_that_an_old_library_offer
     assert saved(run) == {one.tail(legacy=is_legacy): one.contents for one in wanted}
 
 
-def test_the_task_directory_of_the_old_tool_is_no_part_of_a_path(hosts: Hosts, tmp_path: Path) -> None:
+def test_D10_the_task_directory_of_the_old_tool_is_no_part_of_a_path(hosts: Hosts, tmp_path: Path) -> None:
     wanted = [one for one in OFFERS if one.when == "after"][:4]
     listed = write_list(tmp_path / "list" / "paths.txt", *(one.tail(legacy=True) for one in wanted))
     variables = {**EVERYTHING_OF_2023, "AIT_CMP_TASK_ID": "77_3", "FASTCMP_ALLOWLIST": str(listed)}
@@ -98,7 +98,7 @@ def test_a_registered_tensor_is_called_as_it_was_registered(
 
 
 @pytest.mark.parametrize("flow", PROBE_FLOWS)
-def test_lines_that_are_appended_between_two_tokens_count_from_then_on(abi: int, flow: str, hosts: Hosts, tmp_path: Path) -> None:
+def test_D17_lines_that_are_appended_between_two_tokens_count_from_then_on(abi: int, flow: str, hosts: Hosts, tmp_path: Path) -> None:
     """The library asks once per runner, before the first token, whether it is to be saved at all."""
     wanted = {token: next(one for one in OFFERS if one.token == token and len(one.ids) == 3) for token in (1, 2, 3)}
     late = next(one for one in OFFERS if one.token == 0)
