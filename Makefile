@@ -69,7 +69,7 @@ format: $(VENV)/.installed ## rewrite the Python files as lint wants them
 	@$(RUN) -m ruff check --quiet --fix $(CHECKED)
 	@$(RUN) -m ruff format --quiet $(CHECKED)
 
-coverage: $(VENV)/.installed build/standin/.built ## branch coverage of readers, report, supervision (floor 95 %) and the C++ reader; installs clang
+coverage: $(VENV)/.installed build/standin/.built ## coverage of readers, report, supervision and the C++ reader, with floors for branches; installs clang
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@$(RUN) -m coverage run -m pytest -q -p no:cacheprovider $(COVERED_TESTS)
 	@$(RUN) -m coverage combine -q 2>/dev/null || true # files of workers that were killed are torn
@@ -80,7 +80,9 @@ coverage: $(VENV)/.installed build/standin/.built ## branch coverage of readers,
 	  && cmake --build build/llvm-coverage --target test_reader test_file >>build/llvm-coverage.log 2>&1 || { cat build/llvm-coverage.log; exit 1; }
 	@cd build/llvm-coverage && LLVM_PROFILE_FILE=%p.profraw ./test_reader && LLVM_PROFILE_FILE=%p.profraw ./test_file \
 	  && llvm-profdata merge -sparse ./*.profraw -o all.profdata && rm -f ./*.profraw \
-	  && llvm-cov report test_reader -object test_file -instr-profile all.profdata -show-branch-summary ../../cpp/src 2>/dev/null
+	  && llvm-cov report test_reader -object test_file -instr-profile all.profdata -show-branch-summary ../../cpp/src 2>/dev/null \
+	  && llvm-cov export test_reader -object test_file -instr-profile all.profdata -summary-only ../../cpp/src >summary.json 2>/dev/null
+	@$(RUN) tests/check_coverage.py build/llvm-coverage/summary.json
 
 fuzz: $(VENV)/.installed ## every fuzz target for its share of SECONDS (120); installs clang, and atheris where there is one for this Python
 	@$(NEED_CLANG)
