@@ -204,6 +204,77 @@ def test_the_package_itself_runs_no_import() -> None:
     assert wrong_imports(source, ("fastcmp",)) == ["line 1: fastcmp imports fastcmp.api at module level: it must load on first use"]
 
 
+# What turns the bytes of a file into code or objects, or finds code by a name that a file may hold.
+RUNNING_MODULES = {"pickle", "_pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "importlib", "imp", "pkgutil", "runpy", "code", "codeop", "ctypes", "subprocess"}  # fmt: skip
+RUNNING_CALLS = {"eval", "exec", "compile", "__import__", "literal_eval", "breakpoint"}
+LOADERS = {("torch", "load"), ("np", "load"), ("numpy", "load"), ("yaml", "load")}  # each unpickles, or may
+READERS = ("formats", "sources", "results", "dump_layout")
+
+
+def test_what_reads_files_runs_nothing_of_them() -> None:
+    chosen = [path for path in modules() if unit_of(module_parts(path)) in READERS]
+    assert {unit_of(module_parts(path)) for path in chosen} == set(READERS) and len(chosen) > 40
+    complaints = [f"{path.relative_to(PACKAGE)}: {found}" for path in chosen for found in what_runs(path.read_text(encoding="utf-8"))]
+    assert not complaints, "\n".join(complaints)
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("import pickle", "pickle"),
+        ("def f():\n    from pickle import loads", "pickle"),
+        ("import importlib.util as u", "importlib"),
+        ("from importlib import import_module", "importlib"),
+        ("import marshal, json", "marshal"),
+        ("import shelve", "shelve"),
+        ("x = eval(text)", "eval"),
+        ("exec(text)", "exec"),
+        ("run = compile", "compile"),
+        ("import builtins\nbuiltins.eval(text)", "eval"),
+        ("__import__(name)", "__import__"),
+        ("import ast\nast.literal_eval(text)", "literal_eval"),
+        ("from ast import literal_eval as read", "literal_eval"),
+        ("def f():\n    import torch\n    return torch.load(path, weights_only=True)", "torch.load"),
+        ("from torch import load", "torch.load"),
+        ("np.load(path)", "np.load"),
+        ("np.lib.format.read_array(file, allow_pickle=True)", "allow_pickle"),
+        ("read(file, allow_pickle=wanted)", "allow_pickle"),
+    ],
+)
+def test_what_would_run_a_file_is_caught(source: str, what: str) -> None:
+    (found,) = what_runs(source)
+    assert found.endswith(f": {what}")
+
+
+@pytest.mark.parametrize("source", ["re.compile(text)", "import json\njson.load(file)", "pickle = archive['data.pkl']", "read(file, allow_pickle=False)"])
+def test_what_runs_nothing_is_left_alone(source: str) -> None:
+    assert not what_runs(source)
+
+
+def what_runs(source: str) -> list[str]:
+    """Every place of a module that could run or unpickle what it reads, with its line."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [top for alias in node.names if (top := alias.name.partition(".")[0]) in RUNNING_MODULES]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            top = (node.module or "").partition(".")[0]
+            names = [top] if top in RUNNING_MODULES else []
+            names += [f"{top}.{alias.name}" for alias in node.names if (top, alias.name) in LOADERS]
+            names += [alias.name for alias in node.names if alias.name in RUNNING_CALLS]
+        elif isinstance(node, ast.Name) and node.id in RUNNING_CALLS:
+            names = [node.id]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id, node.attr) in LOADERS:
+            names = [f"{node.value.id}.{node.attr}"]
+        elif isinstance(node, ast.Attribute) and node.attr in RUNNING_CALLS - {"compile"}:
+            names = [node.attr]
+        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle" and not (isinstance(node.value, ast.Constant) and node.value.value is False):
+            names = ["allow_pickle"]
+        found += [f"line {node.lineno}: {name}" for name in names]
+    return found
+
+
 def modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
