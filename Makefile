@@ -12,8 +12,9 @@ PIP := $(RUN) -m pip --disable-pip-version-check install --quiet --quiet $(if $(
 CPP_SOURCES := $(shell find cpp -type f \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -name 'CMakeLists.txt' -o -name '*.cmake' \))
 FUZZ_SEEDS := $(wildcard cpp/fuzz/seeds/*/*)
 CMAKE_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH;
-# How long `make fuzz` searches, in all.
-SECONDS ?= 120
+# How long `make fuzz` searches, in all, and what: all targets, or those named, such as "cpp-header cpp-scan".
+SECONDS ?= 600
+TARGETS ?=
 # Without those that ask what a worker has loaded, and those whose working directory goes away: there is counting in the way.
 COVERED_TESTS := tests/formats tests/results tests/engine tests/cluster tests/sources tests/end_to_end tests/cpp tests/pairing tests/plan tests/python tests/reliability \
   --deselect tests/engine/test_local_pool.py::test_workers_use_one_thread_and_load_nothing_heavy \
@@ -84,14 +85,14 @@ coverage: $(VENV)/.installed build/standin/.built ## coverage of readers, report
 	  && llvm-cov export test_reader -object test_file -instr-profile all.profdata -summary-only ../../cpp/src >summary.json 2>/dev/null
 	@$(RUN) tests/check_coverage.py build/llvm-coverage/summary.json
 
-fuzz: $(VENV)/.installed ## every fuzz target for its share of SECONDS (120); installs clang, and atheris where there is one for this Python
+fuzz: $(VENV)/.installed ## every fuzz target, or TARGETS, for its share of SECONDS (600); installs clang, and atheris where there is one for this Python
 	@$(NEED_CLANG)
 	@$(PIP) --only-binary atheris --group fuzz 2>/dev/null || echo "make: no atheris for $$($(RUN) --version) here"
 	@mkdir -p build
 	@$(CMAKE_ENV) cmake -S cpp -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ \
 	    -DFASTCMP_PYTHON=OFF -DFASTCMP_FUZZ=ON -DFASTCMP_SANITIZE=address >build/fuzz.log 2>&1 \
 	  && cmake --build build/fuzz >>build/fuzz.log 2>&1 || { cat build/fuzz.log; exit 1; }
-	@$(RUN) tests/fuzz/fuzz_run.py $(SECONDS)
+	@$(RUN) tests/fuzz/fuzz_run.py $(SECONDS) $(TARGETS)
 
 bench: $(VENV)/.installed build/standin/.built ## speed beside its yardstick, 3 minutes, 7 GB in bench/data
 	@$(RUN) bench/run.py

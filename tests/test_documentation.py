@@ -14,6 +14,9 @@ from fastcmp.dtypes import BY_ACL_CODE
 from fastcmp.errors import CODES
 from fastcmp.results.schema import COLUMNS
 
+sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
+import fuzz_run
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -53,6 +56,12 @@ def test_every_test_that_the_documents_name_exists() -> None:
     assert len(named) > 20 and {path for path in named if not (ROOT / path).exists()} == set()
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     assert set(re.findall(r"`TRY_(\w+)`", text)) == set(re.findall(r'\btries\("(\w+)"', sources))
+
+
+def test_every_fuzz_target_is_in_the_table() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `((?:cpp|python)-\w+)` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(target.label for target in (*fuzz_run.cpp_targets(), *fuzz_run.python_targets()))
 
 
 def test_the_bin_file_of_the_documents_is_read_as_they_say(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every fuzz target for its share of a given time: ``fuzz_run.py SECONDS``, as `make fuzz` calls it.
+"""Fuzz targets, each for its share of a given time: ``fuzz_run.py SECONDS [TARGET ...]``, as `make fuzz` calls it. All of them unless some are named.
 
 Two targets run at a time where there are two cores. A finding ends the search of its target only; the table at the end has all. Exit code
 1 if anything was found, 2 if a target could not run.
@@ -76,6 +76,15 @@ def python_targets() -> list[Target]:
     ]
 
 
+def chosen(labels: Sequence[str]) -> list[Target]:
+    """The targets of these labels, or all for none."""
+    targets = {target.label: target for target in (*cpp_targets(), *python_targets())}
+    unknown = [label for label in labels if label not in targets]
+    if unknown:
+        raise ValueError(f"found no target {', '.join(unknown)}, expected some of {' '.join(targets)}")
+    return [target for label, target in targets.items() if not labels or label in labels]
+
+
 def search(target: Target, seconds: int, corpus: Path, findings: Path) -> Result:
     """Search one target for a time; what it found lies below ``findings``."""
     grown = corpus / target.label
@@ -137,9 +146,13 @@ def advice(finding: Path, target: Target) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Search all targets; exit code."""
+    """Search the targets that are named, or all; exit code."""
     total = int(arguments[0])
-    targets = [*cpp_targets(), *python_targets()]
+    try:
+        targets = chosen(arguments[1:])
+    except ValueError as error:
+        print(f"fuzz: {error}")
+        return 2
     at_once = min(len(os.sched_getaffinity(0)), len(targets))
     share = max(1, total // math.ceil(len(targets) / at_once))
     print(f"fuzz: {len(targets)} targets, {share} s each, {at_once} at a time", flush=True)

@@ -77,6 +77,13 @@ def test_every_target_has_seeds_and_every_seed_a_target() -> None:
     }
 
 
+def test_targets_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [target.label for target in fuzz_run.chosen(["python-npy", "cpp-scan"])] == ["cpp-scan", "python-npy"]
+    assert fuzz_run.chosen([]) == [*fuzz_run.cpp_targets(), *fuzz_run.python_targets()]
+    assert fuzz_run.main(["1", "cpp-scan", "npy"]) == 2
+    assert capsys.readouterr().out.startswith("fuzz: found no target npy, expected some of cpp-header cpp-lists ")
+
+
 def test_random_mutations_find_a_planted_defect_and_keep_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def target(data: bytes) -> None:
         assert data[:1] != b"b", "planted"
