@@ -58,6 +58,13 @@ def test_every_test_that_the_documents_name_exists() -> None:
     assert set(re.findall(r"`TRY_(\w+)`", text)) == set(re.findall(r'\btries\("(\w+)"', sources))
 
 
+def test_a_number_stands_for_one_fault() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8").partition("## Figures")[0]
+    rows = [number for first in re.findall(r"^\| (R[^|]*) \|", text, re.MULTILINE) for number in first.split(", ")]
+    assert {number for number in rows if rows.count(number) > 1} == {"R15"}  # on inputs, on outputs, and in `dump_data`
+    assert set(rows) == {f"R{number:02}" for number in range(1, 50)}
+
+
 def test_every_fuzz_target_is_in_the_table() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `((?:cpp|python)-\w+)` \|", text, re.MULTILINE)

@@ -44,8 +44,16 @@ def test_integers_keep_every_bit() -> None:
     assert decode(np.array([255, 128], np.uint8), "uint8").tolist() == [255, 128]
 
 
+@pytest.mark.parametrize("dtype", [name for name, row in DTYPES.items() if row.kind == "int" and 8 <= row.bits <= 16])
+def test_every_code_of_a_small_integer_has_its_value(dtype: str) -> None:
+    size = DTYPES[dtype].bits // 8
+    codes = range(256**size)
+    stored = np.frombuffer(b"".join(code.to_bytes(size, "little") for code in codes), DTYPES[dtype].view)
+    assert decode(stored, dtype).tolist() == [code - (256**size if dtype[0] == "i" and code >= 256**size // 2 else 0) for code in codes]
+
+
 def test_any_byte_but_zero_is_true() -> None:
-    assert decode(np.array([0, 1, 2, 255], np.uint8), "bool").tolist() == [False, True, True, True]
+    assert decode(np.arange(256, dtype=np.uint8), "bool").tolist() == [False] + [True] * 255
 
 
 def test_complex_parts_are_in_order() -> None:
