@@ -246,7 +246,9 @@ def test_what_would_run_a_file_is_caught(source: str, what: str) -> None:
     assert found.endswith(f": {what}")
 
 
-@pytest.mark.parametrize("source", ["re.compile(text)", "import json\njson.load(file)", "pickle = archive['data.pkl']", "read(file, allow_pickle=False)"])
+@pytest.mark.parametrize(
+    "source", ["re.compile(text)", "import json\njson.load(file)", "pickle = archive['data.pkl']", "read(file, allow_pickle=False)"]
+)
 def test_what_runs_nothing_is_left_alone(source: str) -> None:
     assert not what_runs(source)
 
@@ -269,7 +271,11 @@ def what_runs(source: str) -> list[str]:
             names = [f"{node.value.id}.{node.attr}"]
         elif isinstance(node, ast.Attribute) and node.attr in RUNNING_CALLS - {"compile"}:
             names = [node.attr]
-        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle" and not (isinstance(node.value, ast.Constant) and node.value.value is False):
+        elif (
+            isinstance(node, ast.keyword)
+            and node.arg == "allow_pickle"
+            and not (isinstance(node.value, ast.Constant) and node.value.value is False)
+        ):
             names = ["allow_pickle"]
         found += [f"line {node.lineno}: {name}" for name in names]
     return found

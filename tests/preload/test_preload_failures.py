@@ -212,7 +212,13 @@ def test_a_directory_that_goes_away_while_it_is_empty_costs_nothing(shim: Path, 
 @pytest.mark.parametrize("once", [True, False], ids=["once", "from then on"])
 def test_every_single_call_may_fail(call: str, once: bool, shim: Path, hosts: Hosts, tmp_path: Path) -> None:
     """The n-th for every n, up to the first run that has none left to fail."""
-    variables = {**EVERYTHING, "LD_PRELOAD": f"{hosts.library}:{shim}", "FAULT_CALLS": call, "FAULT_PATH": tmp_path.name, "FAULT_ERRNO": "5"}
+    variables = {
+        **EVERYTHING,
+        "LD_PRELOAD": f"{hosts.library}:{shim}",
+        "FAULT_CALLS": call,
+        "FAULT_PATH": tmp_path.name,
+        "FAULT_ERRNO": "5",
+    }
     variables |= {"FAULT_ONCE": "1"} if once else {}
     kept = []
     for at in range(1, 2000):
