@@ -8,19 +8,20 @@ from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
+from tries import examples
 
 # A shell starts its background jobs with SIGINT ignored, and children inherit that: no test of Ctrl-C could ever see one.
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The quick set judges a change, so it tries the same examples each time; `make test-slow` draws new ones, and so finds what these do not.
-settings.register_profile("same examples", derandomize=True)
+settings.register_profile("same examples", derandomize=True, max_examples=examples(100))
+settings.register_profile("new examples", max_examples=examples(100))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """As the marks that were asked for: without the slow tests, the same examples."""
-    if config.getoption("markexpr") == "not slow":
-        settings.load_profile("same examples")
+    settings.load_profile("same examples" if config.getoption("markexpr") == "not slow" else "new examples")
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def test_every_test_that_the_documents_name_exists() -> None:
     assert len(named) > 20 and {path for path in named if not (ROOT / path).exists()} == set()
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
     assert set(re.findall(r"`TRY_(\w+)`", text)) == set(re.findall(r'\btries\("(\w+)"', sources))
+    assert not re.search(r"max_examples[=](?!examples\()", sources), "TRY_EXAMPLES makes every property larger"
 
 
 def test_a_number_stands_for_one_fault() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_tables import alone, ids, row, table_of, unread
+from tries import examples
 
 from fastcmp.analysis.growth import find_growth
 from fastcmp.analysis.order import find_order
@@ -22,7 +23,7 @@ KEYS = st.tuples(
 ERRORS = st.sampled_from([0.0, 0.001, 0.02, 0.5, 1.4, math.inf, math.nan])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.dictionaries(KEYS, ERRORS, min_size=1, max_size=30))
 def test_growth_is_what_a_loop_over_the_rows_finds(errors: dict[tuple[str, str, str], float]) -> None:
     rows = []

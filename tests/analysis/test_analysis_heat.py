@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.analysis.heat import find_heat
 from fastcmp.cli.heat_map import heat_lines
@@ -43,7 +44,7 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(ROWS, st.integers(1, 9), st.integers(1, 5))
 def test_each_cell_is_the_worst_of_its_rows(rows: list[dict[str, Any]], most_rows: int, most_columns: int) -> None:
     heat = find_heat(table_of(rows), most_rows=most_rows, most_columns=most_columns)

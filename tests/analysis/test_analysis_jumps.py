@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_tables import row, table_of
+from tries import examples
 
 from fastcmp.analysis.growth import find_growth
 from fastcmp.analysis.jumps import find_jumps
@@ -78,7 +79,7 @@ def test_memory_before_it_is_written_neither_jumps_nor_hides_a_jump() -> None:
     assert jumping(rows[1], row("1_B/after/outtensor0", error=0.4)) == ["1_B/after/outtensor0"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.floats(0.5, 2.1), min_size=3, max_size=30), st.floats(0.002, 0.3), st.randoms(use_true_random=False))
 def test_gains_of_correct_operations_never_jump(gains: list[float], inherited: float, random: Any) -> None:
     rows = norms(gains, inherited)

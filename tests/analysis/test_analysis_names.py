@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.analysis.names import Names, owner_of, parse_names
 from fastcmp.name_expressions import INPUT, INSIDE, OUTPUT, STALE, operation
@@ -89,7 +90,7 @@ NAMES = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(NAMES)
 def test_all_at_once_is_one_by_one(names: list[str]) -> None:
     together = parsed(*names)
@@ -100,7 +101,7 @@ def test_all_at_once_is_one_by_one(names: list[str]) -> None:
     assert [[one == other for one in owners] for other in owners] == [[one == other for one in together.owner] for other in together.owner]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(NAMES.filter(lambda names: not any("layer" in name for name in names)), st.integers(0, 999))
 def test_names_of_one_kind_differ_in_the_layer_only(names: list[str], number: int) -> None:
     one = [f"layers.{number}.{name}" for name in names]

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.analysis.order import find_order
 from fastcmp.options import CompareOptions
@@ -27,7 +28,7 @@ def table_of_keys(keys: list[TensorKey]) -> pa.Table:
     return pa.table({name: pa.array([getattr(key, name) for key in keys], pa.string()) for name in ("rank", "data_id", "token_id")})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(KEYS, KEYS, st.sampled_from(["metadata", "directory"]))
 def test_the_order_of_a_table_is_that_of_its_pairs(left: list, right: list, kind: str) -> None:
     shared = ("1", "shared", "0")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_tables import alone, ids, row, table_of, unread
+from tries import examples
 
 from fastcmp.analysis.order import find_order, parts_before_wholes
 from fastcmp.analysis.story import Story, find_story
@@ -518,7 +519,7 @@ NAMES = st.sampled_from(["layers.0.a", "layers.0.a.input", "layers.1.a", "layers
 ERRORS = st.sampled_from([0.0, 1e-7, 0.002, 0.02, 0.3, 1.4, float("inf")])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.dictionaries(st.tuples(NAMES, st.sampled_from(["0", "1", "2", ""]), st.sampled_from(["", "0", "1"])), st.tuples(ERRORS, st.sampled_from(["float", "ids", "unread", "alone", "nan"])), max_size=25))  # fmt: skip
 def test_any_table_has_a_story_of_single_lines(cells: dict[tuple[str, str, str], tuple[float, str]]) -> None:
     rows = []

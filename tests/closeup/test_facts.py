@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.closeup.axis_errors import MOST_RUNS, ROWS
 from fastcmp.closeup.boxes import Box, box_around, boxes
@@ -36,7 +37,7 @@ def facts_of(golden: Array, target: Array, most: int = 1000, worst: int = 5) -> 
 # --- boxes -----------------------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(SHAPES, st.integers(1, 400))
 def test_boxes_are_all_elements_in_order_and_none_is_too_large(shape: tuple[int, ...], most: int) -> None:
     numbers = np.arange(prod(shape)).reshape(shape)
@@ -49,7 +50,7 @@ def test_boxes_are_all_elements_in_order_and_none_is_too_large(shape: tuple[int,
     assert position == numbers.size
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(SHAPES, st.integers(1, 400), st.integers(0, 10**6))
 def test_a_box_around_an_element_holds_it(shape: tuple[int, ...], most: int, position: int) -> None:
     count = prod(shape)
@@ -117,7 +118,7 @@ def make_values(kind: str, shape: tuple[int, ...], random: np.random.Generator) 
     return values
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(SHAPES, KINDS, st.integers(0, 2**32 - 1), st.integers(1, 300), st.integers(1, 8))
 def test_facts_are_those_of_the_whole_arrays(shape: tuple[int, ...], kind: str, seed: int, most: int, worst: int) -> None:
     random = np.random.default_rng(seed)
@@ -190,7 +191,7 @@ def test_long_axes_are_told_in_runs() -> None:
     assert axis.distances[-1] == pytest.approx(1.0) and axis.distances[0] == 0.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.floats(0, 1e308, allow_subnormal=True), min_size=1, max_size=60), st.integers(1, 4))
 def test_quantiles_are_not_exceeded_and_are_near(errors: list[float], parts: int) -> None:
     spread = Spread()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.closeup.matching import BLOCKS, CAUSES, PLACES, match
 from fastcmp.closeup.pattern import Couple, Pattern, indices_text, norm, significand_bits
@@ -79,7 +80,7 @@ PLANTED: dict[str, tuple[str, Plant]] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SHAPES, SEEDS, PRECISIONS)
 @pytest.mark.parametrize("planted", PLANTED)
 def test_what_was_done_to_every_element_is_found_in_every_precision(
@@ -91,7 +92,7 @@ def test_what_was_done_to_every_element_is_found_in_every_precision(
     assert first(golden, target).name == name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, PRECISIONS, st.integers(8, 40), st.integers(16, 96))
 def test_factors_and_shifts_of_single_rows_and_channels_are_found(seed: int, precision: str, rows: int, channels: int) -> None:
     random = np.random.default_rng(seed + 1)
@@ -103,7 +104,7 @@ def test_factors_and_shifts_of_single_rows_and_channels_are_found(seed: int, pre
     assert first(golden, rounded(golden + bias, precision)).name == "constant shift per channel"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, PRECISIONS, st.permutations(range(3)), st.integers(2, 5), st.integers(3, 6), st.integers(4, 8))
 def test_any_order_of_axes_is_found_whatever_the_shape_says(
     seed: int, precision: str, order: list[int], one: int, two: int, three: int
@@ -120,7 +121,7 @@ def test_any_order_of_axes_is_found_whatever_the_shape_says(
     assert first(wide, rounded(wide.reshape(wide.shape[::-1]).T.copy(), precision)).name == "transposed"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, PRECISIONS, st.integers(8, 30), st.integers(-3, 3).filter(bool), st.booleans(), st.integers(0, 1))
 def test_a_shift_along_an_axis_is_found_with_its_direction(
     seed: int, precision: str, extent: int, shift: int, is_cut: bool, axis: int
@@ -139,7 +140,7 @@ def test_a_shift_along_an_axis_is_found_with_its_direction(
     assert ("all around" in found.evidence) != is_cut
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, PRECISIONS, st.data())
 def test_rows_or_heads_in_another_order_are_found(seed: int, precision: str, data: st.DataObject) -> None:
     heads = data.draw(st.integers(3, 12))
@@ -157,14 +158,14 @@ def test_rows_or_heads_in_another_order_are_found(seed: int, precision: str, dat
         assert found[0] == "slices in another order", found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SHAPES, SEEDS)
 def test_the_same_values_in_no_order_at_all_are_found(shape: tuple[int, ...], seed: int) -> None:
     golden = make_golden(shape, seed)
     assert first(golden, _distinct_permutation(golden, np.random.default_rng(seed))).name == "same values in another order"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SHAPES, SEEDS, st.sampled_from(["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]))
 def test_one_rounding_is_told_by_its_dtype(shape: tuple[int, ...], seed: int, precision: str) -> None:
     golden = make_golden(shape, seed)
@@ -175,7 +176,7 @@ def test_one_rounding_is_told_by_its_dtype(shape: tuple[int, ...], seed: int, pr
     assert back.name == f"rounding of {precision}" and "golden is target" in back.evidence
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SHAPES, SEEDS)
 def test_cutting_is_no_rounding(shape: tuple[int, ...], seed: int) -> None:
     golden = make_golden(shape, seed)
@@ -184,7 +185,7 @@ def test_cutting_is_no_rounding(shape: tuple[int, ...], seed: int) -> None:
     assert found.name == "rounding of bfloat16" and "cut, not rounded" in found.evidence
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(SHAPES, SEEDS, st.floats(0.2, 4.0), st.sampled_from(["bfloat16", "float16", "float32"]))
 def test_several_correct_roundings_are_rounding(shape: tuple[int, ...], seed: int, times: float, precision: str) -> None:
     """What layers in a narrower dtype do to golden: errors of both signs, everywhere, some roundings large."""
@@ -196,7 +197,7 @@ def test_several_correct_roundings_are_rounding(shape: tuple[int, ...], seed: in
         assert names(golden, target) == [f"rounding of {precision}"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, st.floats(0.3, 0.9), PRECISIONS)
 def test_values_that_stop_at_a_limit_are_saturated(seed: int, share: float, precision: str) -> None:
     golden = make_golden((16, 64), seed)
@@ -208,7 +209,7 @@ def test_values_that_stop_at_a_limit_are_saturated(seed: int, share: float, prec
     assert f"{np.count_nonzero(golden > limit)} values above {limit:.6g}" in found.evidence or np.count_nonzero(golden > limit) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, st.floats(0.5, 1.2), st.sampled_from([(8, "int4"), (128, "int8")]), st.sampled_from(["float32", "bfloat16"]))
 @example(322, 1.0, (8, "int4"), "bfloat16")  # the step is 0.5, so that the values use 3 bits
 @example(78, 0.97, (128, "int8"), "bfloat16")
@@ -229,7 +230,7 @@ def test_steps_of_a_quantizer_are_told(seed: int, reach: float, kind: tuple[int,
 # --- places ----------------------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, PRECISIONS, st.integers(0, 7), st.sampled_from([0.0, np.nan, np.inf]))
 def test_a_blank_head_is_told_by_its_channels(seed: int, precision: str, head: int, blank: float) -> None:
     golden = make_golden((6, 8 * 16), seed)
@@ -240,7 +241,7 @@ def test_a_blank_head_is_told_by_its_channels(seed: int, precision: str, head: i
     assert f"indices {head * 16}..{head * 16 + 15} of axis 1 (16 of 128, as head {head} of 8), and nowhere else" in found.evidence
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, st.integers(0, 63), st.sampled_from([0.0, np.nan]))
 def test_a_blank_channel_and_a_blank_box_are_told(seed: int, channel: int, blank: float) -> None:
     golden = make_golden((4, 3, 64), seed)
@@ -252,7 +253,7 @@ def test_a_blank_channel_and_a_blank_box_are_told(seed: int, channel: int, blank
     assert "in the box [1:3, 1:3, 8:40], 128 positions, and nowhere else" in first(golden, target).evidence
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, st.floats(0.3, 0.9))
 def test_zeros_of_an_activation_are_no_block(seed: int, threshold: float) -> None:
     """Zeros scattered over the target, as where a threshold is wrong."""
@@ -262,7 +263,7 @@ def test_zeros_of_an_activation_are_no_block(seed: int, threshold: float) -> Non
     assert "block of zeros" not in names(golden, np.where(golden < threshold, 0.0, golden))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, st.integers(0, 7), st.floats(0.05, 1.0), PRECISIONS)
 def test_one_wrong_head_is_named_and_what_is_wrong_within_it(seed: int, head: int, size: float, precision: str) -> None:
     random = np.random.default_rng(seed + 1)
@@ -278,7 +279,7 @@ def test_one_wrong_head_is_named_and_what_is_wrong_within_it(seed: int, head: in
     assert any(f"index {head} of axis 1" in pattern.evidence or pattern.place == f"[:, {head}, :]" for pattern in found)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(SEEDS, st.integers(1, 5))
 def test_from_a_token_on_is_said_so(seed: int, token: int) -> None:
     golden = make_golden((8, 4, 16), seed)
@@ -290,7 +291,7 @@ def test_from_a_token_on_is_said_so(seed: int, token: int) -> None:
         assert any(pattern.name == "unrelated values" and pattern.place == f"[{token}:7, :, :]" for pattern in found)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(SEEDS, st.integers(24, 100))
 def test_an_error_that_grows_with_the_position_is_told(seed: int, length: int) -> None:
     golden = make_golden((length, 64), seed)
@@ -312,7 +313,7 @@ NOISES: dict[str, Plant] = {
 }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(SHAPES, SEEDS, st.booleans())
 @pytest.mark.parametrize("noise", NOISES)
 def test_noise_has_no_pattern(noise: str, shape: tuple[int, ...], seed: int, is_positive: bool) -> None:
@@ -326,7 +327,7 @@ def test_noise_has_no_pattern(noise: str, shape: tuple[int, ...], seed: int, is_
         assert "only some indices differ" not in found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, SHAPES)
 @example(129192, (1, 128))  # one element has all of the distance but 4e-4 of it, so that its own factor is nearly right
 def test_outlier_channels_of_golden_are_no_wrong_channels(seed: int, shape: tuple[int, ...]) -> None:
@@ -339,7 +340,7 @@ def test_outlier_channels_of_golden_are_no_wrong_channels(seed: int, shape: tupl
     assert found == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, SHAPES, PRECISIONS, st.sampled_from([0.5, 0.9, -3.0]))
 def test_a_factor_is_told_where_a_few_elements_outweigh_all_others(
     seed: int, shape: tuple[int, ...], precision: str, factor: float
@@ -349,7 +350,7 @@ def test_a_factor_is_told_where_a_few_elements_outweigh_all_others(
     assert first(golden, rounded(golden * factor, precision)).name == "scale factor"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SHAPES, SEEDS)
 def test_other_weights_give_unrelated_values(shape: tuple[int, ...], seed: int) -> None:
     golden, target = make_golden(shape, seed), make_golden(shape, seed + 1)
@@ -358,7 +359,7 @@ def test_other_weights_give_unrelated_values(shape: tuple[int, ...], seed: int) 
         assert names(golden, target) == ["unrelated values"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SEEDS, st.integers(1, 7), SHAPES)
 def test_a_few_elements_fit_nothing(seed: int, count: int, shape: tuple[int, ...]) -> None:
     golden = make_golden(shape, seed)
@@ -437,7 +438,7 @@ def test_other_counts_are_refused() -> None:
         match(np.zeros((2, 3)), np.zeros(4))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_no_values_whatever_break_a_pattern(data: st.DataObject) -> None:
     shape = tuple(data.draw(st.lists(st.integers(0, 5), max_size=4)))

@@ -20,6 +20,7 @@ import pytest
 from dump_reading import forget_session, metadata_of, saved, side_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.dump import directory, dump_counters, dump_data, side, stall
 from fastcmp.dump.settings import read_settings
@@ -98,7 +99,7 @@ def test_D5_an_unknown_source_is_told_once_and_counted(own_dump: Path, caplog: p
 ANY_TEXT = st.text(alphabet=st.characters(codec=None, categories=None), max_size=300)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data_id=ANY_TEXT, token_id=ANY_TEXT)
 def test_D6_any_text_is_an_id_and_stays_inside_the_dump(own_dump: Path, data_id: str, token_id: str) -> None:
     before = dump_counters()["saved"]

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp import dump_layout
 from fastcmp.dump_layout import (
@@ -67,7 +68,7 @@ def test_unsafe_bytes_are_percent_encoded(text: str, name: str) -> None:
     assert safe_name(text) == name
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.one_of(ANY_TEXT, st.sampled_from(TRAPS)))
 def test_every_name_is_one_short_visible_path_component(text: str) -> None:
     name = dump_layout.tensor_file_name(text)
@@ -76,13 +77,13 @@ def test_every_name_is_one_short_visible_path_component(text: str) -> None:
     assert safe_name(text) not in (dump_layout.METADATA_NAME, dump_layout.JOURNAL_NAME, dump_layout.DTYPES_NAME)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.lists(st.one_of(ANY_TEXT, st.sampled_from(TRAPS)), unique=True, max_size=8))
 def test_different_ids_have_different_names(texts: list[str]) -> None:
     assert len({safe_name(text) for text in texts}) == len(texts)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(min_size=201, max_size=260), st.text(max_size=233))
 def test_a_cut_name_never_meets_a_name_that_looks_cut(long: str, other: str) -> None:
     cut = safe_name(long)
@@ -95,7 +96,7 @@ def test_an_id_is_the_same_as_number_and_as_text() -> None:
     assert dump_layout.id_text(b"a\xff") == "a\udcff"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT.filter(bool), st.sampled_from(["", "float32"]), st.sampled_from(["", "float16"]))
 def test_a_journal_line_is_ascii_json_and_says_what_went_in(data_id: str, token_id: str, path: str, dtype: str, stored: str) -> None:
     line = entry_line(JournalEntry(data_id, token_id, path, dtype, stored))
@@ -148,7 +149,7 @@ def test_a_line_that_is_no_entry_is_counted_and_costs_no_other(tmp_path: Path, l
     assert journal.entries == ENTRIES and journal.rejected_count == 1 and journal.header == HEADER and not journal.is_torn
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_can_be_read_as_a_journal(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("any") / "journal.jsonl"
@@ -255,7 +256,7 @@ PATHS = st.builds(lambda root, names: root + "/".join(names), st.sampled_from(["
 DIRECTORIES = st.builds(lambda names: "/" + "/".join(names), st.lists(NAMES, max_size=4))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(PATHS, DIRECTORIES, DIRECTORIES, st.booleans())
 def test_candidates_are_those_of_pathlib(path: str, json_directory: str, working_directory: str, is_one_sided: bool) -> None:
     expected = PathlibCandidates.high_level(path, json_directory, working_directory, is_one_sided)

@@ -20,6 +20,7 @@ import torch
 from dump_reading import forget_session, metadata_of, saved, side_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp import dump_layout
 from fastcmp.dump import ModelDump, dump_counters, dump_data, dump_model, values
@@ -588,7 +589,7 @@ def build(tree: Any) -> torch.nn.Module:
     return torch.nn.Sequential(OrderedDict((name, build(inner)) for name, inner in tree.items()))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(TREES, st.sampled_from(["outputs", "inputs", "both"]), st.integers(1, 3))
 def test_every_call_of_every_module_is_one_tensor_and_none_is_replaced(tree: Any, what: str, steps: int) -> None:
     model, calls = build(tree), 0

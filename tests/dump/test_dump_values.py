@@ -15,6 +15,7 @@ from dump_reading import forget_session, metadata_of, saved, side_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tries import examples
 
 from fastcmp.dump import dump_counters, dump_data, npy_file
 from fastcmp.dump_layout import read_journal
@@ -45,7 +46,7 @@ ARRAYS = hnp.arrays(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(array=ARRAYS, data=st.data())
 def test_any_strides_are_saved_as_their_contiguous_value(own_dump: Path, array: np.ndarray[Any, Any], data: st.DataObject) -> None:
     view = array.transpose(data.draw(st.permutations(range(array.ndim))))
@@ -201,7 +202,9 @@ class OnDevice(torch.Tensor):
         return (~self.as_subclass(torch.Tensor).contiguous().view(torch.uint8)).view(self.dtype)
 
     def numpy(self, **_: Any) -> Any:
-        raise TypeError(f"can't convert {self.device_type}:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+        raise TypeError(
+            f"can't convert {self.device_type}:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+        )
 
     __array__ = __dlpack__ = numpy
 

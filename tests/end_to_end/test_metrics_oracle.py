@@ -22,6 +22,7 @@ from metrics_check import disagreements
 from metrics_truth import FLOOR, Truth, truth
 from metrics_verdict import distance_limit, verdict
 from tensor_files import ALL_DTYPES, COMPLEX, FLOATS, INTEGERS, Shape, Tensor, tensor, write_dumps
+from tries import examples
 
 import fastcmp
 from fastcmp import CompareOptions, plan
@@ -237,8 +238,8 @@ def check_csv(result: fastcmp.Result, report: Path) -> None:
                 assert row[name] == value or row[name] == f"'{value}", name
 
 
-QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-LONG = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=examples(12), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LONG = settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @QUICK

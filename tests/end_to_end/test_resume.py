@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 from interrupted_runs import SERIAL, Sides, interrupted, report, run, stop_after
 from noted import Notes
+from tries import tries
 
 from fastcmp import surroundings
 from fastcmp.errors import OutputError
@@ -57,10 +58,6 @@ def sides(tmp_path: Path) -> Sides:
         (folder / "metadata.json").write_text(json.dumps(named))
         documents.append(folder / "metadata.json")
     return documents[0], documents[1]
-
-
-def tries(name: str, quick: int) -> int:
-    return int(os.environ.get(f"TRY_{name}", quick))
 
 
 @pytest.mark.parametrize("executor", ["serial", "local", "threads"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.engine.messages import FrameBuffer, pack, unpack
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=12), st.lists(st.integers(1, 60), min_size=1))
 def test_frames_are_whole_however_the_stream_is_cut(messages: list[bytes], widths: list[int]) -> None:
     stream = b"".join(map(pack, messages))

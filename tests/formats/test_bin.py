@@ -11,6 +11,7 @@ from bin_files import F6, OK_2X3, OK_EMPTY, OK_SCALAR, OK_UPPER, OK_WITHOUT_OBJE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from little_memory import little_memory
+from tries import examples
 
 from fastcmp.dtypes import BY_ACL_CODE, DTYPES
 from fastcmp.errors import CODES, TensorError
@@ -184,7 +185,7 @@ def test_foreign_bytes_in_a_message_are_escaped(tmp_path: Path) -> None:
         scan_bytes(tmp_path, OK_2X3.replace(b"$Object.data=0,24", b"$Object.d\xff\0=\xc3"))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(edits=st.lists(st.tuples(st.integers(0, len(OK_2X3) - 1), st.binary(max_size=6)), max_size=4))
 def test_any_damage_is_a_description_inside_the_file_or_a_known_code(tmp_path: Path, edits: list[tuple[int, bytes]]) -> None:
     content = OK_2X3

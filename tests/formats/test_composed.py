@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from tries import examples
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import identity_now, place_sizes, scan, scan_batch
@@ -135,7 +136,7 @@ def test_equal_nan_are_equal_replicas(tmp_path: Path) -> None:
     assert np.isnan(whole(placed(tmp_path, "d # tp:replicated", (("tp", 2),), {(0,): values, (1,): values}))[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_any_piece_is_the_same_as_the_whole(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     shape = tuple(data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=4)))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import TensorInfo, scan
@@ -161,7 +162,7 @@ def edited(edits: list[tuple[int, str]], base: str) -> str:
     return "".join(tokens)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     text=st.one_of(
         st.lists(HEADER_PIECES, max_size=24).map("".join),

@@ -12,6 +12,7 @@ import pytest
 from bin_files import F6, OK_2X3, header, record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.errors import TensorError
@@ -108,7 +109,7 @@ def test_empty_and_scalar_tensors_have_pieces(tmp_path: Path, mapped: bool) -> N
 
 @BOTH
 @pytest.mark.usefixtures("_both_sizes")
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_fortran_order_and_big_endian_come_in_logical_order(tmp_path: Path, mapped: bool, data: st.DataObject) -> None:
     shape = tuple(data.draw(st.lists(st.integers(1, 5), max_size=5)))
@@ -137,7 +138,7 @@ def to_fractal(array: np.ndarray[Any, Any], c0: int) -> np.ndarray[Any, Any]:
 
 
 @BOTH
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_fractal_blocks_come_back_as_the_matrix(tmp_path: Path, mapped: bool, data: st.DataObject) -> None:
     from fastcmp.formats.layout import reconcile
@@ -161,7 +162,7 @@ def test_fractal_blocks_come_back_as_the_matrix(tmp_path: Path, mapped: bool, da
             assert opened.piece(start, stop).tobytes() == array.ravel()[start:stop].tobytes()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_packed_elements_come_one_to_a_byte(tmp_path: Path, data: st.DataObject) -> None:
     row = DTYPES[data.draw(st.sampled_from(["int4", "uint1", "float6_e3m2fn", "float6_e2m3fn", "float4_e2m1fn"]))]

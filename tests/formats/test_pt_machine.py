@@ -15,6 +15,7 @@ import pt_files
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.formats import pt_machine, pt_names
 from fastcmp.formats.malformed import Malformed
@@ -39,7 +40,7 @@ def as_python(value: object) -> object:
     return tuple(as_python(item) for item in value) if type(value) is tuple else value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(VALUES, st.integers(2, 5))
 def test_values_are_what_pickle_loads(value: Any, protocol: int) -> None:
     content = pickle.dumps(value, protocol)

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from tries import examples
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import list_members, place_sizes, scan, scan_batch
@@ -229,7 +230,7 @@ def test_packed_dtypes_take_what_they_take(tmp_path: Path) -> None:
         assert payload.piece(0, 4).tolist() == [1, 2, 3, 4]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 120))
 def test_no_bytes_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, junk: bytes, at: int) -> None:
     base = json.dumps({"a": entry(), "b": entry(offsets=[8, 16])}).encode()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import zip_file
@@ -51,7 +52,7 @@ def opened(path: Path, data: bytes, kept: KeptFiles | None = None) -> FileParts:
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(NAMES, st.binary(max_size=3000), max_size=8), st.booleans())
 def test_archives_are_read_as_zipfile_reads_them(tmp_path: Path, members: dict[str, bytes], is_long: bool) -> None:
     data = archive(members, is_long=is_long)

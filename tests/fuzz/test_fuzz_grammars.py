@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 from pathlib import Path
 
@@ -15,17 +14,12 @@ from fuzz_targets import BETWEEN_PARTS, metadata_document, npy_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from little_memory import little_memory
+from tries import examples, tries
 
 from fastcmp import _native
 from fastcmp.dtypes import BY_ACL_CODE
 
-
-def tries(name: str, quick: int) -> int:
-    """How often a random thing is tried: ``TRY_<name>`` of the environment, or else ``quick``."""
-    return int(os.environ.get(f"TRY_{name}", quick))
-
-
-MANY = settings(max_examples=tries("HEADERS", 300), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=examples(tries("HEADERS", 300)), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 BOUNDARIES = [sign * 2**power + near for power in (0, 7, 16, 31, 32, 53, 63, 64) for near in (-1, 0, 1) for sign in (1, -1)]
 ODD_WORDS = [

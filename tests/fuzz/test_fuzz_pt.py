@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tries import examples, tries
 
 from fastcmp.errors import TensorError
 from fastcmp.formats import list_members, scan
@@ -22,7 +22,7 @@ from fastcmp.options import ScanOptions
 
 OPTIONS = ScanOptions()
 # Pickles that are tried: `TRY_HEADERS` of the environment.
-MANY = settings(max_examples=int(os.environ.get("TRY_HEADERS", 300)), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=examples(tries("HEADERS", 300)), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 STORAGES = {"Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Byte": 1, "Bool": 1, "ComplexFloat": 8}
 DTYPES = {"torch.float8_e4m3fn": 1, "torch.uint16": 2, "torch.complex32": 4, "torch.uint64": 8, "torch.float32": 4}
 NUMEL = 24

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.kernels import cache_dir, prepare
@@ -54,7 +55,7 @@ def assert_same(found: np.ndarray, expected: np.ndarray, dtype: str, shape: tupl
 @given(
     st.sampled_from(FUSED), st.integers(1, 60), st.integers(1, 700), st.lists(st.floats(0, 1), max_size=6), st.booleans(), st.integers(0, 9)
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_pieces_make_the_whole(dtype: str, rows: int, length: int, cuts: list[float], spoiled: bool, seed: int) -> None:
     golden, target = noisy(rows * length, dtype, seed)
     if spoiled:
@@ -68,7 +69,7 @@ def test_pieces_make_the_whole(dtype: str, rows: int, length: int, cuts: list[fl
 
 
 @given(st.lists(st.integers(1, 900), min_size=3, max_size=5), st.integers(1, 300), st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_merging_is_associative(sizes: list[int], length: int, split: int) -> None:
     count = -(-sum(sizes) // length) * length
     golden, target = noisy(count, "float32", len(sizes))
@@ -248,7 +249,7 @@ def metrics_of(golden: np.ndarray, target: np.ndarray, shape: tuple[int, ...] | 
 
 
 @given(st.integers(1, 3000), st.integers(0, 99), st.sampled_from([1e-8, 1e-3, 1.0]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_metrics_keep_their_symmetries(count: int, seed: int, noise: float) -> None:
     """Equal is exactly 1; swapping sides, scaling by two, and reordering move the cosine by rounding only."""
     golden, target = noisy(count, "float32", seed, noise)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.dtypes import DTYPES
 from fastcmp.kernels.fold import fold_piece
@@ -291,7 +292,7 @@ def test_the_first_of_equal_worst_elements_wins() -> None:
     st.lists(st.tuples(st.floats(width=32), st.floats(width=32)), max_size=150),
     st.integers(1, 150),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_floats_have_the_metrics_of_the_slow_truth(dtype: str, pairs: list[tuple[float, float]], row: int) -> None:
     length = min(row, len(pairs)) or 1
     pairs = pairs[: len(pairs) // length * length]
@@ -300,7 +301,7 @@ def test_any_floats_have_the_metrics_of_the_slow_truth(dtype: str, pairs: list[t
 
 
 @given(st.lists(st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False)), max_size=40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_float64_of_any_magnitude_loses_no_count(pairs: list[tuple[float, float]]) -> None:
     golden, target = (np.array([pair[k] for pair in pairs], dtype=np.float64) for k in (0, 1))
     found = oracle.measured(golden, "float64", target, "float64", (len(pairs),))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.kernels.fold import fold_piece
 from fastcmp.kernels.sums import empty
@@ -75,7 +76,7 @@ def test_the_index_of_the_worst_element_counts_all_axes() -> None:
     assert metrics([0.0, 0.0], [0.0, 1.0])["max_absolute_error_index"] == "(1,)"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([(), (1,), (7,), (1, 5), (2, 3, 4), (0, 2**70)]), st.integers(-1, 23)), max_size=12),
     st.integers(1, 9),
@@ -148,7 +149,7 @@ def original_metrics(golden: np.ndarray, target: np.ndarray) -> dict[str, float]
 
 
 @given(st.integers(1, 500), st.integers(0, 1000), st.sampled_from([1e-4, 1e-1, 1.0]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_benign_input_gives_what_the_original_meant(count: int, seed: int, noise: float) -> None:
     rng = np.random.default_rng(seed)
     golden = (rng.uniform(0.5, 4, count) * rng.choice([-1, 1], count)).astype(np.float32)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_reports import HOSTILE, hostile_report, made_report, save_report, uncompared, with_rows
+from tries import examples
 
 from fastcmp.analysis.story import find_story
 from fastcmp.analysis.words import tell
@@ -141,7 +142,7 @@ NUMBERS = st.one_of(st.none(), st.floats(), st.sampled_from([0.0, -0.0, 1e300, 5
 WHOLE = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(-5, 5))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(
         st.tuples(NUMBERS, NUMBERS, WHOLE, st.one_of(st.none(), st.text(max_size=30)), st.one_of(st.none(), st.booleans())), max_size=12

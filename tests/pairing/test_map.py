@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pairing_dumps import dump, found, names
+from tries import examples
 
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
@@ -70,7 +71,7 @@ ITEMS = st.lists(st.sampled_from(["a", "b", ".", "/", "1", "*", "**", "?", "{x}"
 _SLOW = {"*": r"([^./]*?)", "**": r"(.*?)", "?": r"[^./]", "{x}": r"(?P<x>[^./]+?)", "{y:int}": r"(?P<y>[0-9]+?)", "{z:**}": r"(?P<z>.+?)"}
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(700), deadline=None)
 @given(ITEMS, st.text("ab./12", max_size=10))
 @example(["*", "a", "*", "b"], "aaab")
 @example(["**", "{x}", "{z:**}"], "aa.a")
@@ -303,7 +304,7 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
 KEYS = st.lists(st.tuples(st.sampled_from(["", "0"]), st.text("ab", min_size=1, max_size=2), st.sampled_from(["0", "1", ""])), unique=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(KEYS, KEYS, st.lists(st.tuples(st.text("ab", min_size=1, max_size=2), st.text("abc", min_size=1, max_size=2)), max_size=3))
 def test_every_tensor_of_either_side_is_one_row_under_any_map(left: list, right: list, said: list) -> None:
     both = ("", "shared", "0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.analysis.names import owner_of, parse_names
 from fastcmp.name_expressions import INSIDE, operation
@@ -30,7 +31,7 @@ PIECES = [
 PIECES += ["intensor", "input", "output", "[1]", "mlp", "internal", "N", "forward"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
 @example("0_M/3_DecoderLayer/1_Attention/after/outTensor1")
 @example("model.layers.3.self_attn.input[mask]")

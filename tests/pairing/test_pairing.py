@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
@@ -58,7 +59,7 @@ KEYS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(KEYS, KEYS)
 def test_every_key_of_either_side_is_one_row(left, right):
     both = ("9", "shared", "0")
@@ -73,7 +74,7 @@ def test_every_key_of_either_side_is_one_row(left, right):
         assert {tensor.key for tensor in (one.golden, one.target) if tensor} == {one.key}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(KEYS, KEYS, st.randoms(use_true_random=False))
 def test_the_order_of_target_never_moves_a_row_that_golden_has(left, right, random):
     both = ("9", "shared", "0")
@@ -83,7 +84,7 @@ def test_the_order_of_target_never_moves_a_row_that_golden_has(left, right, rand
     assert [one.key for one in first if one.golden] == [one.key for one in second if one.golden]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(KEYS, KEYS)
 def test_both_orders_are_those_of_sorting_by_all_that_they_go_by(left, right):
     shared = ("9", "shared", "0")

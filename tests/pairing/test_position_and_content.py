@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairing_dumps import found, on_disk
+from tries import examples
 
 from fastcmp.errors import UsageError
 from fastcmp.formats import scan
@@ -236,7 +237,7 @@ SHAPES = [(4, 8), (1, 4, 8), (8, 4), (4, 1, 8), (32,)]
 SIDE = st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["", ".input"]), st.integers(0, len(SHAPES) - 1)), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(SIDE, SIDE)
 def test_position_is_what_a_slow_look_at_every_group_finds(left: list, right: list) -> None:
     with TemporaryDirectory() as directory:

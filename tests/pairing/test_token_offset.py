@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pairing_dumps import dump, names
+from tries import examples
 
 from fastcmp.errors import UsageError
 from fastcmp.options import CompareOptions
@@ -29,7 +30,7 @@ def test_only_numbers_as_they_are_written_shift(token: str, offset: int, expecte
     assert shifted(token, offset) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.sets(st.text("-0123x", max_size=4)), st.integers(-5, 5))
 def test_two_tokens_never_become_one(given_tokens: set[str], offset: int) -> None:
     assert len({shifted(token, offset) for token in given_tokens}) == len(given_tokens)
@@ -77,7 +78,7 @@ def test_nothing_is_suggested_where_another_name_would_lose_its_pair() -> None:
     assert pair_dumps(golden, target, CompareOptions()).warnings == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(*(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6)), unique=True) for _ in range(2)))
 def test_a_suggestion_pairs_all_that_can_and_more_than_now(left: list, right: list) -> None:
     keyed = [{TensorKey("", name, str(token)): None for name, token in side} for side in (left, right)]
@@ -105,7 +106,7 @@ KEYS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(KEYS, KEYS, st.integers(-2, 2))
 def test_every_tensor_is_one_row_under_any_offset_and_pairs_are_those_of_a_slow_look(left: list, right: list, offset: int) -> None:
     golden, target = dump(("0", "both", "5"), *left), dump(("0", "both", str(5 + offset)), *right)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.options import CompareOptions, FoldOptions
 from fastcmp.pairing import Pair
@@ -34,7 +35,7 @@ def sizes_between(least: int, most: int, most_pieces: int = 1) -> st.SearchStrat
 sizes_of = st.one_of(sizes_between(0, 1 << 20), sizes_between(0, 1 << 28), sizes_between(1 << 26, 1 << 34, most_pieces=80))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.tuples(sizes_of, st.sampled_from(["gt", "gt", "g", "t"])), max_size=60), st.integers(1, 64))
 def test_every_pair_is_in_exactly_one_place(drawn: list[tuple[PairSize, str]], worker_count: int) -> None:
     pairs = [make_pair(row, sides=sides) for row, (_, sides) in enumerate(drawn)]
@@ -59,7 +60,7 @@ def test_every_pair_is_in_exactly_one_place(drawn: list[tuple[PairSize, str]], w
     assert planned.pair_count == len(whole) + len(ranges)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.integers(0, 1 << 36), st.sampled_from([4, 8, 16, 32, 64, 128]), st.sampled_from([4, 8, 16, 32, 64, 128]), st.integers(0, 1 << 27))
 def test_pieces_cover_exactly_and_none_is_too_large(count: int, golden_bits: int, target_bits: int, row: int) -> None:
     edges = piece_edges(count, golden_bits, target_bits, row)

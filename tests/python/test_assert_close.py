@@ -15,6 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tries import examples
 from written_dumps import save_tensor
 
 import fastcmp
@@ -114,14 +115,14 @@ FLOATS = st.floats(-1e3, 1e3, allow_subnormal=False)
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=3, max_side=4)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), SHAPES, st.sampled_from([(1e-7, 1e-5), (0.1, 0.0), (0.0, 0.5), (0.0, 0.0)]))
 def test_the_words_of_torch_for_floats(data: st.DataObject, shape: tuple[int, ...], tolerance: tuple[float, float]) -> None:
     golden, target = (data.draw(hnp.arrays(np.float64, shape, elements=FLOATS)) for _ in range(2))
     check_against_torch(golden, target, *tolerance)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), SHAPES, st.sampled_from([(0.0, 0.0), (0.0, 1.0), (0.5, 0.0)]))
 def test_the_words_of_torch_for_integers(data: st.DataObject, shape: tuple[int, ...], tolerance: tuple[float, float]) -> None:
     golden, target = (data.draw(hnp.arrays(np.int32, shape, elements=st.integers(-20, 20))) for _ in range(2))
@@ -391,7 +392,7 @@ def test_a_file_that_is_missing_is_no_mismatch(tmp_path: Path) -> None:
         assert_close(tmp_path / "no.npy", np.ones(2))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data(), hnp.array_shapes(min_dims=0, max_dims=4, max_side=4), st.sampled_from(["C", "F", "negative", "stepped"]))
 def test_pieces_are_runs_of_the_logical_order(data: st.DataObject, shape: tuple[int, ...], order: str) -> None:
     array = np.arange(np.prod(shape, dtype=int), dtype=np.int64).reshape(shape)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reliability_runs import TENSORS, Sides, report_lines, tree_state, tries
+from tries import examples
 
 from fastcmp.cli.main import main
 
@@ -129,14 +130,14 @@ def test_odd_names_survive_both_forms_of_the_report(tmp_path: Path) -> None:
     assert_names_survive(ODD_NAMES, tmp_path)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.lists(st.text(st.characters(categories=None), max_size=30), min_size=20, max_size=60, unique=True))
 def test_any_names_survive_both_forms_of_the_report(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     assert_names_survive(names, tmp_path_factory.mktemp("names"))
 
 
 @pytest.mark.slow
-@settings(max_examples=tries("NAME_LISTS", 500), deadline=None)
+@settings(max_examples=examples(tries("NAME_LISTS", 500)), deadline=None)
 @given(st.lists(st.text(st.characters(categories=None), max_size=60), min_size=100, max_size=300, unique=True))
 def test_many_names_survive_both_forms_of_the_report(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     assert_names_survive(names, tmp_path_factory.mktemp("names"))

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.errors import UsageError
 from fastcmp.results.changes import KINDS, Kind, differing_facts, find_changes
@@ -88,7 +89,7 @@ LEVELS = {"pass": 0, "fail": 1, "error": 2}
 ROWS = st.dictionaries(st.sampled_from("abcdef"), st.tuples(VALUES, st.sampled_from(sorted(LEVELS)), st.sampled_from([None, 0, 1, 9])))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(ROWS, ROWS, st.sampled_from([1.0, 1.1, 4.0]))
 def test_every_key_is_of_the_kind_that_a_slow_look_gives_it(before: Row, after: Row, factor: float) -> None:
     def slow(name: str) -> Kind | None:

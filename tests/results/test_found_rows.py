@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.results import found_rows
 from fastcmp.results.findings import count_error_reasons, find_blind_spots, find_first_divergence
@@ -45,7 +46,7 @@ def table_of(verdicts: list[str], alone: list[bool]) -> pa.Table:
     return pa.table(columns, schema=table.schema)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["pass", FAIL, ERROR]), st.booleans()), max_size=30), st.randoms(use_true_random=False))
 def test_what_is_found_is_what_looking_at_each_row_finds(drawn: list[tuple[str, bool]], random: object) -> None:
     rows = [(verdict, alone and verdict != ERROR) for verdict, alone in drawn]

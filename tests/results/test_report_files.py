@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.errors import OutputError
 from fastcmp.options import CompareOptions
@@ -90,7 +91,7 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(CELLS, min_size=1, max_size=5))
 def test_text_survives_the_csv_module(cells: list[str]) -> None:
     rows = list(csv.reader(io.StringIO(csv_bytes(text_table([f"x{cell}" for cell in cells])).decode(), newline=""), strict=True))
@@ -101,7 +102,7 @@ def test_text_survives_the_csv_module(cells: list[str]) -> None:
     assert all(len(row) == len(NAMES) for row in shown)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(CELLS | st.none() | st.just("a\0b"), max_size=5), st.integers(1, 3), st.integers(0, 2))
 def test_cells_are_those_that_the_expressions_alone_give(cells: list[str | None], times: int, skipped: int) -> None:
     column = pa.array(["=cut off", *cells * times, "cut off,"], pa.string()).slice(skipped)

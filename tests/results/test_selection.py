@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.errors import UsageError
 from fastcmp.results.schema import arrow_schema
@@ -33,7 +34,7 @@ def table_of(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=arrow_schema())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(ROW, max_size=8), st.sampled_from(sorted(OPERATORS)), st.sampled_from(["relative_euclidean_distance", "mismatch_count"]),
        st.sampled_from(["0", "1e-3", "0.5", "1", "inf", "nan", "-7", ".5"]))  # fmt: skip
 def test_numbers_are_compared_as_python_would(rows: list[dict[str, Any]], symbol: str, column: str, value: str) -> None:
@@ -43,7 +44,7 @@ def test_numbers_are_compared_as_python_would(rows: list[dict[str, Any]], symbol
     assert found.tolist() == wanted
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(ROW, max_size=8), st.sampled_from(["==", "!=", "~"]), st.sampled_from(["data_id", "acl_dtype"]),
        st.sampled_from(["a", "", "layers.?.mlp", "*mlp", "float16", "[ab]*", "é", "A"]))  # fmt: skip
 def test_texts_are_compared_as_python_would(rows: list[dict[str, Any]], symbol: str, column: str, value: str) -> None:
@@ -56,7 +57,7 @@ def test_texts_are_compared_as_python_would(rows: list[dict[str, Any]], symbol: 
     assert found.tolist() == [n for n, row in enumerate(rows) if passes(row[column])]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(ROW, max_size=8))
 def test_all_conditions_must_hold_and_truth_is_a_word(rows: list[dict[str, Any]]) -> None:
     conditions = [parse_condition(text) for text in ("verdict == fail", "cmp_flag == true", "mismatch_count >= 1")]
@@ -64,7 +65,7 @@ def test_all_conditions_must_hold_and_truth_is_a_word(rows: list[dict[str, Any]]
     assert matching_rows(table_of(rows), conditions).tolist() == wanted
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(ROW, max_size=9), st.sampled_from(["relative_euclidean_distance", "cosine_similarity", "mismatch_count", "data_id"]))
 def test_the_worst_of_a_column_stands_first_and_empty_cells_last(rows: list[dict[str, Any]], column: str) -> None:
     table = table_of(rows)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 import fastcmp
 from fastcmp.cli.main import main
@@ -74,7 +75,7 @@ def test_keys_that_stand_twice_are_merged_with_a_warning(tmp_path):
     assert "keys that stand twice were merged, of two paths the later one counts: 0, 1" in dump.warnings[0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("012"), st.text('xy\\"{}[]', max_size=4)), max_size=12))
 def test_no_tensor_is_lost_to_keys_that_stand_twice(entries):
     text = "{" + ",".join(f"{json.dumps(data)}:{{{json.dumps(token)}:{json.dumps(path)}}}" for data, token, path in entries) + "}"
@@ -115,7 +116,7 @@ def test_malformed_metadata_is_refused_on_one_line_with_its_place(tmp_path, name
     assert str(caught.value).startswith(path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.one_of(st.binary(max_size=60), st.text('{}[]":,\\01a\n', max_size=60).map(str.encode)))
 def test_any_bytes_are_rows_or_a_usage_error(content):
     try:
@@ -127,7 +128,7 @@ def test_any_bytes_are_rows_or_a_usage_error(content):
         assert all(isinstance(path, str) for path in rows.values())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.recursive(
         st.text('{}[]"\\', max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('{"\\'), inner, max_size=3)

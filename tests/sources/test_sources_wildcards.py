@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.dump_layout import JournalEntry, JournalHeader, entry_line, header_line
 from fastcmp.options import CompareOptions, ScanOptions
@@ -70,7 +71,7 @@ def listed(*names: str) -> DirectoryNames:
     return index
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 @given(PATTERN, st.sets(NAME, max_size=8))
 def test_a_star_is_a_whole_run_of_digits_as_the_naive_reading_has_it(pattern: str, names: set[str]) -> None:
     expected = {name: ways for name in names if (ways := list(naive_digits(pattern, name)))}
@@ -109,7 +110,7 @@ TAIL = (
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(TREE, TAIL)
 def test_a_path_with_stars_finds_the_files_that_a_walk_of_everything_finds(tree: set[str], tail: str) -> None:
     root = Path(tempfile.mkdtemp())
@@ -278,7 +279,7 @@ def test_only_some_of_many_clashes_are_told(tmp_path: Path) -> None:
     assert dump.warnings[0].endswith(" and 4 more") and len(dump.tensors) == 9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     TREE,
     st.dictionaries(st.sampled_from(["x", "x[7]", "x[0]"]), st.dictionaries(st.sampled_from("0*7"), TAIL | st.just("0/a"), max_size=3)),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.globs import any_glob_mask, glob_mask
 
@@ -13,6 +14,7 @@ from fastcmp.globs import any_glob_mask, glob_mask
 NAMES = st.lists(st.text("ab.*[\n\\", max_size=8), max_size=12)
 
 
+@settings(max_examples=examples(400), deadline=None)
 @given(st.text("ab.*?[]!\\\n", max_size=8), NAMES)
 @example("a*a", ["a", "aa", "aba"])
 @example("a*b*a", ["aba", "ab", "abba", "aa"])
@@ -23,6 +25,7 @@ def test_a_glob_matches_what_fnmatch_matches(glob: str, names: list[str]) -> Non
     assert glob_mask(glob, names).tolist() == [fnmatchcase(name, glob) for name in names]
 
 
+@settings(max_examples=examples(400), deadline=None)
 @given(st.lists(st.text("ab*", max_size=3), max_size=3), NAMES)
 def test_one_of_several_globs_is_enough_and_none_matches_all(globs: list[str], names: list[str]) -> None:
     expected = [not globs or any(fnmatchcase(name, glob) for glob in globs) for name in names]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tries import examples
 
 from fastcmp.dtypes import DTYPES, narrower
 from fastcmp.errors import UsageError
@@ -231,7 +232,7 @@ def thresholds_by_the_book(
     return held + [parse_threshold(text) for text in given]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(RULE, max_size=4), st.lists(TEXTS, max_size=1), st.lists(PAIR, min_size=1, max_size=12), st.booleans())
 def test_many_pairs_are_judged_as_the_documentation_says_of_one(
     rules: list[Rule], given: list[str], pairs: list[tuple[Any, ...]], scaled: bool
