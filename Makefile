@@ -16,7 +16,7 @@ CMAKE_ENV := PATH="$(CURDIR)/$(BIN):$$PATH"; export PATH;
 SECONDS ?= 600
 TARGETS ?=
 # Without those that ask what a worker has loaded, and those whose working directory goes away: there is counting in the way.
-COVERED_TESTS := tests/formats tests/results tests/engine tests/cluster tests/sources tests/end_to_end tests/cpp tests/pairing tests/plan tests/python tests/reliability \
+COVERED_TESTS := tests/formats tests/results tests/page/test_write_page.py tests/engine tests/cluster tests/sources tests/end_to_end tests/cpp tests/pairing tests/plan tests/python tests/reliability \
   --deselect tests/engine/test_local_pool.py::test_workers_use_one_thread_and_load_nothing_heavy \
   --deselect tests/end_to_end/test_compare.py::test_a_removed_working_directory_does_no_harm
 NEED_CLANG := command -v clang++ >/dev/null || { echo "make: installing clang"; apt-get -qq update && apt-get -qq install -y clang >/dev/null; } \
