@@ -44,7 +44,7 @@ browser: ## a Chromium for the tests of the HTML page, where none is installed (
 	  || { echo "make: installing chromium"; apt-get -qq update && apt-get -qq install -y chromium >/dev/null 2>&1; } \
 	  || { echo "make: no Chromium here; install one, or name it by FASTCMP_CHROMIUM"; exit 1; }
 
-test: $(VENV)/.installed build/standin/.built test-cpp ## the quick tests (about eight minutes on two cores)
+test: $(VENV)/.installed build/standin/.built test-cpp ## the quick tests (about twelve minutes on two cores)
 	@$(RUN) -m pytest -q $(IN_PARALLEL)
 
 test-slow: $(VENV)/.installed build/standin/.built test-cpp ## all tests, those of minutes too
