@@ -55,7 +55,7 @@ def test_whoever_has_a_kernel_made_runs_the_same_code_as_whoever_finds_it(tmp_pa
 @pytest.mark.slow
 def test_no_order_in_which_kernels_are_made_moves_a_digit(tmp_path: Path) -> None:
     all_orders = [",".join(order) for order in itertools.permutations(("float32", "float64", "int64"))]
-    orders = (all_orders[::2] + all_orders[1::2])[: tries("KERNEL_ORDERS", 3)]  # each dtype is the first once before it is twice
+    orders = (all_orders[::2] + all_orders[1::2])[: tries("KERNEL_ORDERS", 2)]  # each dtype is the first once before it is twice
     digests = {run(tmp_path / str(number), order)[2] for number, order in enumerate(orders)}
     assert len(digests) == 1
 

@@ -26,7 +26,7 @@ def tries(name: str, quick: int) -> int:
 
 
 # Of each era; three of five with small tensors.
-KILLS = tries("PRELOAD_KILLS", 200)
+KILLS = tries("PRELOAD_KILLS", 80)
 # Of one megabyte in one piece, and of three.
 SIZES = {"small": 4096, "large": (2 << 20) + 4096}
 

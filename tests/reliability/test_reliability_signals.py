@@ -93,19 +93,17 @@ def ended_the_interpreter(code: int, said: bytes, how: str) -> bool:
     return how.startswith("SIG") and code == -signal.Signals[how.split()[0]] and says_no_more
 
 
-def at_a_random_instant(sides: Sides, undisturbed: Undisturbed, base: Path, how: str, seed: int) -> tuple[int, int, bool]:
-    """Exit code, rows that were kept, and whether it came in the second half of the time."""
+def at_a_random_instant(sides: Sides, undisturbed: Undisturbed, base: Path, how: str, seed: int) -> tuple[int, int]:
+    """Exit code, and how many rows were kept."""
     wanted, whole_s = undisturbed
     output = base / f"{how}{seed}"
     delay_s = random.Random(f"{how} {seed}").uniform(0.05, whole_s)
     memory = shared_memory()
     code, said = end_one(sides, output, how, delay_s)
     context = f"{how}, seed {seed}, after {delay_s:.3f} s: {code} {said.decode()[-500:]}"
-    if ended_the_interpreter(code, said, how):
-        assert not output.exists(), context
+    if code not in ENDS[how]:
+        assert ended_the_interpreter(code, said, how) and not output.exists(), context
         said = b""
-    else:
-        assert code in ENDS[how], context
     assert b"Traceback" not in said and b"internal error" not in said and b"fastcmp/engine" not in said, context
     if code in (130, 143):
         assert said.splitlines()[-1] == {130: b"fastcmp: interrupted", 143: b"fastcmp: terminated"}[code], context
@@ -119,7 +117,7 @@ def at_a_random_instant(sides: Sides, undisturbed: Undisturbed, base: Path, how:
     assert json.loads((output / "run.json").read_text())["totals"]["resumed"] == kept, context
     assert whole_report(output) == wanted, context
     assert {path.name for path in output.iterdir()} == {"cmp_report.csv", "cmp_report.arrow", "run.json"}, context
-    return code, kept, delay_s > whole_s / 2
+    return code, kept
 
 
 @pytest.mark.parametrize("how", ["SIGINT twice", "SIGTERM", "SIGKILL"])
@@ -136,10 +134,8 @@ def test_whatever_ends_a_run_at_many_instants_leaves_nothing_behind(
 ) -> None:
     number = tries("SIGNALS", 20 if how == "SIGKILL" else 10)
     runs = [at_a_random_instant(sides, undisturbed, tmp_path, how, seed) for seed in range(1, number + 1)]
-    ended = [(kept, is_late) for code, kept, is_late in runs if code]
-    print(f"{how}: {number} runs, {len(ended)} of them ended by it, {sum(kept for kept, _ in ended)} rows kept")
-    late = [kept for kept, is_late in ended if is_late]
-    assert sum(late) > 0 or len(late) < 4, "nothing that was compared is ever kept"
+    ended = [kept for code, kept in runs if code]
+    print(f"{how}: {number} runs, {len(ended)} of them ended by it, {sum(ended)} rows kept")
 
 
 def ended_writes(failing_calls: Path, tmp_path: Path, is_half_done: bool, most: int) -> None:
