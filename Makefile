@@ -73,6 +73,7 @@ format: $(VENV)/.installed ## rewrite the Python files as lint wants them
 coverage: $(VENV)/.installed build/standin/.built ## coverage of readers, report, supervision and the C++ reader, with floors for branches; installs clang
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@$(RUN) -m coverage run -m pytest -q -p no:cacheprovider $(COVERED_TESTS)
+	@$(RUN) -m coverage run -m pytest -q -p no:cacheprovider -m slow tests/cluster # real clusters
 	@$(RUN) -m coverage combine -q 2>/dev/null || true # files of workers that were killed are torn
 	@$(RUN) tests/check_coverage.py
 	@$(NEED_CLANG)
