@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from fastcmp.engine import measured
-from fastcmp.engine.measured import Measured, measured_beside
+from fastcmp.engine.measured import Measured, measured_beside, stated_record
 from fastcmp.errors import NoDataError, TensorError
 from fastcmp.formats import scan
 from fastcmp.formats.payload import Payload, open_payload
 from fastcmp.formats.tensor_info import TensorInfo
 from fastcmp.options import ScanOptions
+from fastcmp.outcome import NOTHING_READ
 
 
 def stated(checksum: str = "", code: str = "E_STATS_ONLY") -> NoDataError:
@@ -138,3 +139,21 @@ def test_beside_what_states_nothing_nothing_is_read(tmp_path: Path, other: Excep
     assert measured_beside(info, other, unwanted, lambda count: None) is None
     assert measured_beside(info, info, unwanted, lambda count: None) is None
     assert measured_beside(other, stated(), unwanted, lambda count: None) is None
+
+
+def test_a_pair_of_which_a_file_is_not_known_has_no_record(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(3.0))
+    info = scan(str(tmp_path / "x.npy"), ScanOptions())
+    stated = NoDataError("E_STATS_ONLY", "s.json", "", dtype="float64", shape=(3,), statistics=(), identity=(6, 7, 8, 9))
+    assert stated_record(info, stated) != NOTHING_READ and stated_record(stated, info) != NOTHING_READ
+    broken = TensorError("E_MISSING", "gone", "")
+    unknown = NoDataError("E_STATS_ONLY", "s.json", "", dtype="float64", shape=(3,), statistics=(), identity=None)
+    for other in (broken, unknown):
+        assert stated_record(info, other) == NOTHING_READ and stated_record(other, info) == NOTHING_READ
+
+
+def test_no_values_change_no_sums() -> None:
+    sums = measured._Sums()
+    sums.add(np.array([1.0, 3.0]))
+    sums.add(np.empty(0))
+    assert sums.found(2) == {"max": 3.0, "min": 1.0, "mean": 2.0, "l2norm": 10.0**0.5}
