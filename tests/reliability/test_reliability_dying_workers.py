@@ -87,7 +87,7 @@ def test_workers_killed_at_random_lose_no_row(thousands: Sides, undisturbed: lis
 @pytest.mark.slow
 def test_workers_killed_at_random_again_and_again(thousands: Sides, undisturbed: list[bytes], tmp_path: Path) -> None:
     kills = rows = 0
-    runs = tries("KILLED_RUNS", 20)
+    runs = tries("KILLED_RUNS", 10)
     for seed in range(runs):
         chance = random.Random(seed)
         number = chance.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT])
@@ -100,7 +100,7 @@ def test_workers_killed_at_random_again_and_again(thousands: Sides, undisturbed:
 @pytest.mark.slow
 def test_the_process_that_forks_the_workers_may_die_with_all_of_them(thousands: Sides, undisturbed: list[bytes], tmp_path: Path) -> None:
     rows = 0
-    runs = max(1, tries("KILLED_RUNS", 20) // 2)
+    runs = max(1, tries("KILLED_RUNS", 10) // 2)
     for seed in range(runs):
         chance = random.Random(seed)
         output = tmp_path / str(seed)

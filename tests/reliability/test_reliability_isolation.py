@@ -89,7 +89,7 @@ def test_damage_to_some_pairs_changes_no_other_row(sides: Sides, tmp_path: Path)
 
 @pytest.mark.slow
 def test_damage_to_some_pairs_changes_no_other_row_many_times(sides: Sides, tmp_path: Path) -> None:
-    number = tries("DAMAGES", 200)
+    number = tries("DAMAGES", 100)
     hurt = damage_pairs_by_chance(sides, tmp_path, 1000, number, ("serial", "threads"))
     print(f"{number} dumps with damage, {hurt} rows of theirs differ")
 
@@ -137,7 +137,7 @@ def test_any_names_survive_both_forms_of_the_report(tmp_path_factory: pytest.Tem
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(tries("NAME_LISTS", 250)), deadline=None)
+@settings(max_examples=examples(tries("NAME_LISTS", 150)), deadline=None)
 @given(st.lists(st.text(st.characters(categories=None), max_size=60), min_size=100, max_size=300, unique=True))
 def test_many_names_survive_both_forms_of_the_report(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     assert_names_survive(names, tmp_path_factory.mktemp("names"))

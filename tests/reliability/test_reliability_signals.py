@@ -132,7 +132,7 @@ def test_whatever_ends_a_run_leaves_nothing_behind(sides: Sides, undisturbed: Un
 def test_whatever_ends_a_run_at_many_instants_leaves_nothing_behind(
     sides: Sides, undisturbed: Undisturbed, tmp_path: Path, how: str
 ) -> None:
-    number = tries("SIGNALS", 20 if how == "SIGKILL" else 10)
+    number = tries("SIGNALS", 20 if how == "SIGKILL" else 6)
     runs = [at_a_random_instant(sides, undisturbed, tmp_path, how, seed) for seed in range(1, number + 1)]
     ended = [kept for code, kept in runs if code]
     print(f"{how}: {number} runs, {len(ended)} of them ended by it, {sum(ended)} rows kept")
