@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from fastcmp.results.text import parsed_shape
 from fastcmp.sources.wording import counted
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _shapes(golden: str, target: str) -> str:
     """Both, and whether they have the same extents; "" where the report lacks one."""
     if not golden or not target:
         return ""
-    alike = sorted(re.findall(r"[0-9]+", golden)) == sorted(re.findall(r"[0-9]+", target))
+    alike = sorted(parsed_shape(golden)) == sorted(parsed_shape(target))
     return f": golden {golden}, target {target}{', the same extents in another order: is one transposed?' if alike else ''}"
 
 

@@ -52,7 +52,7 @@ def rename(
     options: CompareOptions,
     equal_rule: str,
     *,
-    are_tokens_compared: bool = True,
+    are_tokens_compared: bool,
 ) -> Renamed:
     """Link names by the rules of ``--map`` first, then by each way of ``--pair-by`` in its order; what one has linked, no later one sees.
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fastcmp.errors import CODES
 from fastcmp.results.schema import custom_names
 from fastcmp.results.stated_sides import Sides, stated_verdicts
-from fastcmp.results.text import string_array
+from fastcmp.results.text import parsed_shape, string_array
 from fastcmp.thresholds import JUDGED_METRICS
 from fastcmp.verdict import PASS, Rules, Shape, judge, judge_uncompared
 
@@ -85,11 +85,6 @@ def _judge_compared(
     )
     for position, verdict, reason in zip(compared.tolist(), *judged, strict=True):
         verdicts[position], reasons[position] = verdict, reason
-
-
-def parsed_shape(text: str) -> Shape:
-    """``(2, 3)`` as the report writes it."""
-    return tuple(int(extent) for extent in text.strip("()").split(",") if extent.strip())
 
 
 def _with_advice(failure: str, *, needs_advice: bool) -> str:

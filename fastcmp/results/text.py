@@ -42,6 +42,11 @@ def shape_text(shape: tuple[int, ...] | None) -> str | None:
     return None if shape is None else str(tuple(shape))
 
 
+def parsed_shape(text: str) -> tuple[int, ...]:
+    """The shape that `shape_text` shows as ``text``."""
+    return tuple(int(extent) for extent in text.strip("()").split(",") if extent.strip())
+
+
 def joined(notes: Iterable[str]) -> str:
     """Notes in their order, each once."""
     return "; ".join(dict.fromkeys(note for note in notes if note))

@@ -16,16 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dump_reading import metadata_of, saved, side_of
+from tries import tries
 
 from fastcmp.dump import dump_counters, dump_data
 from fastcmp.dump_layout import read_journal
 
 ROOT = Path(__file__).parents[2]
-
-
-def tries(name: str, quick: int) -> int:
-    """How often a random thing is tried: ``TRY_<name>`` of the environment, or else ``quick``."""
-    return int(os.environ.get(f"TRY_{name}", quick))
 
 
 DUMP_FROM_THREADS = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -12,17 +11,13 @@ from pathlib import Path
 import pytest
 from preload_expected import offers
 from preload_host import EVERYTHING, EVERYTHING_OF_2023, Hosts, heartbeats, saved_files, temporaries
+from tries import tries
 
 FLOWS = {
     "present-day": ((), EVERYTHING, False),
     "legacy": (("--legacy",), {**EVERYTHING_OF_2023, "FASTCMP_SELECT": "environment"}, True),
 }
 TOKENS, SLEEP_MS = 30, 8
-
-
-def tries(name: str, quick: int) -> int:
-    """How often a random thing is tried: ``TRY_<name>`` of the environment, or else ``quick``."""
-    return int(os.environ.get(f"TRY_{name}", quick))
 
 
 # Of each era; three of five with small tensors.

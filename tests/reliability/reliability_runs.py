@@ -26,11 +26,6 @@ PATIENCE_S = 120
 Sides = tuple[Path, Path]
 
 
-def tries(name: str, quick: int) -> int:
-    """How often a random thing is tried: ``TRY_<name>`` of the environment, or else ``quick``."""
-    return int(os.environ.get(f"TRY_{name}", quick))
-
-
 # --- dumps -------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +153,9 @@ def in_child(function: str, *arguments: object, preload: Path | None = None, tim
     module, name = function.split(":")
     code = f"import json, sys; from {module} import {name}; print(json.dumps({name}(*json.loads(sys.argv[1]))))"
     environment = (
-        os.environ | {"PYTHONPATH": f"{HERE}:{ROOT}:{ROOT / 'tests' / 'dump'}"} | ({"LD_PRELOAD": str(preload)} if preload else {})
+        os.environ
+        | {"PYTHONPATH": f"{HERE}:{ROOT}:{ROOT / 'tests' / 'dump'}:{ROOT / 'tests' / 'trying'}"}
+        | ({"LD_PRELOAD": str(preload)} if preload else {})
     )
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps([str(one) if isinstance(one, Path) else one for one in arguments])],

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reliability_runs import TENSORS, Sides, compare, tries, write_document
+from reliability_runs import TENSORS, Sides, compare, write_document
+from tries import tries
 
 from fastcmp.cli.main import main
 

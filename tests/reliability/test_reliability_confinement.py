@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reliability_runs import ROOT, tree_state, tries, words
+from reliability_runs import ROOT, tree_state, words
+from tries import tries
 
 from fastcmp.cli.main import main
 

@@ -21,10 +21,10 @@ from reliability_runs import (
     report_lines,
     shared_memory,
     survivors,
-    tries,
     words,
     workers,
 )
+from tries import tries
 
 PAIRS = 2000
 POISON = 6789

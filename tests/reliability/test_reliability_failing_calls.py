@@ -6,7 +6,8 @@ import errno
 from pathlib import Path
 
 import pytest
-from reliability_runs import Sides, in_child, tries
+from reliability_runs import Sides, in_child
+from tries import tries
 
 READS = "open pread read fstat close mmap"
 WRITES = "open write fsync ftruncate rename"

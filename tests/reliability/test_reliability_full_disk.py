@@ -25,11 +25,11 @@ from reliability_runs import (
     many_pairs,
     survivors,
     tree_state,
-    tries,
     whole_report,
     words,
     write_document,
 )
+from tries import tries
 
 from fastcmp.cli.main import main
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reliability_runs import TENSORS, Sides, report_lines, tree_state, tries
-from tries import examples
+from reliability_runs import TENSORS, Sides, report_lines, tree_state
+from tries import examples, tries
 
 from fastcmp.cli.main import main
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.lib import format as npy_format
-from reliability_runs import ROOT, Sides, tries, words
+from reliability_runs import ROOT, Sides, words
+from tries import tries
 
 
 def sparse(path: Path, kind: str, count: int, planted: dict[int, float]) -> Path:

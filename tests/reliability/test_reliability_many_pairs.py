@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from reliability_runs import PATIENCE_S, ROOT, many_pairs, report_lines, tries, words
+from reliability_runs import PATIENCE_S, ROOT, many_pairs, report_lines, words
+from tries import tries
 
 
 def run_and_weigh(root: Path, count: int) -> tuple[int, int, float]:

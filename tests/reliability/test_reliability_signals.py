@@ -24,10 +24,10 @@ from reliability_runs import (
     shared_memory,
     survivors,
     tree_state,
-    tries,
     whole_report,
     words,
 )
+from tries import tries
 
 Undisturbed = tuple[dict[str, bytes], float]
 

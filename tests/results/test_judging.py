@@ -11,8 +11,8 @@ import pytest
 
 import fastcmp
 from fastcmp.options import CompareOptions, Rule
-from fastcmp.results.judging import judged_again, parsed_shape
-from fastcmp.results.text import shape_text
+from fastcmp.results.judging import judged_again
+from fastcmp.results.text import parsed_shape, shape_text
 from fastcmp.verdict import Rules
 
 SERIAL = CompareOptions(executor="serial", kl="all")
