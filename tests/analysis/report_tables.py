@@ -8,8 +8,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from fastcmp.analysis.story import find_story
+from fastcmp.analysis.words import tell
 from fastcmp.results.schema import COLUMNS, arrow_schema
 
+TOKENS = ("0", "1", "2", "3")
+OPERATIONS = ("norm", "attn", "mlp")
+# Of target alone.
+NAN = {"nonfinite_mismatch_count": 3, "golden_nan_count": 0, "target_nan_count": 3, "mismatch_count": 3, "verdict": "fail"}
 _EMPTY: dict[str, Any] = {"string": "", "bool": True, "float64": 0.0, "int64": 0}
 
 
@@ -56,3 +62,18 @@ def table_of(*rows: dict[str, Any]) -> pa.Table:
     appearance = {name: number for number, name in enumerate(dict.fromkeys(cells["data_id"] for cells in rows))}
     ordered = sorted(rows, key=lambda cells: (cells["rank"], appearance[cells["data_id"]], len(cells["token_id"]), cells["token_id"]))
     return pa.Table.from_pylist(ordered, schema=arrow_schema())
+
+
+def words_of(*rows: dict[str, Any], **keywords: Any) -> list[str]:
+    return tell(find_story(table_of(*rows), **keywords))
+
+
+def model(layers: int = 4, error: float = 0.002, growth: float = 0.0004, **changed: float) -> list[dict[str, Any]]:
+    """Outputs of a model whose error grows as rounding does; ``changed`` has other errors, by ``layer_operation_token``."""
+    rows = []
+    for token in TOKENS:
+        for layer in range(layers):
+            for operation in OPERATIONS:
+                key = f"l{layer}_{operation}_{token}"
+                rows.append(row(f"layers.{layer}.{operation}", token, changed.get(key, error + growth * layer)))
+    return rows
